@@ -1,0 +1,127 @@
+"""Every way gliomart can refuse, as one family.
+
+Each error is a :class:`GliomartError` and, where one fits, the standard library's type as
+well, so that callers may catch either. ``code`` is stable and meant for programs,
+``exit_status`` is what the command line ends with, and the message is one line for people.
+
+========  =====================================================================
+status    meaning
+========  =====================================================================
+0         results were written (some inputs may be refused, findings flagged)
+1         an internal error: a defect of gliomart
+2         usage: an option or an output folder that cannot be used as asked
+3         nothing could be analysed
+4         the model file was refused
+5         the execution provider asked for does not run here
+6         results could not be written
+7         an optional part of gliomart is not installed
+8         a dataset for training or evaluation was refused
+9         a latency budget was exceeded
+130       interrupted (Ctrl-C)
+========  =====================================================================
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GliomartError(Exception):
+    """Base of all errors that gliomart raises on purpose."""
+
+    code: ClassVar[str] = "error"
+    exit_status: ClassVar[int] = 1
+
+
+class UsageError(GliomartError, ValueError):
+    """What was asked for contradicts itself or cannot be done as asked."""
+
+    code = "usage"
+    exit_status = 2
+
+
+class OutputExistsError(UsageError, FileExistsError):
+    """The output folder holds something already."""
+
+    code = "output-exists"
+
+
+class InputNotFoundError(UsageError, FileNotFoundError):
+    """A path given as input does not exist."""
+
+    code = "input-not-found"
+
+
+class InputRefusedError(GliomartError, ValueError):
+    """One input cannot be analysed; ``code`` is the entry's code under ``not_analysed``."""
+
+    exit_status = 3
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code  # type: ignore[misc]  # an instance's code shadows the class's
+        self.reason = reason
+
+
+class NothingAnalysedError(GliomartError):
+    """No input at all could be analysed."""
+
+    code = "nothing-analysed"
+    exit_status = 3
+
+
+class ModelError(GliomartError, ValueError):
+    """The model file is not one that gliomart can run."""
+
+    code = "model-invalid"
+    exit_status = 4
+
+
+class ModelNotFoundError(ModelError, FileNotFoundError):
+    """There is no model file at the path given."""
+
+    code = "model-not-found"
+
+
+class ModelCardError(ModelError):
+    """The model file carries no card, or one that this version cannot read."""
+
+    code = "model-card"
+
+
+class ProviderError(GliomartError, RuntimeError):
+    """The execution provider asked for does not run on this machine."""
+
+    code = "provider"
+    exit_status = 5
+
+
+class OutputError(GliomartError, OSError):
+    """Results could not be written."""
+
+    code = "output"
+    exit_status = 6
+
+
+class MissingExtraError(GliomartError, ImportError):
+    """A part of gliomart that this needs is not installed."""
+
+    code = "missing-extra"
+    exit_status = 7
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an extra that is missing: pip install 'gliomart[{extra}]'")
+
+
+class DatasetError(GliomartError, ValueError):
+    """A dataset folder cannot be trained or evaluated on."""
+
+    code = "dataset"
+    exit_status = 8
+
+
+class BudgetExceededError(GliomartError):
+    """A measured latency is above its budget."""
+
+    code = "budget-exceeded"
+    exit_status = 9

@@ -1,0 +1,222 @@
+"""From paths to slices.
+
+:func:`scan` walks the inputs once, reading no pixels, and groups what it finds into series;
+:func:`read` turns one file into its slices. A file is what its content says, and a name that
+says something else is a refusal, not a guess.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+from gliomart.errors import InputNotFoundError, InputRefusedError
+from gliomart.slices import Refusal, Slice
+from gliomart.sources import dicom, images
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+Kind = Literal["dicom", "png", "jpeg", "tiff"]
+
+_MAGIC: tuple[tuple[bytes, Kind], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "png"),
+    (b"\xff\xd8\xff", "jpeg"),
+    (b"II*\x00", "tiff"),
+    (b"MM\x00*", "tiff"),
+    (b"II+\x00", "tiff"),
+    (b"MM\x00+", "tiff"),
+)
+_KIND_OF_SUFFIX: dict[str, Kind] = {
+    ".png": "png",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+    ".dcm": "dicom",
+    ".dicom": "dicom",
+    ".ima": "dicom",
+}
+# Images all the same, but of kinds that are not read: refused by name rather than ignored.
+_UNSUPPORTED_SUFFIXES = (
+    ".bmp", ".gif", ".webp", ".jp2", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".hdr",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that holds at least one slice.
+
+    ``source`` is what results call it: a POSIX path that starts with the input root's own name.
+    """
+
+    path: Path
+    source: str
+    kind: Kind
+    series: str
+    order: float = 0.0
+
+
+@dataclass(frozen=True)
+class SeriesFiles:
+    """The files of one series, in anatomical order where it is known, else by name."""
+
+    id: str
+    source: str
+    files: tuple[SourceFile, ...]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What the inputs hold: series to analyse, what is refused, what is no image at all."""
+
+    roots: tuple[str, ...]
+    series: tuple[SeriesFiles, ...]
+    refused: tuple[Refusal, ...]
+    files: int
+    ignored: int
+
+
+def scan(paths: Iterable[Path | str]) -> Inventory:
+    """Walk files and folders (recursively) and group them into series.
+
+    A DICOM series is its Series Instance UID, sorted by position along its normal; a series of
+    image files is one folder, sorted by name with numbers as numbers. Hidden files are ignored.
+
+    Raises
+    ------
+    InputNotFoundError
+        A path does not exist. Everything else that is wrong becomes a refusal.
+    """
+    found: list[SourceFile] = []
+    refused: list[Refusal] = []
+    roots: list[str] = []
+    ignored = 0
+    for path in map(Path, paths):
+        if not path.exists():
+            raise InputNotFoundError(f"{path}: no such file or folder")
+        root = _unique_name(path.resolve().name or "root", roots)
+        roots.append(root)
+        for file, source in _walk(path, root, refused):
+            try:
+                entry = _identify(file, source)
+            except InputRefusedError as error:
+                refused.append(Refusal(source, None, error.code, error.reason))
+                continue
+            if entry is None:
+                ignored += 1
+            else:
+                found.append(entry)
+    return Inventory(
+        roots=tuple(roots),
+        series=tuple(_group(found)),
+        refused=tuple(refused),
+        files=len(found) + len(refused),
+        ignored=ignored,
+    )
+
+
+def read(file: SourceFile) -> Iterator[Slice | Refusal]:
+    """Read the slices of one file; what cannot be analysed comes as a refusal in its place."""
+    reader = dicom.read if file.kind == "dicom" else images.read
+    try:
+        yield from reader(file.path, file.source, file.series)
+    except InputRefusedError as error:
+        yield Refusal(file.source, None, error.code, error.reason)
+    except OSError as error:
+        yield Refusal(file.source, None, "unreadable", _reason(error))
+
+
+def _walk(path: Path, root: str, refused: list[Refusal]) -> Iterator[tuple[Path, str]]:
+    if not path.is_dir():
+        yield path, root
+        return
+
+    def refuse_folder(error: OSError) -> None:
+        folder = PurePosixPath(root) / Path(error.filename).relative_to(path).as_posix()
+        refused.append(Refusal(str(folder), None, "unreadable", _reason(error)))
+
+    for folder, folders, names in os.walk(path, onerror=refuse_folder):
+        folders.sort(key=_natural)
+        for name in sorted(names, key=_natural):
+            file = Path(folder, name)
+            yield file, str(PurePosixPath(root) / file.relative_to(path).as_posix())
+
+
+def _identify(path: Path, source: str) -> SourceFile | None:
+    """Tell what a file is; None where it is no image at all."""
+    if path.name.startswith("."):
+        return None
+    kind = _kind(path, claimed=_KIND_OF_SUFFIX.get(path.suffix.lower()))
+    if kind != "dicom":
+        return SourceFile(path, source, kind, series=_folder(source)) if kind else None
+    header = dicom.read_header(path)
+    if header is None:
+        return None
+    return SourceFile(path, source, "dicom", header.series or _folder(source), header.order)
+
+
+def _kind(path: Path, claimed: Kind | None) -> Kind | None:
+    """Hold what a file's name claims against its content; None for no image at all."""
+    head = _first_bytes(path)
+    if not head and (claimed or not path.suffix):
+        raise InputRefusedError("empty-file", "the file holds no bytes")
+    if head and path.name.lower().endswith(_UNSUPPORTED_SUFFIXES):
+        raise InputRefusedError("unsupported-format", f"{path.suffix} images are not read")
+    actual = _kind_of_content(head)
+    if actual is None and claimed == "dicom" and dicom.readable_without_preamble(path):
+        actual = "dicom"
+    if actual is None and claimed is not None:
+        raise InputRefusedError(
+            "unrecognised-format", f"named like {claimed.upper()} but its content is no known image"
+        )
+    if claimed not in (None, actual):
+        raise InputRefusedError("mislabelled", f"named like {claimed} but its content is {actual}")
+    return actual
+
+
+def _first_bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise InputRefusedError("not-a-file", "not a regular file")
+    try:
+        with path.open("rb") as stream:
+            return stream.read(dicom.MAGIC_END)
+    except OSError as error:
+        raise InputRefusedError("unreadable", _reason(error)) from error
+
+
+def _kind_of_content(head: bytes) -> Kind | None:
+    if head[dicom.MAGIC_START : dicom.MAGIC_END] == b"DICM":
+        return "dicom"
+    return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
+
+
+def _group(found: Sequence[SourceFile]) -> Iterator[SeriesFiles]:
+    series: defaultdict[str, list[SourceFile]] = defaultdict(list)
+    for file in found:
+        series[file.series].append(file)
+    for identity, files in series.items():
+        ordered = sorted(files, key=lambda file: file.order)  # stable: ties stay in name order
+        yield SeriesFiles(identity, _folder(files[0].source), tuple(ordered))
+
+
+def _folder(source: str) -> str:
+    parent = PurePosixPath(source).parent
+    return source if str(parent) == "." else str(parent)
+
+
+def _unique_name(name: str, taken: Sequence[str]) -> str:
+    candidates = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 2)))
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()

@@ -1,0 +1,34 @@
+"""Fixtures that tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from gliomart.slices import Slice
+from samples import draw_head, tiny_model
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return tiny_model(tmp_path / "tiny.onnx")
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A folder of six PNG slices, the third and fourth with a lesion, and a file that is none."""
+    folder = tmp_path / "study"
+    folder.mkdir()
+    for number in range(6):
+        lesion = 0.9 if number in (2, 3) else 0.0
+        pixels = (draw_head(lesion=lesion, seed=number) / 5).clip(0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{number + 1}.png"), pixels)
+    (folder / "README.txt").write_text("not an image")
+    return folder
+
+
+@pytest.fixture
+def head() -> Slice:
+    return Slice(draw_head())

@@ -1,0 +1,96 @@
+"""What tests share: heads drawn by hand, a model small enough to build on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from gliomart.card import Calibration, ModelCard, Scoring
+from gliomart.preprocess import Preprocessing
+from numpy.typing import NDArray
+
+GOLDEN = Path(__file__).parents[1] / "runtime" / "gliomart" / "golden"
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+needs_real_images = pytest.mark.skipif(
+    not SHARED.is_dir(), reason="the real images lie beside the project, and not here"
+)
+
+
+def draw_head(
+    shape: tuple[int, int] = (256, 256), *, lesion: float = 0.0, seed: int = 0
+) -> NDArray[np.float32]:
+    """Draw a bright ring of scalp, a dark skull, a brain at 400, and a lesion in it if asked."""
+    height, width = shape
+    centre = (width // 2, height // 2)
+    head = np.zeros(shape, np.float32)
+    for scale, level in ((0.40, 900), (0.36, 60), (0.33, 400)):
+        axes = (round(scale * width * 0.8), round(scale * height))
+        cv2.ellipse(head, centre, axes, 0, 0, 360, level, cv2.FILLED)
+    if lesion:
+        place = (width // 2 + width // 12, height // 2)
+        cv2.circle(head, place, round(0.07 * height), 400 * (1 + lesion), cv2.FILLED)
+    noise = np.random.default_rng(seed).normal(0, 6, shape)
+    return np.abs(cv2.GaussianBlur(head, (0, 0), height / 256) + noise).astype(np.float32)
+
+
+def card(**changes: object) -> ModelCard:
+    """Make a valid card for :func:`tiny_model`."""
+    values: dict[str, object] = {
+        "name": "tiny",
+        "version": "1",
+        "network": {"name": "none"},
+        "preprocessing": Preprocessing(),
+        "scoring": Scoring(),
+        "calibration": Calibration(
+            false_alarm_rate=0.05,
+            pixel_false_alarm_rate=0.002,
+            pixel_threshold=0.05,
+            display_limit=0.3,
+            slice_scores=tuple(np.linspace(0.0, 0.05, 99).tolist()),
+            series_scores=tuple(np.linspace(0.0, 0.05, 39).tolist()),
+            patients=39,
+            method="made up for tests",
+        ),
+        "modality": "MR",
+        "sequence": "FLAIR",
+        "plane": "axial",
+        "training": {},
+        "metrics": {},
+        "parity": {},
+        "licence": "none",
+        "intended_use": "tests; not a medical device",
+    }
+    return ModelCard(**(values | changes))  # type: ignore[arg-type]
+
+
+def tiny_model(
+    path: Path, *, metadata: dict[str, str] | None = None, size: int = 256, channels: int = 1
+) -> Path:
+    """Write a model whose reconstruction is min(image, 0.5) and whose map is what lies above."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    nodes = [
+        helper.make_node("Min", ["image", "half"], ["reconstruction"]),
+        helper.make_node("Sub", ["image", "reconstruction"], ["rest"]),
+        helper.make_node("ReduceMax", ["rest", "axis"], ["anomaly_map"], keepdims=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info("image", kind, ["batch", size, size, channels])],
+        [
+            helper.make_tensor_value_info("reconstruction", kind, ["batch", size, size, channels]),
+            helper.make_tensor_value_info("anomaly_map", kind, ["batch", size, size, 1]),
+        ],
+        [
+            onnx.numpy_helper.from_array(np.float32(0.5), "half"),
+            onnx.numpy_helper.from_array(np.array([-1]), "axis"),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, {"gliomart": card().to_json()} if metadata is None else metadata)
+    path.write_bytes(model.SerializeToString())
+    return path

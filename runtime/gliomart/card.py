@@ -1,0 +1,196 @@
+"""The card inside a model file: everything needed to run the model and to judge its results.
+
+It is JSON under the ONNX metadata key ``gliomart``. A card of a newer schema, or one that lacks
+what this version needs, is refused rather than guessed at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from gliomart.errors import ModelCardError
+from gliomart.preprocess import Preprocessing
+
+METADATA_KEY = "gliomart"
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How an anomaly map becomes a mask, regions and a score.
+
+    Attributes
+    ----------
+    scalp_px
+        Thickness of scalp and skull, in pixels of the model's grid: the map counts only deeper.
+    dome_px
+        Radius of the sphere that the vertex is taken for: where a slice cuts it obliquely, the
+        same thickness is wider (see :func:`gliomart.preprocess.inside_skull`).
+    top_fraction
+        A slice's score is the mean of this fraction of the model's grid, the highest pixels.
+    series_top
+        A series' score is the mean of its this many highest slice scores.
+    minimum_area_px
+        Smallest region that is kept, in pixels of the model's grid.
+    """
+
+    scalp_px: float = 17.0
+    dome_px: float = 80.0
+    top_fraction: float = 0.004
+    series_top: int = 3
+    minimum_area_px: float = 20.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What tumour-free slices score, so that a new score can be judged.
+
+    Attributes
+    ----------
+    false_alarm_rate
+        Nominal rate at which tumour-free slices, and series, are flagged.
+    pixel_false_alarm_rate
+        Fraction of tumour-free head pixels above ``pixel_threshold``.
+    pixel_threshold
+        Anomaly-map value above which a pixel belongs to a region.
+    display_limit
+        Anomaly-map value at which the colour scale of every heat map ends.
+    slice_scores, series_scores
+        Scores of tumour-free slices, and of patients' tumour-free slices taken together,
+        in rising order. Every one comes from a model that never saw its patient.
+    patients
+        Number of patients they come from.
+    method
+        How they were obtained, in words.
+    """
+
+    false_alarm_rate: float
+    pixel_false_alarm_rate: float
+    pixel_threshold: float
+    display_limit: float
+    slice_scores: tuple[float, ...]
+    series_scores: tuple[float, ...]
+    patients: int
+    method: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Who a model is, what it may be used for, and how it is run.
+
+    Attributes
+    ----------
+    name, version
+        Of the model, not of the software.
+    network
+        Name and options of the network, and how its residual becomes the anomaly map.
+    preprocessing, scoring
+        What surrounds the graph.
+    calibration
+        None only while a model is being calibrated.
+    modality, sequence, plane
+        What the model was trained for; ``modality`` as in DICOM.
+    training
+        Data, patients, recipe, seeds, library versions.
+    metrics
+        Measured figures, each with its interval and what it was measured on.
+    parity
+        Largest absolute difference between the exported graph and the network it came from.
+    licence
+        Of the weights.
+    intended_use
+        In words; always says that it is not a medical device.
+    """
+
+    name: str
+    version: str
+    network: dict[str, Any]
+    preprocessing: Preprocessing
+    scoring: Scoring
+    calibration: Calibration | None
+    modality: str
+    sequence: str
+    plane: str
+    training: dict[str, Any]
+    metrics: dict[str, Any]
+    parity: dict[str, float]
+    licence: str
+    intended_use: str
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """Serialise for the model file."""
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card.
+
+        Raises
+        ------
+        ModelCardError
+            The text is not a card, or of a schema that this version does not read.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise ModelCardError("the model's card is not valid JSON") from error
+        schema = values.get("schema") if isinstance(values, dict) else None
+        if not isinstance(schema, int):
+            raise ModelCardError("the model's card states no schema")
+        if schema != SCHEMA:
+            age = "newer" if schema > SCHEMA else "older"
+            raise ModelCardError(
+                f"the model's card has schema {schema}, {age} than the {SCHEMA} read here"
+            )
+        card: ModelCard = _build(cls, values, "card")
+        return card
+
+
+_T = TypeVar("_T")
+_NESTED = {
+    "preprocessing": Preprocessing,
+    "scoring": Scoring,
+    "calibration": Calibration,
+}
+
+
+def _build(cls: type[_T], values: Any, where: str) -> _T:  # noqa: ANN401
+    """Make a dataclass of parsed JSON; its fields are exactly the keys, of the right types."""
+    if not isinstance(values, dict):
+        raise ModelCardError(f"the model's {where} is not an object")
+    names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for problem, keys in (
+        ("lacks", names - values.keys()),
+        ("has an unknown", values.keys() - names),
+    ):
+        if keys:
+            raise ModelCardError(f"the model's {where} {problem} {', '.join(sorted(keys))}")
+    hints = get_type_hints(cls)
+    built: dict[str, Any] = {}
+    for name, value in values.items():
+        nested = _NESTED.get(name)
+        if nested is not None and value is not None:
+            built[name] = _build(nested, value, name)
+        else:
+            built[name] = _check(value, hints[name], f"{where}.{name}")
+    return cls(**built)
+
+
+def _check(value: Any, hint: Any, where: str) -> Any:  # noqa: ANN401
+    if isinstance(value, list):
+        kinds: tuple[type, ...] = (int, float) if "float" in str(hint) else (str,)
+        if "tuple" in str(hint) and all(isinstance(item, kinds) for item in value):
+            return tuple(value)
+    elif hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    elif (hint in (int, str) and isinstance(value, hint)) or (
+        str(hint).startswith("dict") and isinstance(value, dict)
+    ):
+        return value
+    elif value is None and "None" in str(hint):
+        return None
+    raise ModelCardError(f"the model's {where} has a value of the wrong kind")

@@ -1,0 +1,295 @@
+"""The entry for embedders: a model, ready to look at images."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gliomart import scoring, sources
+from gliomart.errors import InputRefusedError, ModelError, UsageError
+from gliomart.model import Model
+from gliomart.preprocess import Frame, estimate_frame, prepare
+from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
+from gliomart.series import judge
+from gliomart.slices import Refusal, Slice, greyscale
+from gliomart.sources import dicom
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from pydicom import Dataset
+
+    from gliomart.card import Calibration, ModelCard
+    from gliomart.providers import Requested
+
+
+class Detector:
+    """Shows where a scan departs from the tumour-free ones its model was trained on.
+
+    Parameters
+    ----------
+    model
+        A model file; None for the one that comes with gliomart.
+    provider
+        ``auto`` (TensorRT, then CUDA, then CPU), or one by name, which then has to run.
+    allow_fallback
+        Let a provider asked for by name fall back to the CPU; results say ``degraded``.
+    false_alarm_rate
+        Nominal rate at which tumour-free slices are flagged, in (0, 1); None for the model's own.
+    threads
+        CPU threads; None for one per core.
+
+    Raises
+    ------
+    ModelError
+        The model file is refused.
+    ProviderError
+        The provider asked for does not run here.
+    UsageError
+        The false-alarm rate is not one the model's calibration can hold.
+
+    Examples
+    --------
+    >>> detector = Detector()  # doctest: +SKIP
+    >>> detector.detect("slice.dcm").flagged  # doctest: +SKIP
+    False
+    """
+
+    settings: Settings
+    card: ModelCard
+
+    def __init__(
+        self,
+        model: Path | str | None = None,
+        *,
+        provider: Requested = "auto",
+        allow_fallback: bool = False,
+        false_alarm_rate: float | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self._model = Model(
+            model, provider=provider, allow_fallback=allow_fallback, threads=threads
+        )
+        self.card = self._model.card
+        if self.card.calibration is None:
+            raise ModelError("the model has not been calibrated")
+        self._calibration: Calibration = self.card.calibration
+        self.settings = Settings(
+            model_name=self.card.name,
+            model_version=self.card.version,
+            model_sha256=self._model.sha256,
+            provider=self._model.provider,
+            false_alarm_rate=_checked_rate(false_alarm_rate, self._calibration),
+        )
+
+    def detect(self, image: Path | str | NDArray[Any] | Dataset | Slice) -> SliceResult:
+        """Analyse one image by itself.
+
+        Parameters
+        ----------
+        image
+            A file of one slice, an array (H, W) or RGB (H, W, 3), a pydicom data set, or a slice.
+
+        Raises
+        ------
+        InputRefusedError
+            The image cannot be analysed; ``code`` says why.
+        """
+        started = perf_counter()
+        source = _one_slice(image)
+        read_ms = _since(started)
+        started = perf_counter()
+        _suitable(source, self.card)
+        frame = estimate_frame([source], self.card.preprocessing)
+        return self._analyse(source, frame, read_ms, shared_ms=_since(started))
+
+    def detect_series(self, series: Path | str | Sequence[Slice] | NDArray[Any]) -> SeriesResult:
+        """Analyse all slices of one series together.
+
+        Parameters
+        ----------
+        series
+            A folder or file of exactly one series, slices in anatomical order, or an array
+            (Z, H, W).
+
+        Raises
+        ------
+        UsageError
+            The folder holds no series, or several: :meth:`stream` takes those.
+        """
+        if isinstance(series, (str, Path)):
+            inventory = sources.scan([series])
+            if len(inventory.series) != 1:
+                raise UsageError(f"{series}: holds {len(inventory.series)} series, not one")
+            return self.analyse_series(inventory.series[0])
+        if isinstance(series, np.ndarray):
+            series = [Slice(greyscale(plane), frame=z) for z, plane in enumerate(series)]
+        return self._gather(
+            series[0].series if series else "", "", self._stream([(s, 0.0) for s in series])
+        )
+
+    def stream(self, paths: Iterable[Path | str]) -> Iterator[SliceResult | Refusal]:
+        """Analyse files and folders, series by series, one result or refusal per slice.
+
+        At most one series is held in memory at a time.
+        """
+        inventory = sources.scan(paths)
+        yield from inventory.refused
+        for series in inventory.series:
+            yield from self.stream_series(series)
+
+    def stream_series(self, series: sources.SeriesFiles) -> Iterator[SliceResult | Refusal]:
+        """Analyse one series of an inventory, one result or refusal per slice."""
+        return self._stream(_timed_read(series))
+
+    def analyse_series(self, series: sources.SeriesFiles) -> SeriesResult:
+        """Analyse one series of an inventory as a whole."""
+        return self._gather(series.id, series.source, self.stream_series(series))
+
+    def _gather(
+        self, identity: str, source: str, items: Iterable[SliceResult | Refusal]
+    ) -> SeriesResult:
+        analysed, refused = [], []
+        for item in items:
+            if isinstance(item, Refusal):
+                refused.append(item)
+            else:
+                analysed.append(item)
+        return SeriesResult(
+            id=identity,
+            source=source,
+            slices=tuple(analysed),
+            not_analysed=tuple(refused),
+            verdict=judge([r.score for r in analysed], self.card, self.settings.false_alarm_rate),
+            settings=self.settings,
+        )
+
+    def _stream(
+        self, items: Iterable[tuple[Slice | Refusal, float]]
+    ) -> Iterator[SliceResult | Refusal]:
+        """Analyse what was read of one series; all of it shares one frame per image size."""
+        timed = [(_refuse_unsuitable(item, self.card), ms) for item, ms in items]
+        frames: dict[tuple[int, ...], Frame | InputRefusedError] = {}
+        started = perf_counter()
+        slices = [item for item, _ in timed if isinstance(item, Slice)]
+        for shape in dict.fromkeys(s.pixels.shape for s in slices):
+            same = [s for s in slices if s.pixels.shape == shape]
+            try:
+                frames[shape] = estimate_frame(same, self.card.preprocessing)
+            except InputRefusedError as error:
+                frames[shape] = error
+        shared_ms = _since(started) / max(len(slices), 1)
+        for item, read_ms in timed:
+            if isinstance(item, Refusal):
+                yield item
+                continue
+            frame = frames[item.pixels.shape]
+            try:
+                if isinstance(frame, InputRefusedError):
+                    raise frame
+                yield self._analyse(item, frame, read_ms, shared_ms)
+            except InputRefusedError as error:
+                yield Refusal(item.source, item.frame, error.code, error.reason)
+
+    def _analyse(
+        self, source: Slice, frame: Frame, read_ms: float, shared_ms: float
+    ) -> SliceResult:
+        started = perf_counter()
+        prepared = prepare(source, frame, self.card.preprocessing)
+        preprocess_ms = shared_ms + _since(started)
+
+        started = perf_counter()
+        reconstruction, anomaly_map = self._model.run(prepared.image)
+        infer_ms = _since(started)
+
+        started = perf_counter()
+        rules, calibration = self.card.scoring, self._calibration
+        masked = scoring.mask_scalp(anomaly_map, prepared.head, rules)
+        score = scoring.slice_score(masked, rules)
+        height, width = source.pixels.shape
+        on_source, pixels_per_pixel = scoring.to_source(masked, frame.box, (height, width))
+        mask, regions = scoring.find_regions(
+            on_source,
+            calibration.pixel_threshold,
+            rules.minimum_area_px * pixels_per_pixel,
+            source.spacing,
+        )
+        p = scoring.p_value(score, calibration.slice_scores)
+        return SliceResult(
+            slice=source,
+            frame=frame,
+            reconstruction=reconstruction[..., 0],
+            anomaly_map=on_source,
+            mask=mask,
+            regions=regions,
+            score=score,
+            p_value=p,
+            flagged=p <= self.settings.false_alarm_rate,
+            settings=self.settings,
+            ms=Milliseconds(read_ms, preprocess_ms, infer_ms, _since(started)),
+        )
+
+
+def _timed_read(series: sources.SeriesFiles) -> Iterator[tuple[Slice | Refusal, float]]:
+    for file in series.files:
+        started = perf_counter()
+        read = list(sources.read(file))
+        each = _since(started) / max(len(read), 1)
+        yield from ((item, each) for item in read)
+
+
+def _one_slice(image: Path | str | NDArray[Any] | Dataset | Slice) -> Slice:
+    if isinstance(image, Slice):
+        return image
+    if isinstance(image, np.ndarray):
+        return Slice(greyscale(image))
+    read: list[Slice | Refusal]
+    if isinstance(image, (str, Path)):
+        inventory = sources.scan([image])
+        read = [item for s in inventory.series for file in s.files for item in sources.read(file)]
+        read.extend(inventory.refused)
+    else:
+        read = list(dicom.slices_of(image, source="image", series="image"))
+    if len(read) != 1:
+        raise InputRefusedError("not-one-slice", f"{len(read)} slices where one was expected")
+    if isinstance(read[0], Refusal):
+        raise InputRefusedError(read[0].code, read[0].reason)
+    return replace(read[0])
+
+
+def _suitable(source: Slice, card: ModelCard) -> None:
+    if source.modality is not None and source.modality != card.modality:
+        raise InputRefusedError(
+            "wrong-modality", f"modality {source.modality}; the model was made for {card.modality}"
+        )
+
+
+def _refuse_unsuitable(item: Slice | Refusal, card: ModelCard) -> Slice | Refusal:
+    if isinstance(item, Refusal):
+        return item
+    try:
+        _suitable(item, card)
+    except InputRefusedError as error:
+        return Refusal(item.source, item.frame, error.code, error.reason)
+    return item
+
+
+def _checked_rate(asked: float | None, calibration: Calibration) -> float:
+    if asked is None:
+        return calibration.false_alarm_rate
+    finest = scoring.smallest_p_value(calibration.slice_scores)
+    if not finest <= asked < 1:
+        raise UsageError(
+            f"a false-alarm rate of {asked:g} is outside [{finest:.3g}, 1),"
+            " which is what the model's calibration can hold"
+        )
+    return asked
+
+
+def _since(started: float) -> float:
+    return (perf_counter() - started) * 1e3

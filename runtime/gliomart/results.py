@@ -1,0 +1,93 @@
+"""What comes out of a detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gliomart.preprocess import Frame
+    from gliomart.providers import ProviderChoice
+    from gliomart.scoring import Region
+    from gliomart.series import Verdict
+    from gliomart.slices import Refusal, Slice
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What produced a result: the model, the provider and the effective settings."""
+
+    model_name: str
+    model_version: str
+    model_sha256: str
+    provider: ProviderChoice
+    false_alarm_rate: float
+
+
+@dataclass(frozen=True)
+class Milliseconds:
+    """Time one slice took in each stage; a series' shared work is divided among its slices."""
+
+    read: float
+    preprocess: float
+    infer: float
+    score: float
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    """One analysed slice.
+
+    Attributes
+    ----------
+    slice
+        What was analysed.
+    frame
+        How it was brought into the model: box and intensity scale of its series.
+    reconstruction
+        float32 (size, size) in [0, 1]: what the model makes of it, on the model's grid.
+    anomaly_map
+        float32 (H, W) on the source's grid, zero outside the head.
+    mask
+        bool (H, W): what the pixel threshold and the smallest area keep.
+    regions
+        The mask's connected parts, highest peak first.
+    score, p_value
+        Higher scores are more anomalous; the p-value is conformal, against tumour-free slices.
+    flagged
+        ``p_value <= settings.false_alarm_rate``.
+    settings
+        What produced this result.
+    ms
+        Time per stage.
+    """
+
+    slice: Slice
+    frame: Frame
+    reconstruction: NDArray[np.float32]
+    anomaly_map: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    regions: tuple[Region, ...]
+    score: float
+    p_value: float
+    flagged: bool
+    settings: Settings
+    ms: Milliseconds
+
+
+@dataclass(frozen=True)
+class SeriesResult:
+    """One series: its slices in order, what was refused, and the verdict on the whole.
+
+    ``verdict`` is None where no slice could be analysed.
+    """
+
+    id: str
+    source: str
+    slices: tuple[SliceResult, ...]
+    not_analysed: tuple[Refusal, ...]
+    verdict: Verdict | None
+    settings: Settings

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from gliomart import Detector, GliomartError, Refusal, Slice, SliceResult
+from gliomart.errors import InputRefusedError, ModelError, UsageError
+from samples import GOLDEN, card, draw_head, tiny_model
+
+
+def test_an_image_may_come_as_path_array_dataset_or_slice(model: Path) -> None:
+    detector = Detector(model)
+    file = GOLDEN / "slice_012.dcm"
+    dataset = pydicom.dcmread(file)
+    from_file = detector.detect(file)
+    assert from_file.score == detector.detect(str(file)).score
+    assert from_file.score == detector.detect(dataset).score
+    assert from_file.score == detector.detect(dataset.pixel_array).score
+    assert from_file.slice.spacing is not None
+
+
+def test_a_lesion_is_flagged_and_found_where_it_is(model: Path) -> None:
+    detector = Detector(model)
+    healthy = detector.detect(draw_head((320, 400)))
+    ill = detector.detect(draw_head((320, 400), lesion=0.9))
+    assert not healthy.flagged
+    assert healthy.regions == ()
+    assert ill.flagged
+    assert ill.score > healthy.score
+    (region,) = ill.regions
+    x0, y0, x1, y1 = region.box
+    # Drawn at (233, 160) with a radius of 22 pixels.
+    assert (x0 + x1) / 2 == pytest.approx(233, abs=2)
+    assert (y0 + y1) / 2 == pytest.approx(160, abs=2)
+    assert region.area_px == pytest.approx(np.pi * 22**2, rel=0.15)
+    assert ill.anomaly_map.shape == ill.mask.shape == (320, 400)
+    assert ill.settings.provider.effective == "CPUExecutionProvider"
+
+
+def test_a_series_shares_one_frame_and_one_verdict(model: Path) -> None:
+    stack = np.stack([draw_head(lesion=0.9 * (z in (4, 5, 6)), seed=z) for z in range(10)])
+    result = Detector(model).detect_series(stack)
+    assert [r.flagged for r in result.slices] == [z in (4, 5, 6) for z in range(10)]
+    assert len({r.frame for r in result.slices}) == 1
+    assert result.verdict is not None
+    assert result.verdict.flagged
+    healthy = Detector(model).detect_series(stack[:4])
+    assert healthy.verdict is not None
+    assert not healthy.verdict.flagged
+
+
+def test_the_stream_is_in_order_and_leaves_nothing_out(model: Path, study: Path) -> None:
+    (study / "7.png").write_bytes(b"")
+    items = list(Detector(model).stream([study]))
+    refused = [item for item in items if isinstance(item, Refusal)]
+    analysed = [item for item in items if isinstance(item, SliceResult)]
+    assert [r.code for r in refused] == ["empty-file"]
+    assert [r.slice.source for r in analysed] == [f"study/{n}.png" for n in range(1, 7)]
+
+
+def test_another_modality_is_refused(model: Path, tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(GOLDEN / "slice_012.dcm")
+    dataset.Modality = "CT"
+    with pytest.raises(InputRefusedError) as refused:
+        Detector(model).detect(dataset)
+    assert refused.value.code == "wrong-modality"
+    dataset.save_as(tmp_path / "ct.dcm")
+    (item,) = Detector(model).stream([tmp_path / "ct.dcm"])
+    assert isinstance(item, Refusal)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "code"),
+    [
+        (np.zeros((1, 1)), "too-small"),
+        (np.zeros((256, 256)), "blank-slice"),
+        (np.full((256, 256), np.nan), "not-finite"),
+        (np.zeros((4, 256, 256, 7)), "bad-shape"),
+        (np.zeros(7), "bad-shape"),
+    ],
+)
+def test_arrays_that_show_nothing_are_refused(model: Path, pixels: np.ndarray, code: str) -> None:
+    with pytest.raises(InputRefusedError) as refused:
+        Detector(model).detect(pixels)
+    assert refused.value.code == code
+    assert isinstance(refused.value, GliomartError)
+
+
+def test_a_false_alarm_rate_has_to_be_one_the_calibration_holds(model: Path) -> None:
+    assert Detector(model).settings.false_alarm_rate == 0.05
+    assert Detector(model, false_alarm_rate=0.2).settings.false_alarm_rate == 0.2
+    for rate in (0.001, 0.0, 1.0, float("nan")):
+        with pytest.raises(UsageError):
+            Detector(model, false_alarm_rate=rate)
+
+
+def test_too_few_patients_leave_a_series_unjudged(model: Path) -> None:
+    stack = [Slice(draw_head(lesion=0.9, seed=z)) for z in range(3)]
+    verdict = Detector(model, false_alarm_rate=0.02).detect_series(stack).verdict
+    assert verdict is not None
+    assert verdict.flagged is None
+
+
+def test_an_uncalibrated_model_is_refused(tmp_path: Path) -> None:
+    metadata = {"gliomart": card(calibration=None).to_json()}
+    with pytest.raises(ModelError, match="calibrated"):
+        Detector(tiny_model(tmp_path / "raw.onnx", metadata=metadata))

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gliomart.card import ModelCard
+from gliomart.errors import GliomartError, ModelCardError, ModelError, ModelNotFoundError
+from gliomart.model import Model
+from samples import card, tiny_model
+
+
+def test_a_model_runs_and_knows_itself(model: Path) -> None:
+    loaded = Model(model, provider="cpu")
+    image = np.random.default_rng(0).random((256, 256, 1), np.float32)
+    reconstruction, anomaly_map = loaded.run(image)
+    assert np.array_equal(reconstruction, np.minimum(image, 0.5))
+    assert anomaly_map.shape == (256, 256)
+    assert len(loaded.sha256) == 64
+    assert loaded.card == card()
+
+
+def test_a_card_survives_its_json() -> None:
+    assert ModelCard.from_json(card().to_json()) == card()
+
+
+def _changed(**changes: object) -> dict[str, str]:
+    values = json.loads(card().to_json()) | changes
+    return {"gliomart": json.dumps({k: v for k, v in values.items() if v != "REMOVED"})}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ({}, "no gliomart card"),
+        ({"gliomart": "{"}, "not valid JSON"),
+        ({"gliomart": "[1]"}, "states no schema"),
+        (_changed(schema=99), "newer"),
+        (_changed(schema=0), "older"),
+        (_changed(licence="REMOVED"), "lacks licence"),
+        (_changed(colour="red"), "unknown colour"),
+        (_changed(name=7), "wrong kind"),
+        (_changed(scoring={"scalp_px": "thick"}), "lacks"),
+    ],
+)
+def test_a_bad_card_is_refused_with_its_reason(
+    tmp_path: Path, metadata: dict[str, str], says: str
+) -> None:
+    with pytest.raises(ModelCardError, match=says) as refused:
+        Model(tiny_model(tmp_path / "m.onnx", metadata=metadata))
+    assert "\n" not in str(refused.value)
+
+
+def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError):
+        Model(tmp_path / "none.onnx")
+    for content in (b"", b"not onnx" * 100):
+        (tmp_path / "bad.onnx").write_bytes(content)
+        with pytest.raises(ModelError, match="bad.onnx"):
+            Model(tmp_path / "bad.onnx")
+    with pytest.raises(ModelError):
+        Model(tmp_path)
+    with pytest.raises(ModelError, match="inputs"):
+        Model(tiny_model(tmp_path / "small.onnx", size=128))
+
+
+def test_weights_outside_the_file_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(tiny_model(tmp_path / "whole.onnx"))
+    onnx.save(
+        model, tmp_path / "split.onnx",
+        save_as_external_data=True, location="weights.bin", size_threshold=0,
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)  # where the weights would be found, were they looked for
+    with pytest.raises(ModelError, match="outside"):
+        Model("split.onnx")
+
+
+def test_every_error_is_of_the_family() -> None:
+    assert issubclass(ModelNotFoundError, GliomartError)
+    assert issubclass(ModelNotFoundError, FileNotFoundError)

@@ -1,0 +1,284 @@
+"""The ``gliomart`` command.
+
+Standard output is for results, everything else goes to standard error. Commands of the other
+packages join through the entry-point group ``gliomart.commands``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gliomart._version import __version__
+from gliomart.arguments import PROVIDERS, ArgumentParser, positive
+from gliomart.errors import GliomartError, MissingExtraError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+INTERRUPTED = 130
+
+# Commands that live in other packages: what they do, and the extra that brings them.
+_EXTERNAL = {
+    "train": ("train an autoencoder on tumour-free scans", "training"),
+    "evaluate": ("measure a model on a folder with tumour masks", "evaluate"),
+    "export": ("turn a trained network into a model file", "export"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status (see :mod:`gliomart.errors`)."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    _quieten_libraries()
+    try:
+        if arguments and arguments[0] in _EXTERNAL:
+            return _run_external(arguments[0], arguments[1:])
+        options = _parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], int] = options.command
+        return command(options)
+    except GliomartError as error:
+        return _fail(str(error), error.exit_status)
+    except KeyboardInterrupt:
+        return _fail("interrupted; what is finished is kept", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if os.environ.get("GLIOMART_DEBUG"):
+            raise
+        kind = type(error).__name__
+        return _fail(f"internal error ({kind}: {error}); GLIOMART_DEBUG=1 shows where", 1)
+
+
+def _infer(options: argparse.Namespace) -> int:
+    from gliomart import sources
+    from gliomart.inference import Run
+    from gliomart.outputs import folder as output
+
+    paths = [Path(path) for path in options.paths]
+    inventory = sources.scan(paths)
+    detector = _detector(options)
+    out = options.out or output.default_folder()
+    output.open_folder(out, paths, overwrite=options.overwrite, resume=options.resume)
+    try:
+        document = Run(detector, inventory, out, maps=options.maps).write()
+    except KeyboardInterrupt:
+        hint = f"finished series are kept; go on with --out {out} --resume"
+        return _fail(f"interrupted; {hint}", INTERRUPTED)
+    _report(document, out, as_json=options.json)
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from importlib import resources
+
+    study = Path(str(resources.files("gliomart") / "golden"))
+    print(
+        "gliomart demo: a simulated head with a pontine lesion in some slices (no real person)",
+        file=sys.stderr,
+    )
+    options.paths = [study]
+    options.resume = options.maps = False
+    return _infer(options)
+
+
+def _info(options: argparse.Namespace) -> int:
+    import dataclasses
+
+    detector = _detector(options)
+    card = dataclasses.asdict(detector.card)
+    if options.json:
+        _print_json({"sha256": detector.settings.model_sha256, **card})
+        return 0
+    calibration = detector.card.calibration
+    assert calibration is not None  # noqa: S101  # a detector refuses models without one
+    lines = {
+        "model": f"{card['name']} {card['version']}",
+        "sha256": detector.settings.model_sha256,
+        "made for": f"{card['modality']}, {card['sequence']}, {card['plane']}",
+        "intended use": card["intended_use"],
+        "licence": card["licence"],
+        "trained on": card["training"].get("data", "unknown"),
+        "calibrated on": (
+            f"{len(calibration.slice_scores)} tumour-free slices of {calibration.patients} patients"
+        ),
+        "false alarms": f"{calibration.false_alarm_rate:.0%} nominal, per slice and per series",
+        "runs on": detector.settings.provider.effective,
+    }
+    for name, text in lines.items():
+        print(f"{name:14} {text}")
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from gliomart import bench
+
+    report = bench.measure(options)
+    if options.json:
+        _print_json(report)
+    else:
+        print(bench.table(report))
+    if options.budget is not None:
+        bench.check(report, options.budget)
+    return 0
+
+
+def _run_external(name: str, arguments: Sequence[str]) -> int:
+    from importlib.metadata import entry_points
+
+    found = entry_points(group="gliomart.commands", name=name)
+    extra = _EXTERNAL[name][1]
+    if not found:
+        raise MissingExtraError(f"gliomart {name}", extra)
+    try:
+        command = next(iter(found)).load()
+        status: int = command(list(arguments))
+    except ModuleNotFoundError as error:
+        if isinstance(error, MissingExtraError) or (error.name or "").startswith("gliomart"):
+            raise
+        raise MissingExtraError(
+            f"gliomart {name} ({error.name} is not installed)", extra
+        ) from error
+    return status
+
+
+def _detector(options: argparse.Namespace) -> Any:  # noqa: ANN401  # imported where used
+    from gliomart.detector import Detector
+
+    detector = Detector(
+        options.model,
+        provider=options.provider,
+        allow_fallback=options.allow_fallback,
+        false_alarm_rate=options.false_alarm_rate,
+        threads=options.threads,
+    )
+    if detector.settings.provider.degraded:
+        effective = detector.settings.provider.effective
+        print(f"gliomart: {options.provider} does not run here; using {effective}", file=sys.stderr)
+    return detector
+
+
+def _report(document: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(document)
+        return
+    flagged = [entry for entry in document["slices"] if entry["flagged"]]
+    flagged.sort(key=lambda entry: (entry["p_value"], -entry["score"]))
+    for series in document["series"]:
+        verdict = {True: "FLAGGED", False: "not flagged", None: "not judged (too few patients)"}
+        print(
+            f"series {series['source']}: {verdict[series['flagged']]}"
+            f" (p = {series['p_value']:.3f}, {series['slices']} slices)"
+        )
+    if flagged:
+        print(f"{len(flagged)} flagged of {len(document['slices'])} slices, most anomalous first:")
+        for entry in flagged:
+            where = "" if entry["frame"] is None else f" frame {entry['frame']}"
+            print(
+                f"  {entry['source']}{where}"
+                f"  p = {entry['p_value']:.3f}  score {entry['score']:.3f}"
+            )
+    else:
+        print(f"none of {len(document['slices'])} slices flagged")
+    for entry in document["not_analysed"]:
+        where = "" if entry["frame"] is None else f" frame {entry['frame']}"
+        print(f"not analysed: {entry['source']}{where}: {entry['reason']} [{entry['code']}]")
+    print(f"results: {out}")
+    for series in document["series"]:
+        print(f"overview: {out / series['overview']}")
+    print("Research software, not a medical device; not for diagnosis.")
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    print(json.dumps(values, indent=1, ensure_ascii=False))
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"gliomart: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _quieten_libraries() -> None:
+    """Keep decoders' chatter off the terminal: what matters becomes a refusal with a reason."""
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    warnings.filterwarnings("ignore", module=r"pydicom(\..*)?")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = ArgumentParser(
+        prog="gliomart",
+        description="Shows where a brain MRI departs from tumour-free ones."
+        " Research software, not a medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"gliomart {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    infer = commands.add_parser("infer", help="analyse images and DICOM files")
+    infer.add_argument("paths", nargs="+", metavar="PATH", help="files, or folders to walk")
+    _output_options(infer)
+    existing = infer.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace earlier results in DIR")
+    existing.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    infer.add_argument("--maps", action="store_true", help="write anomaly maps and masks as well")
+    _model_options(infer)
+    infer.set_defaults(command=_infer)
+
+    demo = commands.add_parser("demo", help="run infer on the simulated study that comes along")
+    _output_options(demo)
+    demo.add_argument("--overwrite", action="store_true", help="replace earlier results in DIR")
+    _model_options(demo)
+    demo.set_defaults(command=_demo)
+
+    info = commands.add_parser("info", help="show a model's card")
+    info.add_argument("model", nargs="?", type=Path, help="model file (default: the built-in one)")
+    info.add_argument("--json", action="store_true", help="the whole card as JSON")
+    info.set_defaults(
+        command=_info, provider="auto", allow_fallback=False, false_alarm_rate=None, threads=None
+    )
+
+    bench = commands.add_parser("bench", help="time every stage on this machine")
+    bench.add_argument("path", nargs="?", type=Path, help="folder (default: the simulated study)")
+    bench.add_argument("--repeats", type=positive, default=10, help="passes over it (default: 10)")
+    bench.add_argument("--budget", type=Path, metavar="FILE", help="fail past these budgets (TOML)")
+    bench.add_argument("--json", action="store_true", help="print JSON")
+    _model_options(bench)
+    bench.set_defaults(command=_bench)
+
+    for name, (summary, _) in _EXTERNAL.items():
+        commands.add_parser(name, help=summary)
+    return parser
+
+
+def _output_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="output folder (default: gliomart-results/<time>)"
+    )
+    parser.add_argument("--json", action="store_true", help="print results.json")
+
+
+def _model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: built in)")
+    parser.add_argument(
+        "--provider", choices=PROVIDERS, default="auto",
+        help="execution provider (default: the fastest that runs)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--allow-fallback", action="store_true", help="let a provider named fall back to the CPU"
+    )
+    parser.add_argument(
+        "--false-alarm-rate", type=float, metavar="RATE", help="default: the model's own"
+    )
+    parser.add_argument("--threads", type=positive, help="CPU threads (default: one per core)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

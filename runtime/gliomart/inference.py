@@ -1,0 +1,231 @@
+"""One run over an inventory of inputs, from the first slice to results.json.
+
+Every finished series is added to a journal, so that an interrupted run goes on where it stopped
+and ends with what an undisturbed one would have written.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from gliomart.errors import NothingAnalysedError, UsageError
+from gliomart.outputs import folder as output
+from gliomart.outputs import pictures, records
+from gliomart.outputs.records import SeriesRecord
+from gliomart.series import judge
+from gliomart.slices import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gliomart.detector import Detector
+    from gliomart.results import SliceResult
+    from gliomart.sources import Inventory, SeriesFiles
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of a detector over an inventory into an output folder.
+
+    Attributes
+    ----------
+    detector, inventory, folder
+        What looks at what, and where results go; the folder has been opened already.
+    maps
+        Write anomaly maps (float32 .npy) and masks (PNG) on the source's grid as well.
+    """
+
+    detector: Detector
+    inventory: Inventory
+    folder: Path
+    maps: bool = False
+
+    def write(self) -> dict[str, Any]:
+        """Analyse everything and write it.
+
+        Returns
+        -------
+        The content of results.json.
+
+        Raises
+        ------
+        NothingAnalysedError
+            No slice could be analysed; results.json says why for each input.
+        OutputError
+            Results could not be written. What is finished stays, and can be resumed.
+        UsageError
+            The folder holds the beginning of a different run.
+        """
+        head = records.header(self.inventory, self.detector.settings, maps=self.maps)
+        complete = _complete(self.folder / output.RESULTS, head)
+        if complete is not None:
+            return complete
+        journal = _Journal(self.folder / output.JOURNAL, head)
+        finished = journal.finished()
+        refused = [records.refusal_entry(refusal) for refusal in self.inventory.refused]
+        done = [SeriesRecord(not_analysed=refused), *finished]
+        names = _output_names(self.inventory)
+        sheets = _overview_names(self.inventory)
+        files = sum(len(series.files) for series in self.inventory.series)
+        with tqdm(
+            total=files, unit="file", file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
+        ) as progress:
+            for number, series in enumerate(self.inventory.series):
+                if number >= len(finished):
+                    record = self._series(series, names, sheets[number])
+                    journal.add(record)
+                    done.append(record)
+                progress.update(len(series.files))
+        document = records.document(head, done)
+        output.write_atomically(self.folder / output.TABLE, records.to_csv(document))
+        output.write_atomically(self.folder / output.RESULTS, records.to_json(document))
+        journal.remove()
+        if not document["slices"]:
+            raise NothingAnalysedError(_why_nothing(document))
+        return document
+
+    def _series(
+        self, series: SeriesFiles, names: dict[str, PurePosixPath], sheet: str
+    ) -> SeriesRecord:
+        record = SeriesRecord()
+        tiles = []
+        scores = []
+        limit = self._display_limit()
+        for item in self.detector.stream_series(series):
+            if isinstance(item, Refusal):
+                record.not_analysed.append(records.refusal_entry(item))
+                continue
+            started = perf_counter()
+            picture = pictures.overlay(item, limit)
+            paths = self._write_slice(item, picture, names[item.slice.source])
+            tiles.append(pictures.tile(item, picture))
+            write_ms = (perf_counter() - started) * 1e3
+            record.slices.append(records.slice_entry(item, paths, write_ms))
+            scores.append(item.score)
+        settings = self.detector.settings
+        verdict = judge(scores, self.detector.card, settings.false_alarm_rate)
+        if verdict is not None:
+            output.write_atomically(self.folder / sheet, pictures.png(pictures.overview(tiles)))
+            record.series.append(
+                records.series_entry(series.id, series.source, len(scores), verdict, sheet)
+            )
+        return record
+
+    def _write_slice(
+        self, result: SliceResult, picture: np.ndarray, name: PurePosixPath
+    ) -> dict[str, str | None]:
+        if result.slice.frame is not None:
+            name = name.with_name(f"{name.name}-{result.slice.frame:04d}")
+        contents = {"overlay": ("overlays", ".png", pictures.png(picture))}
+        if self.maps:
+            mask = result.mask.astype(np.uint8) * 255
+            contents["map"] = ("maps", ".npy", _npy(result.anomaly_map))
+            contents["mask"] = ("masks", ".png", pictures.png(mask))
+        paths: dict[str, str | None] = dict.fromkeys(("overlay", "map", "mask"))
+        for kind, (room, suffix, content) in contents.items():
+            paths[kind] = str(PurePosixPath(room) / name.with_name(name.name + suffix))
+            output.write_atomically(self.folder / str(paths[kind]), content)
+        return paths
+
+    def _display_limit(self) -> float:
+        calibration = self.detector.card.calibration
+        assert calibration is not None  # noqa: S101  # a detector refuses models without one
+        return calibration.display_limit
+
+
+class _Journal:
+    """Finished series of an unfinished run, one JSON line each after a line that names the run."""
+
+    def __init__(self, path: Path, run: dict[str, Any]) -> None:
+        self._path, self._run = path, run
+
+    def finished(self) -> list[SeriesRecord]:
+        """Read what an interrupted run of the same kind finished; start the journal otherwise."""
+        lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+        whole = [line for line in lines if line.endswith(b"\n")]
+        if not whole:
+            self._write("wb", self._run)
+            return []
+        if json.loads(whole[0]) != self._run:
+            raise _different_run(self._path.parent)
+        if len(whole) < len(lines):  # the last line was cut off: its series is done again
+            output.write_atomically(self._path, b"".join(whole))
+        return [SeriesRecord(**json.loads(line)) for line in whole[1:]]
+
+    def add(self, record: SeriesRecord) -> None:
+        self._write("ab", asdict(record))
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def _write(self, mode: str, values: dict[str, Any]) -> None:
+        line = json.dumps(values, allow_nan=False) + "\n"
+        with output.output_errors(self._path), self._path.open(mode) as stream:
+            stream.write(line.encode())
+
+
+def _complete(path: Path, head: dict[str, Any]) -> dict[str, Any] | None:
+    """Read the results of a run that is complete already; None where there are none."""
+    if not path.exists():
+        return None
+    document: dict[str, Any] = json.loads(path.read_bytes())
+    if {key: document.get(key) for key in head} != head:
+        raise _different_run(path.parent)
+    return document
+
+
+def _different_run(folder: Path) -> UsageError:
+    return UsageError(
+        f"{folder}: holds a different run (other inputs, model, provider or settings);"
+        " give --overwrite"
+    )
+
+
+def _output_names(inventory: Inventory) -> dict[str, PurePosixPath]:
+    """Name each source's outputs after it: without its suffix where that is unambiguous."""
+    sources = [PurePosixPath(f.source) for series in inventory.series for f in series.files]
+    stems = [source.with_suffix("") for source in sources]
+    seen: dict[PurePosixPath, int] = {}
+    for stem in stems:
+        seen[stem] = seen.get(stem, 0) + 1
+    return {
+        str(source): stem if seen[stem] == 1 else source
+        for source, stem in zip(sources, stems, strict=True)
+    }
+
+
+def _overview_names(inventory: Inventory) -> list[str]:
+    """Name each series' overview after its folder, numbered where a folder holds several."""
+    folders = [series.source for series in inventory.series]
+    return [
+        f"overview/{folder}.png"
+        if folders.count(folder) == 1
+        else f"overview/{folder}-{folders[: number + 1].count(folder)}.png"
+        for number, folder in enumerate(folders)
+    ]
+
+
+def _npy(values: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, values, allow_pickle=False)
+    return stream.getvalue()
+
+
+def _why_nothing(document: dict[str, Any]) -> str:
+    refused: Iterable[str] = (entry["code"] for entry in document["not_analysed"])
+    counts: dict[str, int] = {}
+    for code in refused:
+        counts[code] = counts.get(code, 0) + 1
+    if not counts:
+        return f"no images among the inputs ({document['inputs']['ignored']} other files ignored)"
+    listed = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
+    return f"nothing could be analysed ({listed})"

@@ -1,0 +1,1 @@
+"""What a run leaves behind: results as JSON and CSV, overlays, maps and masks."""

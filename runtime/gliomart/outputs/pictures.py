@@ -1,0 +1,96 @@
+"""Overlays and overviews: the source, what departs from it, on one fixed colour scale.
+
+The scale ends where the model's card says (``display_limit``, set on tumour-free slices) and
+never at an image's own maximum, which would make every healthy brain look ill.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from gliomart.errors import OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from gliomart.results import SliceResult
+
+_OUTLINE = (255, 255, 0)  # cyan in BGR: absent from greys and from the heat's colours
+_TILE = 192
+_COLUMNS = 6
+# Enough for any stack that is looked at as a whole; longer series are shown evenly thinned.
+_MOST_TILES = 60
+
+
+def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
+    """Draw one slice, its anomaly map as heat and its mask as outline.
+
+    Returns
+    -------
+    uint8 (H, W, 3), BGR.
+    """
+    grey = _window(result)
+    strength = np.clip(result.anomaly_map / display_limit, 0, 1)
+    heat = cv2.applyColorMap(np.rint(strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    opacity = (0.75 * np.minimum(strength * 2, 1))[..., np.newaxis]
+    blended = grey[..., np.newaxis] * (1 - opacity) + heat * opacity
+    picture: NDArray[np.uint8] = np.rint(blended).astype(np.uint8)
+    if result.regions:
+        contours, _ = cv2.findContours(
+            result.mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
+        )
+        cv2.drawContours(picture, contours, -1, _OUTLINE, 1)
+    return picture
+
+
+def tile(result: SliceResult, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Shrink an overlay for the overview, with its p-value; a frame marks a flagged slice."""
+    height, width = picture.shape[:2]
+    scale = _TILE / max(height, width)
+    small = cv2.resize(
+        picture, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA
+    )
+    square = np.zeros((_TILE, _TILE, 3), np.uint8)
+    square[: small.shape[0], : small.shape[1]] = small
+    label = f"p {result.p_value:.3f}"
+    place = (6, _TILE - 8)
+    cv2.putText(square, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 3, cv2.LINE_AA)
+    colour = _OUTLINE if result.flagged else (200, 200, 200)
+    cv2.putText(square, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+    if result.flagged:
+        cv2.rectangle(square, (1, 1), (_TILE - 2, _TILE - 2), _OUTLINE, 2)
+    return square
+
+
+def overview(tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Lay tiles out in rows, in series order; uint8 (H, W, 3), BGR."""
+    if len(tiles) > _MOST_TILES:
+        chosen = np.linspace(0, len(tiles) - 1, _MOST_TILES).round().astype(int)
+        tiles = [tiles[i] for i in chosen]
+    columns = min(_COLUMNS, len(tiles))
+    rows = -(-len(tiles) // columns)
+    sheet = np.zeros((rows * _TILE, columns * _TILE, 3), np.uint8)
+    for number, picture in enumerate(tiles):
+        y, x = _TILE * (number // columns), _TILE * (number % columns)
+        sheet[y : y + _TILE, x : x + _TILE] = picture
+    return sheet
+
+
+def png(picture: NDArray[np.uint8]) -> bytes:
+    """Encode uint8 (H, W) or BGR (H, W, 3) as PNG."""
+    encoded, content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if not encoded:
+        raise OutputError("a picture could not be encoded as PNG")
+    return content.tobytes()
+
+
+def _window(result: SliceResult) -> NDArray[np.float32]:
+    """Grey levels from the frame's black to two and a half times its brain's median."""
+    white = result.frame.black + 2.2 * (result.frame.brain - result.frame.black)
+    levels = (result.slice.pixels - result.frame.black) / (white - result.frame.black)
+    return np.clip(levels, 0, 1, dtype=np.float32) * np.float32(255)

@@ -1,0 +1,140 @@
+"""Results as the JSON and CSV that other programs read; the keys are a contract (schema 1)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from gliomart._version import __version__
+
+if TYPE_CHECKING:
+    from gliomart.results import Settings, SliceResult
+    from gliomart.series import Verdict
+    from gliomart.slices import Refusal
+    from gliomart.sources import Inventory
+
+SCHEMA = 1
+_COLUMNS = (
+    "source", "frame", "series", "analysed", "score", "p_value", "flagged",
+    "regions", "area_px", "area_mm2", "peak", "code", "reason",
+)  # fmt: skip
+
+
+@dataclass
+class SeriesRecord:
+    """One finished series as JSON values; grows while the series is analysed."""
+
+    series: list[dict[str, Any]] = field(default_factory=list)
+    slices: list[dict[str, Any]] = field(default_factory=list)
+    not_analysed: list[dict[str, Any]] = field(default_factory=list)
+
+
+def header(inventory: Inventory, settings: Settings, *, maps: bool) -> dict[str, Any]:
+    """Everything in results.json that is known before the first slice."""
+    return {
+        "schema": SCHEMA,
+        "software": {"name": "gliomart", "version": __version__},
+        "model": {
+            "name": settings.model_name,
+            "version": settings.model_version,
+            "sha256": settings.model_sha256,
+        },
+        "provider": asdict(settings.provider),
+        "settings": {"false_alarm_rate": settings.false_alarm_rate, "maps": maps},
+        "inputs": {
+            "roots": list(inventory.roots),
+            "files": inventory.files,
+            "ignored": inventory.ignored,
+        },
+    }
+
+
+def document(header: dict[str, Any], records: list[SeriesRecord]) -> dict[str, Any]:
+    """Assemble the whole of results.json."""
+    return {
+        **header,
+        "series": [entry for record in records for entry in record.series],
+        "slices": [entry for record in records for entry in record.slices],
+        "not_analysed": [entry for record in records for entry in record.not_analysed],
+    }
+
+
+def series_entry(
+    identity: str, source: str, slices: int, verdict: Verdict, overview: str
+) -> dict[str, Any]:
+    """Describe one analysed series."""
+    return {
+        "id": identity,
+        "source": source,
+        "slices": slices,
+        "score": round(verdict.score, 6),
+        "p_value": round(verdict.p_value, 6),
+        "flagged": verdict.flagged,
+        "overview": overview,
+    }
+
+
+def slice_entry(
+    result: SliceResult, paths: dict[str, str | None], write_ms: float
+) -> dict[str, Any]:
+    """Describe one analysed slice; ``paths`` are its overlay, map and mask."""
+    times = {**asdict(result.ms), "write": write_ms}
+    return {
+        "series": result.slice.series,
+        "source": result.slice.source,
+        "sop_instance_uid": result.slice.sop_instance_uid,
+        "frame": result.slice.frame,
+        "score": round(result.score, 6),
+        "p_value": round(result.p_value, 6),
+        "flagged": result.flagged,
+        "regions": [
+            {
+                "box": list(region.box),
+                "area_px": region.area_px,
+                "area_mm2": None if region.area_mm2 is None else round(region.area_mm2, 2),
+                "peak": round(region.peak, 6),
+            }
+            for region in result.regions
+        ],
+        **paths,
+        "ms": {stage: round(value, 3) for stage, value in times.items()},
+    }
+
+
+def refusal_entry(refusal: Refusal) -> dict[str, Any]:
+    """Describe one input that was not analysed."""
+    return asdict(refusal)
+
+
+def to_json(values: dict[str, Any]) -> bytes:
+    """Serialise results.json."""
+    return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def to_csv(document: dict[str, Any]) -> bytes:
+    """Serialise results.csv: one row per slice, analysed or not."""
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, _COLUMNS, restval="")
+    writer.writeheader()
+    for entry in document["slices"]:
+        regions = entry["regions"]
+        in_mm2 = [region["area_mm2"] for region in regions if region["area_mm2"] is not None]
+        writer.writerow(
+            {
+                name: entry[name]
+                for name in ("source", "frame", "series", "score", "p_value", "flagged")
+            }
+            | {
+                "analysed": True,
+                "regions": len(regions),
+                "area_px": sum(region["area_px"] for region in regions),
+                "area_mm2": round(sum(in_mm2), 2) if len(in_mm2) == len(regions) else "",
+                "peak": max((region["peak"] for region in regions), default=""),
+            }
+        )
+    for entry in document["not_analysed"]:
+        writer.writerow({"analysed": False, **entry})
+    return stream.getvalue().encode()

@@ -1,0 +1,158 @@
+"""``gliomart export``."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gliomart.arguments import ArgumentParser
+from gliomart.errors import DatasetError, ModelNotFoundError
+from gliomart.outputs.folder import write_atomically
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from gliomart_training.dataset import Patient
+
+INTENDED_USE = (
+    "Research on unsupervised anomaly detection in brain MRI. Not a medical device, not cleared"
+    " or approved by any authority, and not for diagnosis or any clinical decision."
+)
+# Parity is checked on this many held-out slices.
+_PARITY_SLICES = 8
+
+
+def export(arguments: Sequence[str]) -> int:
+    """Turn a trained network into a calibrated model file."""
+    options = _options(arguments)
+
+    import keras
+    import tf2onnx  # noqa: F401  # first, so that its absence names the extra
+    from gliomart.card import ModelCard, Scoring
+    from gliomart.preprocess import Preprocessing
+    from gliomart_training import dataset, training
+    from gliomart_training.batches import HealthyBatches, tumour_free_images
+    from gliomart_training.residual import Residual
+
+    from gliomart_export import calibration, conversion
+
+    record = _record(options.network)
+    spec = record["preprocessing"]
+    spec = Preprocessing(**(spec | {"channels": tuple(spec["channels"])}))
+    residual, scoring = Residual(), Scoring()
+    patients = dataset.load(options.data or Path(record["data"]), record["split"])
+    by_id = {patient.id: patient for patient in patients}
+    groups = [_patients(by_id, ids) for ids in record["folds"]]
+
+    unseen = tumour_free_images(groups[0], spec)
+    chosen = unseen[:: max(1, len(unseen) // _PARITY_SLICES)][:_PARITY_SLICES]
+    batches = HealthyBatches(chosen, spec, batch_size=len(chosen), seed=0, variation=None)
+    samples = batches[0][0]
+    folder = training.run_folder(options.network)
+
+    def convert(file: Path, card: ModelCard) -> tuple[Any, ModelCard]:
+        network = keras.models.load_model(file, compile=False)
+        model = conversion.to_onnx(network, residual)
+        bare = conversion.with_card(model, card)
+        return model, replace(card, parity=conversion.parity(network, residual, bare, samples))
+
+    card = ModelCard(
+        name=options.name or f"{options.sequence.lower()}-{record['recipe']['network']}",
+        version=options.model_version,
+        network={"name": record["recipe"]["network"], "residual": vars(residual)},
+        preprocessing=spec,
+        scoring=scoring,
+        calibration=calibration.UNCALIBRATED,
+        modality=options.modality,
+        sequence=options.sequence,
+        plane=options.plane,
+        training={
+            "data": options.trained_on or Path(record["data"]).name,
+            "split": record["split"],
+            "patients": record["patients"],
+            "slices": record["slices"],
+            "recipe": record["recipe"],
+            "variation": record["variation"],
+            "software": record["software"],
+        },
+        metrics=json.loads(options.metrics.read_text()) if options.metrics else {},
+        parity={},
+        licence=options.licence,
+        intended_use=INTENDED_USE,
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        files = []
+        for number, group in enumerate(groups, start=1):
+            model, _ = convert(folder / f"fold-{number}.keras", card)
+            file = Path(temporary, f"fold-{number}.onnx")
+            file.write_bytes(conversion.with_card(model, card))
+            files.append((file, group))
+        calibrated = calibration.calibrate(files)
+    model, card = convert(options.network, replace(card, calibration=calibrated))
+    write_atomically(options.model, conversion.with_card(model, card))
+    _report(options.model, card)
+    return 0
+
+
+def _record(network: Path) -> dict[str, Any]:
+    from gliomart_training import training
+
+    if not network.is_file():
+        raise ModelNotFoundError(f"{network}: no such network")
+    file = training.run_folder(network) / training.RECORD
+    if not file.is_file():
+        raise ModelNotFoundError(f"{file}: the network's run record is missing")
+    record: dict[str, Any] = json.loads(file.read_text())
+    if "folds" not in record:
+        raise DatasetError(f"{file}: its training has not finished; go on with train --resume")
+    return record
+
+
+def _patients(by_id: dict[str, Patient], ids: Sequence[str]) -> list[Patient]:
+    missing = [patient for patient in ids if patient not in by_id]
+    if missing:
+        raise DatasetError(
+            f"{len(missing)} of the patients held out in training are not in the data; give --data"
+        )
+    return [by_id[patient] for patient in ids]
+
+
+def _report(path: Path, card: Any) -> None:  # noqa: ANN401
+    calibrated = card.calibration
+    print(f"model: {path} ({path.stat().st_size / 1e6:.2f} MB)")
+    for name, difference in card.parity.items():
+        print(f"parity with Keras, {name}: max abs error {difference:.2g}")
+    print(
+        f"calibrated on {len(calibrated.slice_scores)} tumour-free slices of"
+        f" {calibrated.patients} patients ({calibrated.method})"
+    )
+    print(f"pixel threshold {calibrated.pixel_threshold:.4f}")
+    if len(calibrated.series_scores) + 1 < 1 / calibrated.false_alarm_rate:
+        print(
+            f"too few patients to judge a series at {calibrated.false_alarm_rate:.0%}:"
+            " results will say so"
+        )
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = ArgumentParser(
+        prog="gliomart export",
+        description="Turn a trained network into one ONNX file with its card: converted, checked,"
+        " compared with Keras, and calibrated on patients that its training held out.",
+    )
+    parser.add_argument("network", type=Path, metavar="NETWORK.keras")
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="dataset, if it has moved")
+    parser.add_argument("--name", help="model name (default: <sequence>-<network>)")
+    parser.add_argument("--model-version", default="1", metavar="VERSION")
+    parser.add_argument("--modality", default="MR", help="as in DICOM (default: MR)")
+    parser.add_argument("--sequence", default="FLAIR", help="what it was trained for")
+    parser.add_argument("--plane", default="axial", help="what it was trained for")
+    parser.add_argument("--trained-on", metavar="TEXT", help="the data, in words, for the card")
+    parser.add_argument("--licence", default="not stated", metavar="TEXT", help="of the weights")
+    parser.add_argument("--metrics", type=Path, metavar="FILE", help="figures from evaluate --out")
+    return parser.parse_args(arguments)

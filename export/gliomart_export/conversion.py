@@ -1,0 +1,112 @@
+"""Keras to ONNX: one graph, checked three ways."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from gliomart.card import METADATA_KEY
+from gliomart.errors import ModelError
+from gliomart_training.residual import Residual, anomaly_map
+
+if TYPE_CHECKING:
+    from gliomart.card import ModelCard
+    from numpy.typing import NDArray
+
+OPSET = 18
+# Largest absolute difference between the graph and the network that is accepted.
+TOLERANCE = 1e-5
+
+
+def to_onnx(network: keras.Model, residual: Residual) -> Any:  # noqa: ANN401
+    """Convert a network, with its anomaly map, to an ONNX model (opset 18).
+
+    The graph takes ``image`` float32 (batch, size, size, C) and gives ``reconstruction`` of the
+    same shape and ``anomaly_map`` float32 (batch, size, size, 1).
+
+    Raises
+    ------
+    ModelError
+        The result does not pass the ONNX checker.
+    """
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    shape = network.input_shape[1:]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32, name="image")])  # type: ignore[untyped-decorator]
+    def detect(image: Any) -> dict[str, Any]:  # noqa: ANN401
+        reconstruction = network(image, training=False)
+        return {
+            "reconstruction": tf.identity(reconstruction, name="reconstruction"),
+            "anomaly_map": tf.identity(
+                anomaly_map(image, reconstruction, residual), name="anomaly_map"
+            ),
+        }
+
+    model, _ = tf2onnx.convert.from_function(
+        detect, input_signature=detect.input_signature, opset=OPSET
+    )
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    for value, channels in (("reconstruction", shape[-1]), ("anomaly_map", 1)):
+        output = next(o for o in model.graph.output if o.name == value)
+        for dimension, length in zip(
+            output.type.tensor_type.shape.dim[1:], (*shape[:-1], channels), strict=True
+        ):
+            dimension.dim_value = length
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"the exported graph is not valid ONNX: {error}") from error
+    return model
+
+
+def with_card(model: Any, card: ModelCard) -> bytes:  # noqa: ANN401
+    """Serialise a model with its card inside."""
+    import onnx
+
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def parity(
+    network: keras.Model, residual: Residual, content: bytes, images: NDArray[np.float32]
+) -> dict[str, float]:
+    """Compare the graph on ONNX Runtime with the network on Keras.
+
+    Parameters
+    ----------
+    images
+        float32 (N, size, size, C): real slices, so that the comparison is where it matters.
+
+    Returns
+    -------
+    Largest absolute difference of each output.
+
+    Raises
+    ------
+    ModelError
+        A difference exceeds ``TOLERANCE``.
+    """
+    from gliomart.providers import open_session
+
+    session, _ = open_session(content, "cpu", allow_fallback=False, threads=None)
+    exported = session.run(["reconstruction", "anomaly_map"], {"image": images})
+    reconstruction = network(images, training=False)
+    expected = [reconstruction, anomaly_map(images, reconstruction, residual)]
+    differences = {
+        name: float(np.abs(ours - keras.ops.convert_to_numpy(theirs)).max())
+        for name, ours, theirs in zip(
+            ("reconstruction", "anomaly_map"), exported, expected, strict=True
+        )
+    }
+    for name, difference in differences.items():
+        if not difference <= TOLERANCE:
+            raise ModelError(f"the exported {name} differs from Keras by {difference:.2g}")
+    return differences

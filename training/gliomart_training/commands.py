@@ -1,0 +1,137 @@
+"""``gliomart train`` and ``gliomart evaluate``."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gliomart.arguments import PROVIDERS, ArgumentParser, positive
+from gliomart.outputs.folder import write_atomically
+from gliomart.preprocess import Channel, Preprocessing
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+_CHANNELS: dict[str, tuple[Channel, ...]] = {
+    "plain": ("plain",),
+    "clahe": ("clahe",),
+    "both": ("plain", "clahe"),
+}
+
+
+def train(arguments: Sequence[str]) -> int:
+    """Train networks on a dataset folder."""
+    options = _train_options(arguments)
+
+    import keras  # noqa: F401  # first, so that its absence names the extra
+
+    from gliomart_training import training
+    from gliomart_training.batches import Variation
+    from gliomart_training.fitting import RECIPES
+
+    recipe = RECIPES[options.network]
+    given = {
+        name: getattr(options, name)
+        for name in ("epochs", "batch_size", "learning_rate", "seed")
+        if getattr(options, name) is not None
+    }
+    plan = training.Plan(
+        data=options.directory,
+        split=options.split or _training_split(options.directory),
+        out=options.out,
+        recipe=replace(recipe, **given),
+        preprocessing=Preprocessing(channels=_CHANNELS[options.channels]),
+        variation=Variation(),
+        folds=options.folds,
+    )
+    training.run(plan, resume=options.resume, overwrite=options.overwrite)
+    print(f"network: {options.out}\nrun: {plan.folder}")
+    return 0
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """Measure a model on a dataset folder with tumour masks."""
+    options = _evaluate_options(arguments)
+
+    import sklearn  # noqa: F401  # first, so that its absence names the extra
+
+    from gliomart_training.evaluation import evaluation, report
+
+    result = evaluation.evaluate(
+        options.directory,
+        options.model,
+        split=options.split,
+        provider=options.provider,
+        bootstrap=options.bootstrap,
+        seed=options.seed,
+    )
+    if options.out is not None:
+        write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
+    if options.json:
+        print(json.dumps(result, indent=1))
+    else:
+        print(report.table(result))
+    return 0
+
+
+def _training_split(directory: Path) -> str | None:
+    """Take the split called ``train`` where the dataset's index names one, else everything."""
+    index = directory / "index.csv"
+    if not index.is_file():
+        return None
+    with index.open(newline="", encoding="utf-8") as stream:
+        return (
+            "train" if any(row.get("split") == "train" for row in csv.DictReader(stream)) else None
+        )
+
+
+def _train_options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = ArgumentParser(
+        prog="gliomart train",
+        description="Train an autoencoder on tumour-free slices of a folder of images or DICOM."
+        " With an index.csv (image, mask, patient, split), slices with a mask or within 3 of one"
+        " are left out.",
+    )
+    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset folder")
+    parser.add_argument("--network", choices=("cae", "dae"), default="dae")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.keras")
+    parser.add_argument("--split", help="split of index.csv (default: train, where it is named)")
+    parser.add_argument("--channels", choices=tuple(_CHANNELS), default="plain")
+    parser.add_argument(
+        "--folds", type=positive, default=3,
+        help="groups of patients held out in turn for calibration; 1 holds out a fifth, once",
+    )  # fmt: skip
+    parser.add_argument("--epochs", type=positive)
+    parser.add_argument("--batch-size", type=positive)
+    parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--seed", type=int)
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    existing.add_argument("--overwrite", action="store_true", help="replace an earlier run")
+    options = parser.parse_args(arguments)
+    if options.out.suffix != ".keras":
+        parser.error(f"--out {options.out}: has to end in .keras")
+    return options
+
+
+def _evaluate_options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = ArgumentParser(
+        prog="gliomart evaluate",
+        description="Run a model over a folder with tumour masks (index.csv) and measure it beside"
+        " trivial baselines, on the images' own pixel grid.",
+    )
+    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset folder")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: built in)")
+    parser.add_argument("--split", help="split of index.csv (default: all)")
+    parser.add_argument("--provider", choices=PROVIDERS, default="auto")
+    parser.add_argument(
+        "--bootstrap", type=positive, default=1000, help="resamples of patients (default: 1000)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the resampling")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    return parser.parse_args(arguments)

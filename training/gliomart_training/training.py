@@ -1,0 +1,212 @@
+"""One training run: folds, the final network, its record and its pictures.
+
+Every patient is held out once: a network is trained for each fold without that fold's patients,
+which later calibrates the model on patients it never saw, and the final network is trained on
+all of them (as scikit-learn's cross-validation with ``refit`` does).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path  # noqa: TC003  # dataclasses resolve it
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from gliomart._version import __version__
+from gliomart.errors import DatasetError, OutputExistsError
+from gliomart.outputs.folder import write_atomically
+
+from gliomart_training import dataset, pictures
+from gliomart_training.batches import HealthyBatches, Variation, tumour_free_images
+from gliomart_training.fitting import Recipe, fit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gliomart.preprocess import Preprocessing
+    from numpy.typing import NDArray
+
+    from gliomart_training.dataset import Patient
+
+RECORD = "record.json"
+FINAL = "final"
+# With a single fold, this fraction of the patients is held out and the network trained on the
+# others is the final one.
+_HOLD_OUT_ONE_IN = 5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run trains.
+
+    Attributes
+    ----------
+    data, split
+        Dataset folder, and the split of its index.
+    out
+        Where the final network goes; the run's folder lies beside it (``.run`` for ``.keras``).
+    recipe, preprocessing, variation
+        How networks are trained, what they see, how far it is varied.
+    folds
+        How many groups of patients are held out in turn; 1 holds out a fifth once.
+    """
+
+    data: Path
+    split: str | None
+    out: Path
+    recipe: Recipe
+    preprocessing: Preprocessing
+    variation: Variation
+    folds: int
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+        return run_folder(self.out)
+
+
+def run_folder(model: Path) -> Path:
+    """Folder of the run that trained a ``.keras`` file."""
+    return model.with_suffix(".run")
+
+
+def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
+    """Train everything that a plan asks for, or what of it is missing.
+
+    Raises
+    ------
+    DatasetError
+        The dataset cannot be trained on.
+    OutputExistsError
+        There is something at ``plan.out``, and neither option is given; or what is to be
+        resumed was started differently.
+
+    Returns
+    -------
+    The run's record, as written to ``record.json``.
+    """
+    record = _describe(plan)
+    _prepare_folder(plan, record, resume=resume, overwrite=overwrite)
+    patients = dataset.load(plan.data, plan.split)
+    images = {p.id: tumour_free_images([p], plan.preprocessing) for p in patients}
+    total = sum(len(prepared) for prepared in images.values())
+    if total == 0:
+        raise DatasetError(f"{plan.data}: no tumour-free slice to train on")
+    groups = _held_out(patients, plan)
+    print(f"{total} tumour-free slices of {len(patients)} patients", file=sys.stderr)
+
+    fits: dict[str, dict[str, Any]] = {}
+    for number, held_out in enumerate(groups, start=1):
+        fits[f"fold-{number}"] = _fit_one(plan, f"fold-{number}", images, held_out)
+    if plan.folds == 1:
+        shutil.copyfile(plan.folder / "fold-1.keras", plan.folder / f"{FINAL}.keras")
+    else:
+        fits[FINAL] = _fit_one(plan, FINAL, images, held_out=[])
+
+    pictures.curves({name: fit["losses"] for name, fit in fits.items()}, plan.folder / "curves.png")
+    first_fold = keras.models.load_model(plan.folder / "fold-1.keras", compile=False)
+    unseen = HealthyBatches(
+        _together(images, groups[0]), plan.preprocessing, batch_size=8, seed=0, variation=None
+    )
+    pictures.reconstructions(first_fold, unseen, plan.folder / "reconstructions.png")
+    record |= {
+        "patients": len(patients),
+        "slices": total,
+        "folds": groups,
+        "fits": fits,
+    }
+    write_atomically(plan.folder / RECORD, json.dumps(record, indent=1).encode())
+    shutil.copyfile(plan.folder / f"{FINAL}.keras", plan.out)
+    return record
+
+
+def _fit_one(
+    plan: Plan, name: str, images: dict[str, NDArray[np.float32]], held_out: Sequence[str]
+) -> dict[str, Any]:
+    """Train one network, unless an earlier call finished it."""
+    network_file, losses_file = plan.folder / f"{name}.keras", plan.folder / f"{name}.json"
+    if network_file.exists() and losses_file.exists():
+        finished: dict[str, Any] = json.loads(losses_file.read_text())
+        return finished
+    started = time.monotonic()
+    batches = HealthyBatches(
+        _together(images, [patient for patient in images if patient not in held_out]),
+        plan.preprocessing,
+        batch_size=plan.recipe.batch_size,
+        seed=plan.recipe.seed,
+        variation=plan.variation,
+    )
+    unseen = _together(images, held_out)
+    validation = None
+    if len(unseen):
+        validation = HealthyBatches(
+            unseen, plan.preprocessing, batch_size=plan.recipe.batch_size, seed=0, variation=None
+        )
+    network, losses = fit(plan.recipe, batches, validation, plan.folder / f"{name}.state", name)
+    seconds = round(time.monotonic() - started, 1)
+    temporary = plan.folder / f"{name}.partial.keras"
+    network.save(temporary)
+    temporary.replace(network_file)
+    outcome = {"losses": losses, "seconds": seconds, "slices": len(batches.images)}
+    write_atomically(losses_file, json.dumps(outcome).encode())
+    return outcome
+
+
+def _describe(plan: Plan) -> dict[str, Any]:
+    """Everything about a run that is known before it starts."""
+    return {
+        "schema": 1,
+        "software": {"gliomart": __version__, "backend": keras.backend.backend()}
+        | {name: _version(name) for name in ("keras", "tensorflow", "jax", "torch", "numpy")},
+        "data": str(plan.data.resolve()),
+        "split": plan.split,
+        "recipe": dataclasses.asdict(plan.recipe),
+        "preprocessing": dataclasses.asdict(plan.preprocessing),
+        "variation": dataclasses.asdict(plan.variation),
+        "fold_count": plan.folds,
+    }
+
+
+def _prepare_folder(plan: Plan, record: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+    existing = [path for path in (plan.out, plan.folder) if path.exists()]
+    if existing and overwrite:
+        shutil.rmtree(plan.folder, ignore_errors=True)
+        plan.out.unlink(missing_ok=True)
+    elif existing and not resume:
+        raise OutputExistsError(f"{existing[0]}: exists already; give --resume or --overwrite")
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    file = plan.folder / RECORD
+    if file.exists():
+        earlier = json.loads(file.read_text())
+        if any(earlier.get(key) != value for key, value in json.loads(json.dumps(record)).items()):
+            raise OutputExistsError(f"{plan.folder}: was started differently; give --overwrite")
+    else:
+        write_atomically(file, json.dumps(record, indent=1).encode())
+
+
+def _held_out(patients: Sequence[Patient], plan: Plan) -> list[list[str]]:
+    if plan.folds > 1:
+        return dataset.folds(patients, plan.folds, plan.recipe.seed)
+    count = min(_HOLD_OUT_ONE_IN, len(patients))
+    if count < 2:  # noqa: PLR2004
+        raise DatasetError("one patient alone cannot be split into training and calibration")
+    return dataset.folds(patients, count, plan.recipe.seed)[:1]
+
+
+def _together(images: dict[str, NDArray[np.float32]], ids: Sequence[str]) -> NDArray[np.float32]:
+    chosen = [images[patient] for patient in ids]
+    return np.concatenate(chosen) if chosen else np.empty((0, 1, 1), np.float32)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

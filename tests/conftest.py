@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
 from gliomart.slices import Slice
 from samples import draw_head, tiny_model
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from gliomart.card import Calibration, ModelCard, Scoring
 from gliomart.preprocess import Preprocessing
-from numpy.typing import NDArray
 
 GOLDEN = Path(__file__).parents[1] / "runtime" / "gliomart" / "golden"
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from gliomart.card import Calibration
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from gliomart_training.dataset import Patient
     from numpy.typing import NDArray
+
+    from gliomart_training.dataset import Patient
 
 FALSE_ALARM_RATE = 0.05
 # A pixel of a tumour-free slice lies above the pixel threshold this often. Chosen on patients
 # held out of training, for the Dice it leads to; no tumour label enters the threshold itself.
-PIXEL_FALSE_ALARM_RATE = 0.002
+PIXEL_FALSE_ALARM_RATE = 0.003
 # The colour scale of heat maps ends at this multiple of the pixel threshold.
 _DISPLAY_RANGE = 3.0
+_SMALLEST_LIMIT = 1e-3
 
 # Lets a detector run before anything is known about scores.
 UNCALIBRATED = Calibration(
@@ -83,7 +86,7 @@ def calibrate(folds: Iterable[tuple[Path, Sequence[Patient]]]) -> Calibration:
         false_alarm_rate=FALSE_ALARM_RATE,
         pixel_false_alarm_rate=PIXEL_FALSE_ALARM_RATE,
         pixel_threshold=threshold,
-        display_limit=_DISPLAY_RANGE * threshold,
+        display_limit=max(_DISPLAY_RANGE * threshold, _SMALLEST_LIMIT),
         slice_scores=tuple(round(score, 7) for score in sorted(slice_scores)),
         series_scores=tuple(round(score, 7) for score in sorted(series_scores)),
         patients=len(series_scores),
@@ -95,5 +98,5 @@ def calibrate(folds: Iterable[tuple[Path, Sequence[Patient]]]) -> Calibration:
 
 def _threshold(positive: NDArray[np.float32], pixels: int) -> float:
     """Value that ``PIXEL_FALSE_ALARM_RATE`` of all pixels exceed, given the positive ones."""
-    count = min(round(PIXEL_FALSE_ALARM_RATE * pixels), len(positive) - 1)
-    return float(np.partition(positive, -count - 1)[-count - 1])
+    count = round(PIXEL_FALSE_ALARM_RATE * pixels)
+    return float(np.partition(positive, -count - 1)[-count - 1]) if len(positive) > count else 0.0

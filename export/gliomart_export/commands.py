@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,13 +31,13 @@ def export(arguments: Sequence[str]) -> int:
 
     import keras
     import tf2onnx  # noqa: F401  # first, so that its absence names the extra
+
     from gliomart.card import ModelCard, Scoring
     from gliomart.preprocess import Preprocessing
+    from gliomart_export import calibration, conversion
     from gliomart_training import dataset, training
     from gliomart_training.batches import HealthyBatches, tumour_free_images
     from gliomart_training.residual import Residual
-
-    from gliomart_export import calibration, conversion
 
     record = _record(options.network)
     spec = record["preprocessing"]
@@ -84,15 +83,15 @@ def export(arguments: Sequence[str]) -> int:
         licence=options.licence,
         intended_use=INTENDED_USE,
     )
-    with tempfile.TemporaryDirectory() as temporary:
-        files = []
-        for number, group in enumerate(groups, start=1):
-            model, _ = convert(folder / f"fold-{number}.keras", card)
-            file = Path(temporary, f"fold-{number}.onnx")
-            file.write_bytes(conversion.with_card(model, card))
-            files.append((file, group))
-        calibrated = calibration.calibrate(files)
-    model, card = convert(options.network, replace(card, calibration=calibrated))
+    # Kept beside the networks: what held-out patients are evaluated with.
+    fold_files = [folder / f"fold-{number}.onnx" for number in range(1, len(groups) + 1)]
+    graphs = [convert(file.with_suffix(".keras"), card)[0] for file in fold_files]
+    for file, graph in zip(fold_files, graphs, strict=True):
+        write_atomically(file, conversion.with_card(graph, card))
+    card = replace(card, calibration=calibration.calibrate(zip(fold_files, groups, strict=True)))
+    for file, graph in zip(fold_files, graphs, strict=True):
+        write_atomically(file, conversion.with_card(graph, card))
+    model, card = convert(options.network, card)
     write_atomically(options.model, conversion.with_card(model, card))
     _report(options.model, card)
     return 0

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+
 from gliomart.card import METADATA_KEY
 from gliomart.errors import ModelError
 from gliomart_training.residual import Residual, anomaly_map
 
 if TYPE_CHECKING:
-    from gliomart.card import ModelCard
     from numpy.typing import NDArray
+
+    from gliomart.card import ModelCard
 
 OPSET = 18
 # Largest absolute difference between the graph and the network that is accepted.

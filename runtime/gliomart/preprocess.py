@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import cv2
 import numpy as np
@@ -213,10 +213,9 @@ def crop(pixels: NDArray[np.float32], box: Box, size: int) -> NDArray[np.float32
         cv2.BORDER_CONSTANT,
         value=float(pixels.min()),
     )
-    shrinks = min(box.width, box.height) > size
-    return cv2.resize(
-        cut, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    )
+    interpolation = cv2.INTER_AREA if min(box.width, box.height) > size else cv2.INTER_LINEAR
+    resized = cv2.resize(cut, (size, size), interpolation=interpolation)
+    return cast("NDArray[np.float32]", resized)
 
 
 def uncrop(image: NDArray[np.float32], box: Box, shape: tuple[int, int]) -> NDArray[np.float32]:
@@ -248,7 +247,7 @@ def equalise(plain: NDArray[np.float32], spec: Preprocessing) -> NDArray[np.floa
     """CLAHE of a normalised image, on 8 bits (sixteen times faster than on 16)."""
     clahe = cv2.createCLAHE(spec.clahe_clip_limit, (spec.clahe_tiles, spec.clahe_tiles))
     equalised = clahe.apply(np.rint(plain * 255).astype(np.uint8))
-    return equalised.astype(np.float32) / 255
+    return equalised.astype(np.float32) / np.float32(255)
 
 
 def head_mask(pixels: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
@@ -280,7 +279,8 @@ def inside_skull(head: NDArray[np.bool_], scalp: float, dome: float) -> NDArray[
 
 def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     # The image's own edge counts as outside: a head that is cut off there has no scalp to remove.
-    return cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    depth = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return cast("NDArray[np.float32]", depth)
 
 
 def _bounds(head: NDArray[np.bool_]) -> tuple[int, int, int, int]:

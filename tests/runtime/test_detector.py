@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+
 from gliomart import Detector, GliomartError, Refusal, Slice, SliceResult
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from samples import GOLDEN, card, draw_head, tiny_model

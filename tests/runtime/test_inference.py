@@ -13,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from gliomart import Detector, cli, sources
 from gliomart.errors import OutputError
 from gliomart.inference import Run

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from gliomart.card import ModelCard
 from gliomart.errors import GliomartError, ModelCardError, ModelError, ModelNotFoundError
 from gliomart.model import Model
@@ -57,7 +58,7 @@ def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:
         Model(tmp_path / "none.onnx")
     for content in (b"", b"not onnx" * 100):
         (tmp_path / "bad.onnx").write_bytes(content)
-        with pytest.raises(ModelError, match="bad.onnx"):
+        with pytest.raises(ModelError, match=r"bad\.onnx"):
             Model(tmp_path / "bad.onnx")
     with pytest.raises(ModelError):
         Model(tmp_path)

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gliomart.errors import InputRefusedError
 from gliomart.preprocess import (
     Box,
@@ -17,8 +20,6 @@ from gliomart.preprocess import (
     uncrop,
 )
 from gliomart.slices import Slice
-from hypothesis import given
-from hypothesis import strategies as st
 from samples import draw_head
 
 boxes = st.builds(
@@ -49,7 +50,7 @@ def test_a_point_mapped_in_and_back_returns(
 def test_pixels_take_the_way_that_points_take(
     height: int, width: int, fx: float, fy: float, scale: float
 ) -> None:
-    """A blob drawn in the source lands where ``to_model`` says, and comes back within half a pixel."""
+    """A blob lands where ``to_model`` says, and comes back within half a pixel."""
     side = round(max(height, width) * scale)
     box = Box((width - side) // 2, (height - side) // 2, side, side)
     x, y = box.x + fx * side, box.y + fy * side

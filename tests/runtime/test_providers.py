@@ -1,4 +1,4 @@
-"""Providers at their boundary: a stand-in for ONNX Runtime that claims and then runs what it likes."""
+"""Providers at their boundary: a stand-in for ONNX Runtime runs what it likes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from gliomart import providers
 from gliomart.errors import MissingExtraError, ProviderError
 

@@ -3,10 +3,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from gliomart.card import Scoring
-from gliomart.scoring import find_regions, p_value, series_score, slice_score
 from hypothesis import given
 from hypothesis import strategies as st
+
+from gliomart.card import Scoring
+from gliomart.scoring import find_regions, p_value, series_score, slice_score
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=50).map(sorted)
 

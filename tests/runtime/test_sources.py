@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+
 from gliomart import sources
 from gliomart.errors import InputNotFoundError
 from gliomart.slices import Refusal, Slice

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pydicom
 import pytest
+
 from gliomart_training import simulated_study
 
 pytest.importorskip("nilearn", reason="the simulation needs the extra gliomart[simulation]")

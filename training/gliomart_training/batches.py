@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import keras
 import numpy as np
+
 from gliomart.errors import InputRefusedError
 from gliomart.preprocess import Preprocessing, estimate_frame, prepare, stack_channels
 

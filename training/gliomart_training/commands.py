@@ -68,6 +68,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         provider=options.provider,
         bootstrap=options.bootstrap,
         seed=options.seed,
+        held_out=options.held_out,
     )
     if options.out is not None:
         write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
@@ -127,6 +128,10 @@ def _evaluate_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("directory", type=Path, metavar="DIR", help="dataset folder")
     parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: built in)")
     parser.add_argument("--split", help="split of index.csv (default: all)")
+    parser.add_argument(
+        "--held-out", type=Path, metavar="RUN",
+        help="folder of an exported training run: each fold's model on the patients it never saw",
+    )  # fmt: skip
     parser.add_argument("--provider", choices=PROVIDERS, default="auto")
     parser.add_argument(
         "--bootstrap", type=positive, default=1000, help="resamples of patients (default: 1000)"

@@ -21,6 +21,8 @@ _AIR = 0.06
 _GRID = 64
 # Blobs of about 20, 35 and 60 pixels at 256².
 _BLOB_CELLS = (12, 7, 4)
+# More than a seed generator is asked for in one epoch.
+_DRAWS_PER_EPOCH = 1_000_000
 
 
 class LesionNoise(layers.Layer):
@@ -56,9 +58,14 @@ class LesionNoise(layers.Layer):
         coarse_strength: float = 0.15,
     ) -> None:
         super().__init__(name="lesion_noise")
+        self.seed = seed
         self.random = keras.random.SeedGenerator(seed)
         self.weakest, self.strongest, self.bright = weakest, strongest, bright
         self.coarse, self.coarse_strength = coarse, coarse_strength
+
+    def start(self, epoch: int) -> None:
+        """Draw an epoch's own noise, whether training was resumed before it or not."""
+        self.random.state.assign([self.seed, epoch * _DRAWS_PER_EPOCH])
 
     def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ANN401, D102
         if not training:
@@ -102,11 +109,14 @@ class NoCorruption(layers.Layer):
     def __init__(self, seed: int) -> None:  # noqa: ARG002
         super().__init__(name="no_corruption")
 
+    def start(self, epoch: int) -> None:
+        """Do nothing: there is nothing to draw."""
+
     def call(self, inputs: Any) -> Any:  # noqa: ANN401, D102
         return inputs
 
 
-CORRUPTIONS: dict[str, Callable[[int], layers.Layer]] = {
+CORRUPTIONS: dict[str, Callable[[int], LesionNoise | NoCorruption]] = {
     "cae": NoCorruption,
     "dae": LesionNoise,
 }

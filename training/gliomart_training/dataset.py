@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+
 from gliomart import sources
 from gliomart.errors import DatasetError
 from gliomart.slices import Refusal, Slice

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+# Filters of the half-resolution layers, which are the costly ones.
+_UNNORMALISED = 16
+
+
 def convolutional_autoencoder(size: int, channels: int) -> keras.Model:
     """Convolutional autoencoder with a bottleneck and no skip connections.
 
@@ -55,7 +59,7 @@ def denoising_unet(size: int, channels: int) -> keras.Model:
         x = layers.Conv2D(filters, 1, use_bias=False)(x)
         x = layers.Add()([_upsample(x), layers.Conv2D(filters, 1)(skip)])
         x = _convolution(x, filters)
-        if filters > 16:  # noqa: PLR2004  # half resolution is the costly one
+        if filters > _UNNORMALISED:
             x = _convolution(x, filters)
     correction = layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros")(x)
     reconstruction = layers.Add(name="reconstruction")([image, _upsample(correction)])
@@ -69,8 +73,11 @@ NETWORKS: dict[str, Callable[[int, int], keras.Model]] = {
 
 
 def _convolution(x: Any, filters: int, *, kernel: int = 3, strides: int = 1) -> Any:  # noqa: ANN401
-    # No batch normalisation: it changes no figure here and costs a third of the training time.
     x = layers.Conv2D(filters, kernel, strides, padding="same", kernel_initializer="he_normal")(x)
+    # Training diverges without normalisation; the widest maps train half as fast with it and do
+    # not need it. An exported graph has it folded into the convolutions.
+    if filters > _UNNORMALISED:
+        x = layers.BatchNormalization(momentum=0.95)(x)
     return layers.LeakyReLU(0.1)(x)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from gliomart.preprocess import stack_channels
 
 if TYPE_CHECKING:

@@ -32,9 +32,9 @@ class Residual:
 
     bright_at: float = 0.45
     bright_width: float = 0.04
-    fat_at: float = 0.65
+    fat_at: float = 0.68
     fat_width: float = 0.05
-    smoothing_px: float = 3.0
+    smoothing_px: float = 4.0
 
 
 def anomaly_map(image: Any, reconstruction: Any, residual: Residual) -> Any:  # noqa: ANN401

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+
 from gliomart._version import __version__
 from gliomart.errors import DatasetError, OutputExistsError
 from gliomart.outputs.folder import write_atomically
-
 from gliomart_training import dataset, pictures
 from gliomart_training.batches import HealthyBatches, Variation, tumour_free_images
 from gliomart_training.fitting import Recipe, fit
@@ -30,9 +30,9 @@ from gliomart_training.fitting import Recipe, fit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gliomart.preprocess import Preprocessing
     from numpy.typing import NDArray
 
+    from gliomart.preprocess import Preprocessing
     from gliomart_training.dataset import Patient
 
 RECORD = "record.json"

@@ -1,0 +1,102 @@
+"""Every stage of one slice of the simulated study, and the model on every provider that runs.
+
+Run with ``pytest benchmarks``; keep a result with ``--benchmark-json``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gliomart import scoring, sources
+from gliomart.detector import Detector
+from gliomart.errors import ProviderError
+from gliomart.model import Model
+from gliomart.outputs import pictures
+from gliomart.outputs.folder import write_atomically
+from gliomart.preprocess import estimate_frame, prepare
+
+GOLDEN = Path(sources.__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector(provider="cpu")
+
+
+@pytest.fixture(scope="module")
+def files() -> tuple[sources.SourceFile, ...]:
+    return sources.scan([GOLDEN]).series[0].files
+
+
+@pytest.fixture(scope="module")
+def image(detector: Detector, files: tuple[sources.SourceFile, ...]) -> np.ndarray:
+    (one,) = sources.read(files[5])
+    spec = detector.card.preprocessing
+    return prepare(one, estimate_frame([one], spec), spec).image
+
+
+def test_read(within_budget: Any, files: tuple[sources.SourceFile, ...]) -> None:
+    (one,) = within_budget("ms.read.p95", lambda: list(sources.read(files[5])))
+    assert one.pixels.shape == (256, 256)
+
+
+def test_preprocess(
+    within_budget: Any, detector: Detector, files: tuple[sources.SourceFile, ...]
+) -> None:
+    (one,) = sources.read(files[5])
+    spec = detector.card.preprocessing
+    frame = estimate_frame([one], spec)
+    prepared = within_budget("ms.preprocess.p95", prepare, one, frame, spec)
+    assert prepared.image.shape[:2] == (spec.size, spec.size)
+
+
+@pytest.mark.parametrize("provider", ["cpu", "cuda", "tensorrt"])
+def test_infer(within_budget: Any, image: np.ndarray, provider: Any) -> None:
+    try:
+        model = Model(provider=provider)
+    except ProviderError as error:
+        pytest.skip(str(error))
+    _, anomaly_map = within_budget("ms.infer.p95", model.run, image)
+    assert anomaly_map.shape == image.shape[:2]
+
+
+def test_score(
+    within_budget: Any, detector: Detector, files: tuple[sources.SourceFile, ...]
+) -> None:
+    (one,) = sources.read(files[5])
+    spec, rules = detector.card.preprocessing, detector.card.scoring
+    frame = estimate_frame([one], spec)
+    prepared = prepare(one, frame, spec)
+    _, anomaly_map = Model(provider="cpu").run(prepared.image)
+
+    def score() -> float:
+        masked = scoring.mask_scalp(anomaly_map, prepared.head, rules)
+        on_source, _ = scoring.to_source(masked, frame.box, (256, 256))
+        scoring.find_regions(on_source, 0.05, 20, one.spacing)
+        return scoring.slice_score(masked, rules)
+
+    assert within_budget("ms.score.p95", score) >= 0
+
+
+def test_write(
+    within_budget: Any, detector: Detector, files: tuple[sources.SourceFile, ...], tmp_path: Path
+) -> None:
+    result = detector.detect(files[5].path)
+    path = tmp_path / "overlay.png"
+
+    def write() -> None:
+        write_atomically(path, pictures.png(pictures.overlay(result, 0.2)))
+
+    within_budget("ms.write.p95", write)
+    assert path.stat().st_size > 1000
+
+
+def test_slice(
+    within_budget: Any, detector: Detector, files: tuple[sources.SourceFile, ...]
+) -> None:
+    result = within_budget("ms.slice.p95", detector.detect, files[5].path)
+    assert result.slice.spacing is not None

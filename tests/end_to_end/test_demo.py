@@ -1,0 +1,102 @@
+"""The main job, on the model and the study that come along."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+
+from gliomart import Detector, bench, cli
+from gliomart.model import default_model
+from samples import GOLDEN, SHARED, needs_real_images
+
+FLAIR = SHARED / "dicom" / "flair_axial_lgg"
+
+
+def test_the_demo_flags_the_lesion_slices_and_not_the_others(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["demo", "--out", str(out), "--provider", "cpu"]) == 0
+    document = json.loads((out / "results.json").read_text())
+    with (GOLDEN / "lesion.csv").open(newline="") as stream:
+        shown = {row["file"] for row in csv.DictReader(stream) if row["lesion"] == "1"}
+    flagged = {entry["source"].split("/")[1] for entry in document["slices"] if entry["flagged"]}
+    assert flagged == shown
+    assert len(document["slices"]) == 24
+    (series,) = document["series"]
+    assert series["flagged"]
+    sheet = cv2.imread(str(out / series["overview"]))
+    assert sheet.shape == (4 * 192, 6 * 192, 3)
+
+
+def test_the_built_in_model_is_small_and_says_what_it_is() -> None:
+    assert default_model().stat().st_size <= 8e6
+    card = Detector(provider="cpu").card
+    assert "not a medical device" in card.intended_use.lower()
+    assert "CC BY-NC-SA 4.0" in card.licence
+    assert max(card.parity.values()) <= 1e-5
+    assert card.calibration is not None
+    assert card.calibration.patients >= 19  # fewer cannot judge a series at 5 %
+    assert card.metrics["method"]["slice_auroc"]["interval"]
+
+
+def test_info_shows_the_card(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info"]) == 0
+    assert "not a medical device" in capsys.readouterr().out.lower()
+    assert cli.main(["info", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "flair-dae"
+
+
+def test_bench_measures_every_stage_and_holds_budgets(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "_COLD_STARTS", 1)
+    budgets = tmp_path / "budgets.toml"
+    line = '[[budget]]\nfigure = "ms.slice.p95"\nat_most = {}\nreason = "a test"\n'
+    arguments = ["bench", str(GOLDEN), "--repeats", "1", "--provider", "cpu", "--json"]
+
+    budgets.write_text(line.format(1e6))
+    assert cli.main([*arguments, "--budget", str(budgets)]) == 0
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert set(report["ms"]) == {*bench.STAGES, "slice"}
+    assert report["study"] == {"name": "golden", "slices": 24, "repeats": 1}
+    assert 20 < report["peak_memory_mb"] < 2000
+    assert "cold start" in bench.table(report)
+
+    budgets.write_text(line.format(1e-6))
+    assert cli.main([*arguments, "--budget", str(budgets)]) == 9
+    assert "ms.slice.p95" in capsys.readouterr().err
+    budgets.write_text(line.format(1).replace("slice", "nonsense"))
+    assert cli.main([*arguments, "--budget", str(budgets)]) == 2
+    assert cli.main([*arguments, "--budget", str(tmp_path / "none.toml")]) == 2
+
+
+def test_the_runtime_never_imports_what_it_does_not_need() -> None:
+    code = (
+        "import sys; from gliomart import Detector;"
+        f"Detector(provider='cpu').detect({str(GOLDEN / 'slice_005.dcm')!r});"
+        "print([m for m in ('tensorflow', 'keras', 'sklearn', 'matplotlib', 'onnx',"
+        " 'gliomart_training') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"
+    assert done.stderr == ""
+
+
+@needs_real_images
+def test_every_real_slice_is_accounted_for_and_only_blank_ones_are_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["infer", str(FLAIR), "--out", str(out), "--provider", "cpu"]) == 0
+    document = json.loads((out / "results.json").read_text())
+    assert len(document["slices"]) + len(document["not_analysed"]) == 73
+    assert {entry["code"] for entry in document["not_analysed"]} <= {"blank-slice"}
+    assert len(document["series"]) == 3
+    for entry in document["slices"]:
+        assert (out / entry["overlay"]).is_file()

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samples import card, draw_head
+
+keras = pytest.importorskip("keras", reason="needs the extra: training")
+onnx = pytest.importorskip("onnx", reason="needs the extra: export")
+pytest.importorskip("tf2onnx", reason="needs the extra: export")
+
+from gliomart import Detector  # noqa: E402
+from gliomart.errors import DatasetError  # noqa: E402
+from gliomart.preprocess import Preprocessing, estimate_frame, prepare  # noqa: E402
+from gliomart.slices import Slice  # noqa: E402
+from gliomart_export import calibration, conversion  # noqa: E402
+from gliomart_training.dataset import Example, Patient  # noqa: E402
+from gliomart_training.networks import NETWORKS  # noqa: E402
+from gliomart_training.residual import Residual, anomaly_map  # noqa: E402
+
+
+def _slices(count: int, seed: int = 0) -> list[Slice]:
+    return [Slice(draw_head(seed=seed + n), source=f"{seed}/{n}") for n in range(count)]
+
+
+def _inputs(spec: Preprocessing) -> np.ndarray:
+    slices = _slices(3)
+    frame = estimate_frame(slices, spec)
+    return np.stack([prepare(s, frame, spec).image for s in slices])
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("channels", [("plain",), ("plain", "clahe")])
+def test_every_network_exports_and_keeps_parity(name: str, channels: tuple, tmp_path: Path) -> None:
+    spec = Preprocessing(channels=channels)
+    keras.utils.set_random_seed(1)
+    network = NETWORKS[name](spec.size, len(channels))
+    for weights in network.weights:  # a fresh network has zeros where a trained one does not
+        weights.assign_add(keras.random.normal(weights.shape, stddev=0.02))
+    model = conversion.to_onnx(network, Residual())
+    assert {i.version for i in model.opset_import if i.domain == ""} == {conversion.OPSET}
+    content = conversion.with_card(model, card(preprocessing=spec))
+    differences = conversion.parity(network, Residual(), content, _inputs(spec))
+    assert max(differences.values()) <= 1e-5
+    (tmp_path / "m.onnx").write_bytes(content)
+    result = Detector(tmp_path / "m.onnx", provider="cpu").detect(draw_head())
+    assert result.reconstruction.shape == (256, 256)
+    allowed = {"Add", "AveragePool", "Conv", "LeakyRelu", "Mul", "Relu", "Reshape", "Resize",
+               "Sigmoid", "Slice", "Squeeze", "StridedSlice", "Sub", "Transpose", "Unsqueeze",
+               "Concat", "Cast", "Shape", "Identity"}  # fmt: skip
+    assert {node.op_type for node in model.graph.node} <= allowed
+
+
+def test_the_map_is_bright_where_a_lesion_is_and_not_where_fat_is_expected() -> None:
+    image = np.full((1, 64, 64, 1), 0.4, np.float32)
+    image[:, 10:30, 10:30] = 0.7
+    image[:, 40:60, 40:60] = 0.9
+    expected = np.full_like(image, 0.4)
+    expected[:, 40:60, 40:60] = 0.8
+    shown = keras.ops.convert_to_numpy(anomaly_map(image, expected, Residual(smoothing_px=2)))
+    assert shown.shape == image.shape
+    assert shown[0, 20, 20, 0] > 0.25
+    assert shown[0, 50, 50, 0] < 0.02
+    assert shown[0, 20, 50, 0] < 1e-3
+    darker = keras.ops.convert_to_numpy(anomaly_map(expected, image, Residual()))
+    assert darker.max() < 1e-3
+
+
+def _patients(count: int) -> list[Patient]:
+    patients = []
+    for number in range(count):
+        slices = _slices(4, seed=100 * number)
+        slices[3] = replace(slices[3], pixels=draw_head(lesion=0.9, seed=number))
+        examples = [Example(s, None, tumour_free=n < 2) for n, s in enumerate(slices)]
+        patients.append(Patient(f"p{number}", tuple(examples), ()))
+    return patients
+
+
+def test_calibration_takes_tumour_free_slices_of_every_fold(model: Path) -> None:
+    patients = _patients(4)
+    calibrated = calibration.calibrate([(model, patients[:2]), (model, patients[2:])])
+    assert len(calibrated.slice_scores) == 8
+    assert len(calibrated.series_scores) == calibrated.patients == 4
+    assert list(calibrated.slice_scores) == sorted(calibrated.slice_scores)
+    detector = Detector(model, provider="cpu")
+    maps, ill = [], []
+    for patient in patients:
+        result = detector.detect_series(patient.slices)
+        maps += [r.anomaly_map for r in result.slices[:2]]
+        ill.append(result.slices[3].score)
+    above = np.mean(np.stack(maps) > calibrated.pixel_threshold)
+    assert above <= calibrated.pixel_false_alarm_rate
+    assert max(calibrated.slice_scores) < min(ill)
+
+
+def test_nothing_to_calibrate_on_is_an_error(model: Path) -> None:
+    with pytest.raises(DatasetError):
+        calibration.calibrate([(model, [Patient("p", (), ())])])

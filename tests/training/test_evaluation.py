@@ -1,0 +1,392 @@
+"""An evaluation of a model that sees brightness, on heads whose tumours are known."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from gliomart.card import METADATA_KEY, Calibration, ModelCard, Scoring
+from gliomart.detector import Detector
+from gliomart.errors import DatasetError
+from gliomart.preprocess import Preprocessing
+from gliomart_training import dataset
+from gliomart_training.evaluation import evaluation, report
+from gliomart_training.evaluation.outcomes import COLUMNS, MODEL, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+SIZE = 64
+SLICES = 14
+# The slices each patient has a tumour in; of the second one's, the last shows next to no head.
+TUMOURS = {"one": (4, 5), "two": (3, 4, 13), "three": ()}
+BLANK = 12  # cannot be read: every pixel is the same
+EMPTY = 13  # can be read, but the runtime refuses it
+CALIBRATION = Calibration(
+    false_alarm_rate=0.05,
+    pixel_false_alarm_rate=0.001,
+    pixel_threshold=0.1,
+    display_limit=0.5,
+    slice_scores=tuple(np.linspace(0, 0.1, 99).tolist()),
+    series_scores=tuple(np.linspace(0, 0.1, 39).tolist()),
+    patients=39,
+    method="made up",
+)
+
+
+def draw(tumour: bool, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A head of 64 x 64 pixels, 8 bit, and where its tumour is."""
+    head, mask = np.zeros((2, SIZE, SIZE), np.uint8)
+    cv2.circle(head, (32, 32), 26, 100, cv2.FILLED)
+    if tumour:
+        cv2.circle(mask, (26, 34), 5, 255, cv2.FILLED)
+    generator = np.random.default_rng(seed)
+    brightness = head * (1 + 0.8 * (mask > 0)) * generator.normal(1, 0.1, head.shape)
+    # A bright spot that is no tumour, in some slices.
+    cv2.circle(brightness, (40, 28), seed % 3, 190, cv2.FILLED)
+    return brightness.clip(0, 255).astype(np.uint8), mask
+
+
+def draw_slice(number: int, tumour: bool, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    pixels, mask = draw(tumour, seed)
+    if number == BLANK:
+        pixels[:] = 7
+    elif number == EMPTY:
+        pixels = pixels // 100
+    return pixels, mask
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("heads")
+    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as stream:
+        index = csv.writer(stream)
+        index.writerow(("image", "mask", "split", "patient"))
+        for seed, (patient, tumours) in enumerate(TUMOURS.items()):
+            for number in range(SLICES):
+                pixels, mask = draw_slice(number, number in tumours, SLICES * seed + number)
+                name, mask_name = f"{patient}-{number:02}.png", f"{patient}-{number:02}-mask.png"
+                cv2.imwrite(str(folder / name), pixels)
+                if number in tumours:
+                    cv2.imwrite(str(folder / mask_name), mask)
+                index.writerow((name, mask_name if number in tumours else "", "dev", patient))
+    return folder
+
+
+def write_model(path: Path, calibration: Calibration) -> Path:
+    """Write a model to which everything above 0.5 is anomalous."""
+    shape: list[str | int | None] = ["batch", SIZE, SIZE, 1]
+    real = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Min", ["image", "normal"], ["reconstruction"]),
+            onnx.helper.make_node("Sub", ["image", "reconstruction"], ["anomaly_map"]),
+        ],
+        "brightness",
+        [onnx.helper.make_tensor_value_info("image", real, shape)],
+        [
+            onnx.helper.make_tensor_value_info("reconstruction", real, shape),
+            onnx.helper.make_tensor_value_info("anomaly_map", real, shape),
+        ],
+        [onnx.helper.make_tensor("normal", real, [], [0.5])],
+    )
+    opset = onnx.helper.make_opsetid("", 17)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
+    card = ModelCard(
+        name="brightness",
+        version="1.2.3",
+        network={},
+        preprocessing=Preprocessing(size=SIZE),
+        scoring=Scoring(scalp_px=4, dome_px=20, top_fraction=0.01, minimum_area_px=3),
+        calibration=calibration,
+        modality="MR",
+        sequence="FLAIR",
+        plane="axial",
+        training={},
+        metrics={},
+        parity={},
+        licence="none",
+        intended_use="testing",
+    )
+    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model") / "brightness.onnx", CALIBRATION)
+
+
+def evaluate(
+    data: Path, model: Path, *, split: str | None = "dev", seed: int = 0
+) -> dict[str, Any]:
+    return evaluation.evaluate(data, model, split=split, provider="cpu", bootstrap=50, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def result(data: Path, model: Path) -> dict[str, Any]:
+    return evaluate(data, model)
+
+
+class TheLongWay:
+    """All maps at once, for the same figures the long way."""
+
+    def __init__(self, data: Path, model: Path) -> None:
+        detector = Detector(model, provider="cpu")
+        truths, maps, masks, slices = [], [], [], []
+        for patient in dataset.load(data, "dev"):
+            analysed = {r.slice.source: r for r in detector.detect_series(patient.slices).slices}
+            for example in patient.examples:
+                found = analysed.get(example.slice.source)
+                truth = example.truth()
+                truths.append(truth)
+                maps.append(found.anomaly_map if found else np.zeros(truth.shape))
+                masks.append(found.mask if found else np.zeros_like(truth))
+                if truth.any():
+                    slices.append((True, found.score if found else -1, found and found.flagged))
+                elif example.tumour_free and found:
+                    slices.append((False, found.score, found.flagged))
+        self.truths, self.maps, self.masks = np.array(truths), np.array(maps), np.array(masks)
+        self.tumour = np.array([tumour for tumour, _, _ in slices])
+        self.scores = np.array([score for _, score, _ in slices])
+        self.flagged = np.array([bool(flagged) for _, _, flagged in slices])
+
+
+@pytest.fixture(scope="module")
+def literal(data: Path, model: Path) -> TheLongWay:
+    return TheLongWay(data, model)
+
+
+def test_pixel_figures(result: dict[str, Any], literal: TheLongWay) -> None:
+    method = result["method"]
+    exact = average_precision_score(literal.truths.ravel(), literal.maps.ravel())
+    assert method["pixel_average_precision"]["value"] == pytest.approx(exact, abs=1e-3)
+    both = (literal.masks & literal.truths).sum((1, 2))
+    dice = 2 * both / (literal.masks.sum((1, 2)) + literal.truths.sum((1, 2))).clip(1)
+    pooled = 2 * both.sum() / (literal.masks.sum() + literal.truths.sum())
+    marked = literal.truths.any((1, 2))
+    assert 0.1 < pooled < 0.95
+    assert method["dice"]["value"] == pytest.approx(pooled, abs=1e-6)
+    assert method["dice_per_tumour_slice"]["value"] == pytest.approx(dice[marked].mean(), abs=1e-6)
+    assert method["best_dice_oracle"]["value"] > pooled - 0.01
+
+
+def test_slice_figures(result: dict[str, Any], literal: TheLongWay) -> None:
+    method = result["method"]
+    measured = {
+        "slice_auroc": roc_auc_score(literal.tumour, literal.scores),
+        "slice_average_precision": average_precision_score(literal.tumour, literal.scores),
+        "flag_sensitivity": literal.flagged[literal.tumour].mean(),
+    }
+    for name, exact in measured.items():
+        assert method[name]["value"] == pytest.approx(exact, abs=1e-6)
+    realised = result["false_alarm"]["realised"]["value"]
+    assert realised == pytest.approx(literal.flagged[~literal.tumour].mean(), abs=1e-6)
+    assert result["false_alarm"]["nominal"] == 0.05
+
+
+def test_counts_and_base_rates(result: dict[str, Any], literal: TheLongWay) -> None:
+    assert result["dataset"]["counts"] == {
+        "patients": 3,
+        "patients_with_tumour": 2,
+        "slices": 3 * SLICES,
+        "analysed": 3 * (SLICES - 2),
+        "refused": {"blank-slice": 6},
+        "tumour_slices": 5,
+        "refused_tumour_slices": 1,
+        # One: 0 and 9 to 11; two: 8, 9; three: 0 to 11; the rest lies beside.
+        "tumour_free_slices": 4 + 2 + 12,
+        "beside_tumour_slices": 6 + 8,
+    }
+    rates = result["dataset"]["base_rates"]
+    assert rates["pixels"] == pytest.approx(literal.truths.mean())
+    assert rates["slices"] == pytest.approx(literal.tumour.mean())
+
+
+def test_a_refused_tumour_slice_is_missed(data: Path, model: Path) -> None:
+    two = dataset.load(data, "dev")[1]
+    outcome = observe(two, Detector(model, provider="cpu"))
+    refused = outcome.slices[-1]
+    assert (refused.kind, refused.analysed, refused.flagged) == ("tumour", False, False)
+    assert refused.found == refused.false == 0
+    assert refused.missed == two.examples[-1].truth().sum() > 0
+    assert refused.dice == 0
+    for column in COLUMNS:
+        assert refused.scores[column] < min(s.scores[column] for s in outcome.slices[:-1])
+
+
+def test_every_pixel_is_counted_once_in_every_column(data: Path, model: Path) -> None:
+    patient = dataset.load(data, "dev")[0]
+    outcome = observe(patient, Detector(model, provider="cpu"))
+    for counted in outcome.pixels.values():
+        assert counted.sum() == len(patient.examples) * SIZE * SIZE
+        assert counted[:, 1].sum() == sum(example.truth().sum() for example in patient.examples)
+
+
+def test_thirds_count_slices_that_could_not_be_read(data: Path, model: Path) -> None:
+    outcome = observe(dataset.load(data, "dev")[0], Detector(model, provider="cpu"))
+    expected = [3 * number // SLICES for number in range(SLICES) if number != BLANK]
+    assert [s.third for s in outcome.slices] == expected
+
+
+def test_heights_are_rows_of_their_own(result: dict[str, Any]) -> None:
+    heights = result["heights"]
+    assert list(heights) == ["lowest third", "middle third", "upper third"]
+    assert sum(third["tumour_slices"] for third in heights.values()) == 5
+    assert sum(third["tumour_free_slices"] for third in heights.values()) == 18
+    for third in heights.values():
+        assert list(third["columns"]) == list(COLUMNS)
+    # The only tumour of the upper third was refused.
+    missed = heights["upper third"]["columns"][MODEL]
+    assert missed["slice_auroc"]["value"] == 0
+    assert heights["upper third"]["flag_sensitivity"]["value"] == 0
+
+
+def test_series(result: dict[str, Any]) -> None:
+    series = result["series"]
+    assert series["sensitivity"]["value"] == 1
+    assert series["judged"] == {"with_tumour": 2, "tumour_free": 3}
+    assert series["not_judged"] == {"with_tumour": 0, "tumour_free": 0}
+    rows = result["patients"]
+    assert [row["patient"] for row in rows] == list(TUMOURS)
+    alarms = [row["false_alarm"] for row in rows]
+    assert series["false_alarm"]["value"] == pytest.approx(np.mean(alarms), abs=1e-6)
+    # Without a tumour, the whole series is the tumour-free part of it.
+    assert rows[2]["flagged"] == rows[2]["false_alarm"]
+
+
+def test_too_few_patients_to_judge_a_series_are_told(data: Path, tmp_path: Path) -> None:
+    few = replace(CALIBRATION, series_scores=(0.1, 0.2, 0.3), patients=3)
+    result = evaluate(data, write_model(tmp_path / "few.onnx", few))
+    assert result["series"]["sensitivity"] == {"value": None, "interval": None}
+    assert result["series"]["not_judged"] == {"with_tumour": 2, "tumour_free": 3}
+    assert "0 judged, 2 not" in report.table(result)
+
+
+def test_baselines_are_measured_alike(result: dict[str, Any]) -> None:
+    ranking = result["method"].keys() - {"dice", "dice_per_tumour_slice", "flag_sensitivity"}
+    assert list(result["baselines"]) == list(COLUMNS[1:])
+    for figures in result["baselines"].values():
+        assert figures.keys() == ranking
+        assert all(0 <= figure["value"] <= 1 for figure in figures.values())
+        for figure in figures.values():
+            low, high = figure["interval"]
+            assert 0 <= low <= high <= 1
+
+
+def test_patients_can_be_paired(result: dict[str, Any], literal: TheLongWay) -> None:
+    rows = result["patients"]
+    assert [row["tumour_slices"] for row in rows] == [2, 3, 0]
+    assert [row["refused"] for row in rows] == [2, 2, 2]
+    assert sum(row["tumour_pixels"] for row in rows) == literal.truths.sum()
+    assert rows[2]["dice"] is None
+    assert rows[2]["pixel_average_precision"][MODEL] is None
+    assert rows[0]["dice"] > rows[1]["dice"] > 0
+    exact = average_precision_score(literal.truths[:13].ravel(), literal.maps[:13].ravel())
+    assert rows[0]["pixel_average_precision"][MODEL] == pytest.approx(exact, abs=1e-3)
+
+
+def test_the_result_is_json_and_says_what_was_run(result: dict[str, Any], data: Path) -> None:
+    again = json.loads(json.dumps(result, allow_nan=False))
+    assert again == result
+    assert again["schema"] == 1
+    assert again["model"]["name"] == "brightness"
+    assert len(again["model"]["sha256"]) == 64
+    assert again["provider"]["requested"] == "cpu"
+    assert again["provider"]["effective"] == "CPUExecutionProvider"
+    assert (again["dataset"]["folder"], again["dataset"]["split"]) == (data.name, "dev")
+    assert str(data.parent) not in json.dumps(result)
+
+
+def test_the_seed_decides(data: Path, model: Path, result: dict[str, Any]) -> None:
+    again, other = evaluate(data, model), evaluate(data, model, seed=1)
+    assert again | {"seconds": None} == result | {"seconds": None}
+    assert other["method"]["dice"]["value"] == result["method"]["dice"]["value"]
+    assert other["method"]["dice"]["interval"] != result["method"]["dice"]["interval"]
+
+
+def test_the_table_is_for_people(result: dict[str, Any]) -> None:
+    table = report.table(result)
+    assert "best Dice (oracle)" in table
+    assert "brightness 1.2.3" in table
+    assert "with a tumour: 1" in table
+    for name in (*result["baselines"], *result["heights"]):
+        assert name in table
+    dice = result["method"]["dice"]
+    low, high = dice["interval"]
+    assert f"{dice['value']:.3f} [{low:.3f}, {high:.3f}]" in table
+    assert max(map(len, table.splitlines())) < 130
+
+
+def rewrite(data: Path, folder: Path, keep: Callable[[str], bool]) -> Path:
+    """Write an index of those of the dataset's slices whose mask is to be kept."""
+    with (data / "index.csv").open(newline="", encoding="utf-8") as stream:
+        header, *rows = csv.reader(stream)
+    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerow(header)
+        for image, mask, *rest in rows:
+            if keep(mask):
+                csv.writer(stream).writerow([data / image, mask and data / mask, *rest])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("keep", "reason"),
+    [(lambda mask: not mask, "no slice has a tumour mask"), (bool, "no slice is far")],
+)
+def test_nothing_to_evaluate_against(
+    data: Path, model: Path, tmp_path: Path, keep: Callable[[str], bool], reason: str
+) -> None:
+    with pytest.raises(DatasetError, match=f"nothing to evaluate against, {reason}") as error:
+        evaluate(rewrite(data, tmp_path, keep), model)
+    assert "\n" not in str(error.value)
+
+
+def test_a_dataset_without_an_index_has_no_masks(data: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "head.png").write_bytes((data / "one-00.png").read_bytes())
+    with pytest.raises(DatasetError, match="nothing to evaluate against"):
+        evaluate(tmp_path, model, split=None)
+
+
+def test_a_patient_of_whom_nothing_can_be_read_is_counted(
+    data: Path, model: Path, tmp_path: Path
+) -> None:
+    folder = rewrite(data, tmp_path, lambda _: True)
+    with (folder / "index.csv").open("a", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerow([data / f"one-{BLANK}.png", "", "dev", "four"])
+    result = evaluate(folder, model)
+    assert result["dataset"]["counts"]["patients"] == 4
+    assert result["dataset"]["counts"]["refused"] == {"blank-slice": 7}
+    assert result["series"]["not_judged"] == {"with_tumour": 0, "tumour_free": 1}
+    assert result["patients"][3]["score"] is None
+
+
+def test_masks_that_mark_nothing_are_no_masks(data: Path, model: Path, tmp_path: Path) -> None:
+    folder = rewrite(data, tmp_path, lambda mask: not mask)
+    cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((SIZE, SIZE), np.uint8))
+    with (folder / "index.csv").open("a", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerow([data / "one-04.png", "empty.png", "dev", "one"])
+    with pytest.raises(DatasetError, match="no slice has a tumour mask"):
+        evaluate(folder, model)
+
+
+def test_no_training_framework_is_imported() -> None:
+    check = (
+        "import sys; from gliomart_training.evaluation import evaluation, report;"
+        " assert not {'tensorflow', 'keras', 'torch', 'jax'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", check], check=True)

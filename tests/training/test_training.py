@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import ast
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras", reason="needs the extra: training")
+
+import gliomart_training  # noqa: E402
+from gliomart.errors import DatasetError, OutputExistsError  # noqa: E402
+from gliomart.preprocess import Preprocessing  # noqa: E402
+from gliomart_training import dataset, fitting, training  # noqa: E402
+from gliomart_training.batches import HealthyBatches, Variation, tumour_free_images  # noqa: E402
+from gliomart_training.corruption import CORRUPTIONS  # noqa: E402
+from gliomart_training.fitting import RECIPES  # noqa: E402
+from gliomart_training.networks import NETWORKS  # noqa: E402
+
+SMALL = Preprocessing(size=64)
+
+
+def _plan(data: Path, out: Path, **changes: object) -> training.Plan:
+    plan = training.Plan(
+        data=data,
+        split="train",
+        out=out,
+        recipe=replace(RECIPES["dae"], epochs=2, batch_size=4),
+        preprocessing=SMALL,
+        variation=Variation(),
+        folds=2,
+    )
+    return replace(plan, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("channels", [1, 2])
+def test_every_network_learns(name: str, channels: int) -> None:
+    keras.utils.set_random_seed(0)
+    network = NETWORKS[name](64, channels)
+    images = np.random.default_rng(0).random((4, 64, 64, channels), np.float32)
+    assert network(images).shape == images.shape
+    network.compile(keras.optimizers.Adam(1e-3), "mse", jit_compile=False)
+    noisy = np.clip(images + 0.3, 0, 1)
+    losses = [network.train_on_batch(noisy, images) for _ in range(8)]
+    assert losses[-1] < losses[0]
+
+
+def test_lesion_noise_stays_in_the_head_and_in_range() -> None:
+    images = np.zeros((16, 64, 64, 1), np.float32)
+    images[:, 16:48, 16:48] = 0.4
+    corrupt = CORRUPTIONS["dae"](0)
+    assert np.array_equal(corrupt(images), images)
+    corrupted = keras.ops.convert_to_numpy(corrupt(images, training=True))
+    change = np.abs(corrupted - images)
+    assert corrupted.min() >= 0
+    assert corrupted.max() <= 1
+    assert change[:, :12].max() < 1e-2
+    assert (change[:, 20:44, 20:44].max(axis=(1, 2, 3)) > 0.02).mean() > 0.8
+    again = keras.ops.convert_to_numpy(CORRUPTIONS["dae"](0)(images, training=True))
+    assert np.array_equal(corrupted, again)
+
+
+def test_batches_repeat_by_seed_and_epoch(dataset_folder: Path) -> None:
+    images = tumour_free_images(dataset.load(dataset_folder, "train"), SMALL)
+    assert images.shape == (23, 64, 64)
+
+    def batches() -> HealthyBatches:
+        return HealthyBatches(images, SMALL, batch_size=5, seed=3, variation=Variation())
+
+    one, other = batches(), batches()
+    assert np.array_equal(one[1][0], other[1][0])
+    other.start(epoch=1)
+    assert not np.array_equal(one[1][0], other[1][0])
+    one.start(epoch=1)
+    assert np.array_equal(one[1][0], other[1][0])
+    plain = HealthyBatches(images, SMALL, batch_size=5, seed=3, variation=None)
+    assert len(plain) == 5
+    assert np.array_equal(np.concatenate([b[0] for b in plain])[..., 0], images)
+
+
+def test_a_run_leaves_networks_pictures_and_a_record(dataset_folder: Path, tmp_path: Path) -> None:
+    plan = _plan(dataset_folder, tmp_path / "m.keras")
+    record = training.run(plan)
+    assert sorted(patient for fold in record["folds"] for patient in fold) == ["p0", "p1", "p2"]
+    assert record["slices"] == 23
+    assert (plan.folder / training.RECORD).read_text() == json.dumps(record, indent=1)
+    assert {path.name for path in plan.folder.iterdir()} == {
+        "curves.png", "reconstructions.png", "record.json",
+        "fold-1.keras", "fold-2.keras", "final.keras",
+        "fold-1.json", "fold-2.json", "final.json",
+    }  # fmt: skip
+    assert len(record["fits"]["fold-1"]["losses"]["val_loss"]) == 2
+    assert keras.models.load_model(plan.out, compile=False).name == "dae"
+    with pytest.raises(OutputExistsError):
+        training.run(plan)
+    with pytest.raises(OutputExistsError, match="started differently"):
+        training.run(replace(plan, folds=3), resume=True)
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(
+    dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _plan(dataset_folder, tmp_path / "whole.keras", folds=1)
+    training.run(whole)
+    cut = replace(whole, out=tmp_path / "cut.keras")
+
+    start = HealthyBatches.start
+
+    def interrupted(self: HealthyBatches, epoch: int) -> None:
+        if self.variation is not None and epoch == 1:
+            raise KeyboardInterrupt
+        start(self, epoch)
+
+    monkeypatch.setattr(HealthyBatches, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        training.run(cut)
+    monkeypatch.undo()
+    training.run(cut, resume=True)
+    networks = [keras.models.load_model(plan.out, compile=False) for plan in (whole, cut)]
+    for one, other in zip(*(network.get_weights() for network in networks), strict=True):
+        assert np.allclose(one, other, atol=1e-5)
+    history = json.loads((cut.folder / "fold-1.json").read_text())["losses"]
+    assert len(history["loss"]) == 2
+
+
+def test_one_patient_alone_cannot_be_trained_on(dataset_folder: Path, tmp_path: Path) -> None:
+    plan = _plan(dataset_folder, tmp_path / "m.keras", split="test", folds=1)
+    with pytest.raises(DatasetError, match="one patient"):
+        training.run(plan)
+
+
+def test_networks_noise_and_losses_know_only_keras() -> None:
+    """They have to train, unchanged, on any of Keras' backends."""
+    folder = Path(gliomart_training.__file__).parent
+    for name in ("networks", "corruption", "residual", "fitting", "batches"):
+        tree = ast.parse((folder / f"{name}.py").read_text())
+        imported = {
+            alias.name.split(".")[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Import)
+            for alias in node.names
+        } | {
+            (node.module or "").split(".")[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+        }
+        assert not imported & {"tensorflow", "jax", "torch"}, name
+    assert fitting.RECIPES.keys() == NETWORKS.keys() == CORRUPTIONS.keys()

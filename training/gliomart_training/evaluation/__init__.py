@@ -1,0 +1,1 @@
+"""Measuring a model on slices with tumour masks, beside trivial baselines."""

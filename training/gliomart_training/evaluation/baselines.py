@@ -1,0 +1,92 @@
+"""What brightness alone finds: maps and scores that a model has to beat.
+
+None of them has learned anything. A model whose map is smoothed is to be compared with
+brightness that is smoothed alike: on FLAIR that is the strongest of the three by far.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from gliomart.preprocess import inside_skull, prepare
+from gliomart.scoring import mask_scalp, slice_score, to_source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from gliomart.card import ModelCard
+    from gliomart.results import SliceResult
+
+# Standard deviation, in pixels of the model's grid, as the anomaly maps are smoothed by default
+# (:class:`gliomart_training.residual.Residual`). Never chosen by looking at tumours.
+SMOOTHING_PX = 4.0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One slice in the eyes of a method.
+
+    Attributes
+    ----------
+    map
+        float32 (H, W) on the source's grid, not negative.
+    score
+        Of the slice; higher is more anomalous.
+    """
+
+    map: NDArray[np.float32]
+    score: float
+
+
+def raw_intensity(result: SliceResult, card: ModelCard) -> Scored:
+    """Take the source's pixels as they are, and the mean of the brightest as the score."""
+    return Scored(result.slice.pixels, slice_score(result.slice.pixels, card.scoring))
+
+
+def equalised_intensity(result: SliceResult, card: ModelCard) -> Scored:
+    """Rank the brain's pixels within their slice.
+
+    Every slice has the same ranks, so their highest say nothing about the slice. What differs is
+    whether the bright pixels lie together: the score is that of :func:`smoothed_intensity`.
+    """
+    ranks, smoothed = _ranks(result, card)
+    return Scored(_on_source(ranks, result), slice_score(smoothed, card.scoring))
+
+
+def smoothed_intensity(result: SliceResult, card: ModelCard) -> Scored:
+    """Rank the brain's pixels within their slice, then smooth as the anomaly maps are."""
+    _, smoothed = _ranks(result, card)
+    return Scored(_on_source(smoothed, result), slice_score(smoothed, card.scoring))
+
+
+BASELINES: dict[str, Callable[[SliceResult, ModelCard], Scored]] = {
+    "raw intensity": raw_intensity,
+    "equalised intensity": equalised_intensity,
+    "equalised and smoothed": smoothed_intensity,
+}
+
+
+def _ranks(result: SliceResult, card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Equalise the histogram of what is inside the skull; plain and smoothed.
+
+    Both float32 (size, size) in [0, 1]: the fraction of the slice's brain that is not brighter,
+    0 outside of it.
+    """
+    prepared = prepare(result.slice, result.frame, card.preprocessing)
+    brain = inside_skull(prepared.head, card.scoring.scalp_px, card.scoring.dome_px)
+    values = prepared.plain[brain]
+    ranks = np.zeros_like(prepared.plain)
+    ranks[brain] = np.searchsorted(np.sort(values), values, side="right") / max(len(values), 1)
+    smoothed = cv2.GaussianBlur(ranks, (0, 0), SMOOTHING_PX).astype(np.float32, copy=False)
+    return ranks, mask_scalp(smoothed, prepared.head, card.scoring)
+
+
+def _on_source(masked: NDArray[np.float32], result: SliceResult) -> NDArray[np.float32]:
+    height, width = result.slice.pixels.shape
+    return to_source(masked, result.frame.box, (height, width))[0]

@@ -1,0 +1,178 @@
+"""What a model and the baselines made of one patient, next to what is known.
+
+Maps are counted and let go of as soon as a patient is done; what stays is small.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from gliomart.series import judge
+from gliomart_training.evaluation.baselines import BASELINES, Scored
+from gliomart_training.evaluation.metrics import BINS, histogram
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gliomart.card import ModelCard
+    from gliomart.detector import Detector
+    from gliomart.results import SliceResult
+    from gliomart_training.dataset import Example, Patient
+
+Kind = Literal["tumour", "beside tumour", "tumour-free"]
+
+MODEL = "model"
+COLUMNS = (MODEL, *BASELINES)
+THIRDS = ("lowest third", "middle third", "upper third")
+# Slice scores are not negative: a slice that was refused ranks below every other.
+_REFUSED = -1.0
+
+
+@dataclass(frozen=True)
+class SliceOutcome:
+    """One slice: what it is, and how it was judged.
+
+    Attributes
+    ----------
+    kind
+        Marked as tumour; unmarked but within three slices of a mark; or further away.
+    third
+        Index into ``THIRDS``, by the slice's place among all of its patient's.
+    analysed
+        False where the runtime refused it; nothing is found in it then, by any method.
+    flagged
+        The model's verdict.
+    scores
+        Of every column.
+    found, false, missed
+        Pixels in both of the model's mask and the true one, in the first or second only.
+    pixels
+        Of the slice.
+    """
+
+    kind: Kind
+    third: int
+    analysed: bool
+    flagged: bool
+    scores: dict[str, float]
+    found: int
+    false: int
+    missed: int
+    pixels: int
+
+    @property
+    def dice(self) -> float:
+        """Overlap of the model's mask and the true one; of slices where there is a true one."""
+        return 2 * self.found / (2 * self.found + self.false + self.missed)
+
+
+@dataclass(frozen=True)
+class PatientOutcome:
+    """One patient.
+
+    Attributes
+    ----------
+    id
+        As in the dataset.
+    slices
+        All that could be read, in order.
+    refused
+        Codes of all slices that were not analysed, those that could not be read included.
+    pixels
+        For every column uint32 (thirds, 2, BINS), see :func:`.metrics.histogram`.
+    has_tumour
+        A slice is marked.
+    score
+        Of the whole series; None where no slice was analysed.
+    flagged
+        Verdict on the whole series; None where the model's calibration cannot tell. A series of
+        which nothing was analysed is not flagged.
+    false_alarm
+        Verdict on the tumour-free slices as if they were the series; None as above, and where
+        none was analysed.
+    """
+
+    id: str
+    slices: tuple[SliceOutcome, ...]
+    refused: Counter[str]
+    pixels: dict[str, NDArray[np.uint32]]
+    has_tumour: bool
+    score: float | None
+    flagged: bool | None
+    false_alarm: bool | None
+
+
+def observe(patient: Patient, detector: Detector) -> PatientOutcome:
+    """Run the model and the baselines over one patient."""
+    result = detector.detect_series(patient.slices)
+    analysed = {(found.slice.source, found.slice.frame): found for found in result.slices}
+    pixels = {name: np.zeros((len(THIRDS), 2, BINS), np.uint32) for name in COLUMNS}
+    slices = []
+    for example, third in zip(patient.examples, _thirds(patient), strict=True):
+        found = analysed.get((example.slice.source, example.slice.frame))
+        truth = example.truth()
+        columns = _columns(found, detector.card, truth.shape)
+        for name, scored in columns.items():
+            pixels[name][third] += histogram(scored.map, truth)
+        mask = found.mask if found else np.zeros_like(truth)
+        slices.append(
+            SliceOutcome(
+                kind=_kind(example, truth),
+                third=third,
+                analysed=found is not None,
+                flagged=found is not None and found.flagged,
+                scores={name: scored.score for name, scored in columns.items()},
+                found=int((mask & truth).sum()),
+                false=int((mask & ~truth).sum()),
+                missed=int((truth & ~mask).sum()),
+                pixels=truth.size,
+            )
+        )
+    without_tumour = judge(
+        [s.scores[MODEL] for s in slices if s.analysed and s.kind == "tumour-free"],
+        detector.card,
+        detector.settings.false_alarm_rate,
+    )
+    return PatientOutcome(
+        id=patient.id,
+        slices=tuple(slices),
+        refused=Counter(item.code for item in (*patient.refused, *result.not_analysed)),
+        pixels=pixels,
+        has_tumour=any(s.kind == "tumour" for s in slices),
+        score=result.verdict.score if result.verdict else None,
+        flagged=result.verdict.flagged if result.verdict else False,
+        false_alarm=without_tumour.flagged if without_tumour else None,
+    )
+
+
+def _columns(
+    found: SliceResult | None, card: ModelCard, shape: tuple[int, ...]
+) -> dict[str, Scored]:
+    if found is None:
+        return dict.fromkeys(COLUMNS, Scored(np.zeros(shape, np.float32), _REFUSED))
+    baselines = {name: baseline(found, card) for name, baseline in BASELINES.items()}
+    return {MODEL: Scored(found.anomaly_map, found.score), **baselines}
+
+
+def _kind(example: Example, truth: NDArray[np.bool_]) -> Kind:
+    if truth.any():
+        return "tumour"
+    return "tumour-free" if example.tumour_free else "beside tumour"
+
+
+def _thirds(patient: Patient) -> list[int]:
+    """Tell for every readable slice which third of the patient's slices it is in.
+
+    Slices that could not be read are counted in where names tell their place.
+    """
+    readable = [(e.slice.source, e.slice.frame or 0) for e in patient.examples]
+    unreadable = [(r.source, r.frame or 0) for r in patient.refused]
+    ordered = readable
+    if readable == sorted(readable):
+        ordered = sorted(readable + unreadable)
+    place = {name: number for number, name in enumerate(ordered)}
+    return [len(THIRDS) * place[name] // len(ordered) for name in readable]

@@ -1,0 +1,108 @@
+"""An evaluation as a table for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_LABELS = {
+    "pixel_average_precision": "pixel AP",
+    "dice": "Dice at the threshold",
+    "dice_per_tumour_slice": "Dice per tumour slice",
+    "best_dice_oracle": "best Dice (oracle)",
+    "slice_auroc": "slice AUROC",
+    "slice_average_precision": "slice AP",
+    "sensitivity_at_90_specificity": "sensitivity at 90 % specificity",
+    "sensitivity_at_95_specificity": "sensitivity at 95 % specificity",
+    "flag_sensitivity": "sensitivity of the flag",
+}
+_MISSING = "-"
+
+
+def table(result: dict[str, Any]) -> str:
+    """Lay out what :func:`gliomart_training.evaluation.evaluation.evaluate` returns."""
+    sections = (_heading, _figures, _heights, _verdicts, _counts)
+    return "\n\n".join("\n".join(section(result)) for section in sections)
+
+
+def _heading(result: dict[str, Any]) -> Iterator[str]:
+    model, data = result["model"], result["dataset"]
+    split = f", split {data['split']}" if data["split"] else ""
+    what = f"{model['name']} {model['version']} ({model['sha256'][:12]})"
+    if data["held_out_by"]:
+        what = f"{data['held_out_by']}, each fold on the patients that it held out,"
+    yield f"{what} on {data['folder']}{split}"
+    yield (
+        f"{result['provider']['effective']}, gliomart {result['software']['version']};"
+        f" 95 % intervals from {result['bootstrap']['resamples']} resamples of"
+        f" {data['counts']['patients']} patients"
+    )
+
+
+def _figures(result: dict[str, Any]) -> Iterator[str]:
+    rows = [["", "model", *result["baselines"]]]
+    for name, label in _LABELS.items():
+        columns = [result["method"], *result["baselines"].values()]
+        rows.append([label, *(_figure(column.get(name)) for column in columns)])
+    yield from _aligned(rows)
+    rates = result["dataset"]["base_rates"]
+    yield f"(AP of chance: {rates['pixels']:.3f} for pixels, {rates['slices']:.3f} for slices)"
+
+
+def _heights(result: dict[str, Any]) -> Iterator[str]:
+    rows = [["", "model", *result["baselines"]]]
+    for third, figures in result["heights"].items():
+        for name in ("pixel_average_precision", "slice_auroc"):
+            cells = [_figure(column[name]) for column in figures["columns"].values()]
+            rows.append([f"{third}: {_LABELS[name]}", *cells])
+    yield from _aligned(rows)
+
+
+def _verdicts(result: dict[str, Any]) -> Iterator[str]:
+    alarm, beside, series = result["false_alarm"], result["beside_tumour"], result["series"]
+    rows = [["false alarms, slices", _figure(alarm["realised"]), f"nominal {alarm['nominal']:g}"]]
+    for third, part in result["heights"].items():
+        slices = f"{part['tumour_free_slices']} slices"
+        rows.append([f"  {third}", _figure(part["false_alarm_rate"]), slices])
+    rows.append(
+        ["flagged beside a tumour", _figure(beside["flagged"]), f"{beside['slices']} slices"]
+    )
+    for label, name, kind in (
+        ("sensitivity, series", "sensitivity", "with_tumour"),
+        ("false alarms, series", "false_alarm", "tumour_free"),
+    ):
+        judged = f"{series['judged'][kind]} judged, {series['not_judged'][kind]} not"
+        rows.append([label, _figure(series[name]), judged])
+    yield from _aligned(rows)
+
+
+def _counts(result: dict[str, Any]) -> Iterator[str]:
+    counts, seconds = result["dataset"]["counts"], result["seconds"]
+    codes = ", ".join(f"{code} {count}" for code, count in counts["refused"].items())
+    yield f"{counts['patients']} patients, {counts['patients_with_tumour']} with a tumour"
+    yield (
+        f"{counts['slices']} slices, {counts['analysed']} analysed:"
+        f" {counts['tumour_slices'] - counts['refused_tumour_slices']} tumour,"
+        f" {counts['beside_tumour_slices']} beside a tumour,"
+        f" {counts['tumour_free_slices']} tumour-free"
+    )
+    yield f"refused: {codes or 'none'}; with a tumour: {counts['refused_tumour_slices']}"
+    yield f"{seconds['analysis'] + seconds['figures']:.0f} s"
+
+
+def _figure(figure: dict[str, Any] | None) -> str:
+    if figure is None or figure["value"] is None:
+        return _MISSING
+    if figure["interval"] is None:
+        return f"{figure['value']:.3f}"
+    low, high = figure["interval"]
+    return f"{figure['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()

@@ -29,6 +29,9 @@ def export(arguments: Sequence[str]) -> int:
     """Turn a trained network into a calibrated model file."""
     options = _options(arguments)
 
+    from gliomart_training import backend
+
+    backend.load_quietly()
     import keras
     import tf2onnx  # noqa: F401  # first, so that its absence names the extra
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,25 @@ def test_a_plain_folder_is_one_patient_a_series() -> None:
     (patient,) = dataset.load(GOLDEN)
     assert len(patient.examples) == 24
     assert all(e.tumour_free for e in patient.examples)
+
+
+def test_masks_beside_their_images_are_never_taken_for_images(
+    dataset_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pairs" / "patient"
+    folder.mkdir(parents=True)
+    empty = np.zeros((128, 128), np.uint8)
+    for number in range(10):
+        image = (dataset_folder / "images" / "p1" / f"{number}.png").read_bytes()
+        (folder / f"scan_{number}.png").write_bytes(image)
+        cv2.imwrite(str(folder / f"scan_{number}_mask.tif"), empty)
+    truth = cv2.imread(str(dataset_folder / "masks" / "p1" / "6.png"))
+    cv2.imwrite(str(folder / "scan_6_mask.tif"), truth)
+    (patient,) = dataset.load(tmp_path / "pairs")
+    assert [e.slice.source[-5] for e in patient.examples] == list("0123456789")
+    assert [e.tumour_free for e in patient.examples] == [n < 3 for n in range(10)]
+    assert patient.examples[6].truth().any()
+    assert patient.examples[5].mask is None
 
 
 def test_what_cannot_be_a_dataset_says_why(dataset_folder: Path, tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ def train(arguments: Sequence[str]) -> int:
     """Train networks on a dataset folder."""
     options = _train_options(arguments)
 
-    import keras  # noqa: F401  # first, so that its absence names the extra
+    from gliomart_training import backend
+
+    backend.load_quietly()
 
     from gliomart_training import training
     from gliomart_training.batches import Variation

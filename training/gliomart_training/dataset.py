@@ -2,7 +2,8 @@
 
 A dataset is any folder of images or DICOM. An ``index.csv`` in it, where there is one, says
 more: ``image``, ``mask`` (empty where nothing is marked), ``patient``, ``split``. Without it,
-one series is taken for one patient and nothing for marked.
+one series is taken for one patient, and an image called like another with ``_mask`` added for that
+one's mask.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from gliomart.errors import DatasetError
 from gliomart.slices import Refusal, Slice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
 # Slices this close to a marked one may show what its reader did not mark.
 NEIGHBOURHOOD = 3
+_MASK = "_mask"
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,10 @@ class Example:
         """Read the tumour mask; bool (H, W), of the slice's own pixel grid."""
         if self.mask is None:
             return np.zeros(self.slice.pixels.shape, bool)
-        mask = cv2.imread(str(self.mask), cv2.IMREAD_GRAYSCALE)
-        if mask is None or mask.shape != self.slice.pixels.shape:
-            raise DatasetError(f"{self.mask}: not a mask of the size of its image")
-        return mask > 0
+        mask = _read_mask(self.mask)
+        if mask.shape != self.slice.pixels.shape:
+            raise DatasetError(f"{self.mask}: not of the size of its image")
+        return mask
 
 
 @dataclass(frozen=True)
@@ -107,16 +109,35 @@ def folds(patients: Sequence[Patient], count: int, seed: int) -> list[list[str]]
     return [sorted(shuffled[fold::count]) for fold in range(count)]
 
 
+def _read_mask(path: Path) -> NDArray[np.bool_]:
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        raise DatasetError(f"{path}: not a mask that can be read")
+    return mask > 0
+
+
 def _load_plain(directory: Path) -> list[Patient]:
     patients = []
     for series in sources.scan([directory]).series:
-        read = [item for file in series.files for item in sources.read(file)]
-        examples = tuple(
-            Example(s, mask=None, tumour_free=True) for s in read if isinstance(s, Slice)
-        )
-        refused = tuple(item for item in read if isinstance(item, Refusal))
-        patients.append(Patient(series.id, examples, refused))
+        paths = {file.path.with_suffix(""): file.path for file in series.files}
+        masks = {path: paths.get(path.with_name(path.name + _MASK)) for path in paths}
+        images = [file for file in series.files if not _is_mask(file.path, paths)]
+        marks = [_marked(masks[file.path.with_suffix("")]) for file in images]
+        if images:
+            reads = [sources.read(file) for file in images]
+            patients.append(_patient(series.id, list(zip(reads, marks, strict=True))))
     return patients
+
+
+def _is_mask(path: Path, paths: Mapping[Path, Path]) -> bool:
+    stem = path.with_suffix("")
+    image = stem.with_name(stem.name.removesuffix(_MASK))
+    return stem.name.endswith(_MASK) and image in paths
+
+
+def _marked(mask: Path | None) -> Path | None:
+    """Take a mask only where it marks something: folders of pairs hold empty ones as well."""
+    return mask if mask is not None and _read_mask(mask).any() else None
 
 
 def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patient]:
@@ -135,18 +156,23 @@ def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patie
 
 
 def _indexed_patient(directory: Path, name: str, rows: list[dict[str, str]]) -> Patient:
-    marked = [number for number, row in enumerate(rows) if row["mask"]]
+    reads = [_read_image(directory / row["image"], row["image"]) for row in rows]
+    marks = [directory / row["mask"] if row["mask"] else None for row in rows]
+    return _patient(name, list(zip(reads, marks, strict=True)))
+
+
+def _patient(name: str, images: Sequence[tuple[Iterable[Slice | Refusal], Path | None]]) -> Patient:
+    """Read one patient's images, each with its mask, and tell which are far from every mask."""
+    marked = [number for number, (_, mask) in enumerate(images) if mask is not None]
     examples: list[Example] = []
     refused: list[Refusal] = []
-    for number, row in enumerate(rows):
-        path = directory / row["image"]
-        for item in _read_image(path, row["image"]):
+    for number, (read, mask) in enumerate(images):
+        near = any(abs(number - other) <= NEIGHBOURHOOD for other in marked)
+        for item in read:
             if isinstance(item, Refusal):
                 refused.append(item)
-                continue
-            near = any(abs(number - other) <= NEIGHBOURHOOD for other in marked)
-            mask = directory / row["mask"] if row["mask"] else None
-            examples.append(Example(replace(item, series=name), mask, tumour_free=not near))
+            else:
+                examples.append(Example(replace(item, series=name), mask, tumour_free=not near))
     return Patient(name, tuple(examples), tuple(refused))
 
 

@@ -34,7 +34,7 @@ class Residual:
     bright_width: float = 0.04
     fat_at: float = 0.68
     fat_width: float = 0.05
-    smoothing_px: float = 4.0
+    smoothing_px: float = 3.0
 
 
 def anomaly_map(image: Any, reconstruction: Any, residual: Residual) -> Any:  # noqa: ANN401

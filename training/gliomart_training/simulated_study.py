@@ -6,11 +6,9 @@ which says for each file whether and how much of a glioma it shows.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import io
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,14 +17,18 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
 
+from gliomart.arguments import ArgumentParser
+from gliomart.errors import GliomartError, MissingExtraError
+from gliomart.outputs.folder import write_atomically
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from gliomart_training.simulation import SimulatedHead
 
-EXTRA_MISSING = 7  # exit status
 BITS_STORED = 12
 
 
@@ -62,7 +64,7 @@ def write_study(
             image.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
         content = io.BytesIO()
         image.save_as(content, enforce_file_format=True)
-        _replace(file, content.getvalue())
+        write_atomically(file, content.getvalue())
         files.append(file)
     return files
 
@@ -145,14 +147,21 @@ def write_truth(file: Path, head: SimulatedHead, slices: Sequence[Path]) -> None
     rows.writerow(["file", "lesion", "lesion_pixels", "pons_pixels"])
     for path, lesion, pons in zip(slices, head.lesion, head.pons, strict=True):
         rows.writerow([path.name, int(lesion.any()), int(lesion.sum()), int(pons.sum())])
-    _replace(file, table.getvalue().encode())
+    write_atomically(file, table.getvalue().encode())
 
 
-def _replace(file: Path, content: bytes) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}.part")
-    unfinished.write_bytes(content)
-    unfinished.replace(file)
+def _simulate(chosen: argparse.Namespace) -> SimulatedHead:
+    try:
+        # Here, because nilearn is an extra and slow to load.
+        from gliomart_training.simulation import PontineGlioma, simulate_head
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("simulating a head", "simulation") from error
+    return simulate_head(
+        slices=chosen.slices,
+        size=chosen.size,
+        seed=chosen.seed,
+        lesion=PontineGlioma() if chosen.lesion else None,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -168,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 0, or 7 where the extra `gliomart[simulation]` is missing.
     """
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m gliomart_training.simulated_study",
         description="Simulate a head from the ICBM 152 template and write it as a DICOM study.",
     )
@@ -178,19 +187,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="which head (0)")
     parser.add_argument("--lesion", action="store_true", help="with a pontine glioma")
     parser.add_argument("--rle", action="store_true", help="compress losslessly")
-    chosen = parser.parse_args(arguments)
     try:
-        # Here, because nilearn is an extra and slow to load.
-        from gliomart_training.simulation import PontineGlioma, simulate_head
-    except ModuleNotFoundError:
-        sys.stderr.write("Simulating a head needs nilearn: install `gliomart[simulation]`.\n")
-        return EXTRA_MISSING
-    head = simulate_head(
-        slices=chosen.slices,
-        size=chosen.size,
-        seed=chosen.seed,
-        lesion=PontineGlioma() if chosen.lesion else None,
-    )
+        chosen = parser.parse_args(arguments)
+        head = _simulate(chosen)
+    except GliomartError as error:
+        print(f"gliomart: {error}", file=sys.stderr)
+        return error.exit_status
     slices = write_study(chosen.out, head, seed=chosen.seed, rle=chosen.rle)
     write_truth(chosen.out / "lesion.csv", head, slices)
     return 0

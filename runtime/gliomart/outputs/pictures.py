@@ -37,7 +37,7 @@ def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
     grey = _window(result)
     strength = np.clip(result.anomaly_map / display_limit, 0, 1)
     heat = cv2.applyColorMap(np.rint(strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    opacity = (0.75 * np.minimum(strength * 2, 1))[..., np.newaxis]
+    opacity = (0.6 * np.minimum(strength * 3, 1))[..., np.newaxis]
     blended = grey[..., np.newaxis] * (1 - opacity) + heat * opacity
     picture: NDArray[np.uint8] = np.rint(blended).astype(np.uint8)
     if result.regions:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Standard deviation, in pixels of the model's grid, as the anomaly maps are smoothed by default
 # (:class:`gliomart_training.residual.Residual`). Never chosen by looking at tumours.
-SMOOTHING_PX = 4.0
+SMOOTHING_PX = 3.0
 
 
 @dataclass(frozen=True)

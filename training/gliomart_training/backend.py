@@ -1,0 +1,41 @@
+"""Keras and its backend, imported without their start-up messages.
+
+TensorFlow's libraries write to the process's standard error before any setting of theirs can be
+read; what matters comes as an exception all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def load_quietly() -> None:
+    """Import Keras.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Keras or its backend is not installed.
+    """
+    with _standard_error_closed():
+        import keras  # noqa: F401
+
+
+@contextmanager
+def _standard_error_closed() -> Iterator[None]:
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

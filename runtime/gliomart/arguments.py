@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
+import os
+from typing import NoReturn, get_args
 
 from gliomart.errors import UsageError
+from gliomart.providers import Requested
 
-PROVIDERS = ("auto", "tensorrt", "cuda", "cpu")
+PROVIDERS = get_args(Requested)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -16,6 +18,14 @@ class ArgumentParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting with the whole usage."""
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def threads(text: str) -> int:
+    """Read a number of threads, at most one per core: more only get in each other's way."""
+    value = positive(text)
+    if value > (os.cpu_count() or value):
+        raise argparse.ArgumentTypeError(f"this machine has {os.cpu_count()} cores")
+    return value
 
 
 def positive(text: str) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gliomart._version import __version__
-from gliomart.arguments import PROVIDERS, ArgumentParser, positive
+from gliomart.arguments import PROVIDERS, ArgumentParser, positive, threads
 from gliomart.errors import GliomartError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--false-alarm-rate", type=float, metavar="RATE", help="default: the model's own"
     )
-    parser.add_argument("--threads", type=positive, help="CPU threads (default: one per core)")
+    parser.add_argument("--threads", type=threads, help="CPU threads (default: one per core)")
 
 
 if __name__ == "__main__":

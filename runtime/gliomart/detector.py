@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 from gliomart import scoring, sources
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
-from gliomart.preprocess import Frame, estimate_frame, prepare
+from gliomart.preprocess import Frame, estimate_frame, estimate_frames, prepare
 from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
 from gliomart.series import judge
 from gliomart.slices import Refusal, Slice, greyscale
@@ -126,12 +126,11 @@ class Detector:
             inventory = sources.scan([series])
             if len(inventory.series) != 1:
                 raise UsageError(f"{series}: holds {len(inventory.series)} series, not one")
-            return self.analyse_series(inventory.series[0])
-        if isinstance(series, np.ndarray):
-            series = [Slice(greyscale(plane), frame=z) for z, plane in enumerate(series)]
-        return self._gather(
-            series[0].series if series else "", "", self._stream([(s, 0.0) for s in series])
-        )
+            (files,) = inventory.series
+            items = chain(inventory.refused, self.stream_series(files))
+            return self._gather(files.id, files.source, items)
+        planes = map(_plane, range(len(series)), series)
+        return self._gather("series", "series", self._stream([(plane, 0.0) for plane in planes]))
 
     def stream(self, paths: Iterable[Path | str]) -> Iterator[SliceResult | Refusal]:
         """Analyse files and folders, series by series, one result or refusal per slice.
@@ -146,10 +145,6 @@ class Detector:
     def stream_series(self, series: sources.SeriesFiles) -> Iterator[SliceResult | Refusal]:
         """Analyse one series of an inventory, one result or refusal per slice."""
         return self._stream(_timed_read(series))
-
-    def analyse_series(self, series: sources.SeriesFiles) -> SeriesResult:
-        """Analyse one series of an inventory as a whole."""
-        return self._gather(series.id, series.source, self.stream_series(series))
 
     def _gather(
         self, identity: str, source: str, items: Iterable[SliceResult | Refusal]
@@ -174,33 +169,25 @@ class Detector:
     ) -> Iterator[SliceResult | Refusal]:
         """Analyse what was read of one series; all of it shares one frame per image size."""
         timed = [(_refuse_unsuitable(item, self.card), ms) for item, ms in items]
-        frames: dict[tuple[int, ...], Frame | InputRefusedError] = {}
         started = perf_counter()
         slices = [item for item, _ in timed if isinstance(item, Slice)]
-        for shape in dict.fromkeys(s.pixels.shape for s in slices):
-            same = [s for s in slices if s.pixels.shape == shape]
-            try:
-                frames[shape] = estimate_frame(same, self.card.preprocessing)
-            except InputRefusedError as error:
-                frames[shape] = error
+        frames = estimate_frames(slices, self.card.preprocessing)
         shared_ms = _since(started) / max(len(slices), 1)
         for item, read_ms in timed:
             if isinstance(item, Refusal):
                 yield item
                 continue
-            frame = frames[item.pixels.shape]
             try:
-                if isinstance(frame, InputRefusedError):
-                    raise frame
-                yield self._analyse(item, frame, read_ms, shared_ms)
+                yield self._analyse(item, frames[item.pixels.shape], read_ms, shared_ms)
             except InputRefusedError as error:
                 yield Refusal(item.source, item.frame, error.code, error.reason)
 
     def _analyse(
-        self, source: Slice, frame: Frame, read_ms: float, shared_ms: float
+        self, source: Slice, frame: Frame | InputRefusedError, read_ms: float, shared_ms: float
     ) -> SliceResult:
         started = perf_counter()
         prepared = prepare(source, frame, self.card.preprocessing)
+        assert isinstance(frame, Frame)  # noqa: S101  # prepare raises the reason there is none
         preprocess_ms = shared_ms + _since(started)
 
         started = perf_counter()
@@ -259,7 +246,16 @@ def _one_slice(image: Path | str | NDArray[Any] | Dataset | Slice) -> Slice:
         raise InputRefusedError("not-one-slice", f"{len(read)} slices where one was expected")
     if isinstance(read[0], Refusal):
         raise InputRefusedError(read[0].code, read[0].reason)
-    return replace(read[0])
+    return read[0]
+
+
+def _plane(number: int, plane: Slice | NDArray[Any]) -> Slice | Refusal:
+    if isinstance(plane, Slice):
+        return plane
+    try:
+        return Slice(greyscale(plane), frame=number)
+    except InputRefusedError as error:
+        return Refusal("image", number, error.code, error.reason)
 
 
 def _suitable(source: Slice, card: ModelCard) -> None:

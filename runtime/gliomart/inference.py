@@ -6,10 +6,14 @@ and ends with what an undisturbed one would have written.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import sys
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain, count
 from pathlib import Path, PurePosixPath
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -17,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from gliomart.errors import NothingAnalysedError, UsageError
+from gliomart.errors import GliomartError, NothingAnalysedError, UsageError
 from gliomart.outputs import folder as output
 from gliomart.outputs import pictures, records
 from gliomart.outputs.records import SeriesRecord
@@ -25,11 +29,14 @@ from gliomart.series import judge
 from gliomart.slices import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
     from gliomart.detector import Detector
     from gliomart.results import SliceResult
     from gliomart.sources import Inventory, SeriesFiles
+
+# Bytes of a file name, of the 255 that file systems allow.
+_LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class Run:
         head = records.header(self.inventory, self.detector.settings, maps=self.maps)
         complete = _complete(self.folder / output.RESULTS, head)
         if complete is not None:
-            return complete
+            return _something(complete)
         journal = _Journal(self.folder / output.JOURNAL, head)
         finished = journal.finished()
         refused = [records.refusal_entry(refusal) for refusal in self.inventory.refused]
@@ -89,9 +96,7 @@ class Run:
         output.write_atomically(self.folder / output.TABLE, records.to_csv(document))
         output.write_atomically(self.folder / output.RESULTS, records.to_json(document))
         journal.remove()
-        if not document["slices"]:
-            raise NothingAnalysedError(_why_nothing(document))
-        return document
+        return _something(document)
 
     def _series(
         self, series: SeriesFiles, names: dict[str, PurePosixPath], sheet: str
@@ -124,7 +129,7 @@ class Run:
         self, result: SliceResult, picture: np.ndarray, name: PurePosixPath
     ) -> dict[str, str | None]:
         if result.slice.frame is not None:
-            name = name.with_name(f"{name.name}-{result.slice.frame:04d}")
+            name = name.with_name(f"{name.name}@{result.slice.frame:04d}")
         contents = {"overlay": ("overlays", ".png", pictures.png(picture))}
         if self.maps:
             mask = result.mask.astype(np.uint8) * 255
@@ -150,16 +155,17 @@ class _Journal:
 
     def finished(self) -> list[SeriesRecord]:
         """Read what an interrupted run of the same kind finished; start the journal otherwise."""
-        lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
-        whole = [line for line in lines if line.endswith(b"\n")]
-        if not whole:
-            self._write("wb", self._run)
-            return []
-        if json.loads(whole[0]) != self._run:
-            raise _different_run(self._path.parent)
-        if len(whole) < len(lines):  # the last line was cut off: its series is done again
-            output.write_atomically(self._path, b"".join(whole))
-        return [SeriesRecord(**json.loads(line)) for line in whole[1:]]
+        with _damage(self._path):
+            lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+            whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
+            if not whole:
+                self._write("wb", self._run)
+                return []
+            if whole[0] != self._run:
+                raise _different_run(self._path.parent)
+            if len(whole) < len(lines):  # the last line was cut off: its series is done again
+                output.write_atomically(self._path, b"".join(lines[: len(whole)]))
+            return [SeriesRecord(**values) for values in whole[1:]]
 
     def add(self, record: SeriesRecord) -> None:
         self._write("ab", asdict(record))
@@ -177,10 +183,22 @@ def _complete(path: Path, head: dict[str, Any]) -> dict[str, Any] | None:
     """Read the results of a run that is complete already; None where there are none."""
     if not path.exists():
         return None
-    document: dict[str, Any] = json.loads(path.read_bytes())
-    if {key: document.get(key) for key in head} != head:
-        raise _different_run(path.parent)
+    with _damage(path):
+        document: dict[str, Any] = json.loads(path.read_bytes())
+        if {key: document[key] for key in head} != head:
+            raise _different_run(path.parent)
     return document
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """Turn what reading a damaged file raises into a usage error."""
+    try:
+        yield
+    except GliomartError:
+        raise
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path}: is damaged; give --overwrite") from error
 
 
 def _different_run(folder: Path) -> UsageError:
@@ -193,25 +211,36 @@ def _different_run(folder: Path) -> UsageError:
 def _output_names(inventory: Inventory) -> dict[str, PurePosixPath]:
     """Name each source's outputs after it: without its suffix where that is unambiguous."""
     sources = [PurePosixPath(f.source) for series in inventory.series for f in series.files]
-    stems = [source.with_suffix("") for source in sources]
-    seen: dict[PurePosixPath, int] = {}
-    for stem in stems:
-        seen[stem] = seen.get(stem, 0) + 1
-    return {
-        str(source): stem if seen[stem] == 1 else source
-        for source, stem in zip(sources, stems, strict=True)
-    }
+    stems = Counter(source.with_suffix("") for source in sources)
+    taken: set[PurePosixPath] = set()
+    names = {}
+    for source in sources:
+        stem = source.with_suffix("")
+        wanted = _short(stem if stems[stem] == 1 else source)
+        copies = (wanted.with_name(f"{wanted.name}~{number}") for number in count(2))
+        names[str(source)] = next(name for name in chain([wanted], copies) if name not in taken)
+        taken.add(names[str(source)])
+    return names
 
 
 def _overview_names(inventory: Inventory) -> list[str]:
     """Name each series' overview after its folder, numbered where a folder holds several."""
-    folders = [series.source for series in inventory.series]
-    return [
-        f"overview/{folder}.png"
-        if folders.count(folder) == 1
-        else f"overview/{folder}-{folders[: number + 1].count(folder)}.png"
-        for number, folder in enumerate(folders)
-    ]
+    seen: Counter[str] = Counter()
+    names = []
+    for series in inventory.series:
+        seen[series.source] += 1
+        copy = f"~{seen[series.source]}" if seen[series.source] > 1 else ""
+        name = _short(PurePosixPath(series.source))
+        names.append(str("overview" / name.with_name(f"{name.name}{copy}.png")))
+    return names
+
+
+def _short(name: PurePosixPath) -> PurePosixPath:
+    """Keep room in a file name for what is added to it."""
+    if len(name.name.encode()) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.name.encode()).hexdigest()[:16]
+    return name.with_name(name.name.encode()[:100].decode(errors="ignore") + "~" + digest)
 
 
 def _npy(values: np.ndarray) -> bytes:
@@ -220,11 +249,15 @@ def _npy(values: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def _something(document: dict[str, Any]) -> dict[str, Any]:
+    """Give the document back, unless nothing in it was analysed."""
+    if not document["slices"]:
+        raise NothingAnalysedError(_why_nothing(document))
+    return document
+
+
 def _why_nothing(document: dict[str, Any]) -> str:
-    refused: Iterable[str] = (entry["code"] for entry in document["not_analysed"])
-    counts: dict[str, int] = {}
-    for code in refused:
-        counts[code] = counts.get(code, 0) + 1
+    counts = Counter(entry["code"] for entry in document["not_analysed"])
     if not counts:
         return f"no images among the inputs ({document['inputs']['ignored']} other files ignored)"
     listed = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))

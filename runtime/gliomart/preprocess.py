@@ -174,7 +174,10 @@ def estimate_frame(slices: Sequence[Slice], spec: Preprocessing) -> Frame:
     inside = np.concatenate(
         [plane[_depth(head) > _BRAIN_DEPTH * min(_bounds(head)[2:])] for plane, head in heads]
     )
-    brain = float(np.median(inside[inside > black + level]))
+    inside = inside[inside > black + level]
+    if len(inside) == 0:
+        raise InputRefusedError("no-head", "the head has nothing inside")
+    brain = float(np.median(inside))
     left, top = np.percentile(boxes[:, :2], 15, axis=0) * step
     right, bottom = np.percentile(boxes[:, :2] + boxes[:, 2:], 85, axis=0) * step
     return Frame(
@@ -184,23 +187,39 @@ def estimate_frame(slices: Sequence[Slice], spec: Preprocessing) -> Frame:
     )
 
 
-def prepare(source: Slice, frame: Frame, spec: Preprocessing) -> ModelInput:
+def estimate_frames(
+    slices: Sequence[Slice], spec: Preprocessing
+) -> dict[tuple[int, ...], Frame | InputRefusedError]:
+    """Estimate a frame for every image size in a series, or the reason why there is none."""
+    frames: dict[tuple[int, ...], Frame | InputRefusedError] = {}
+    for shape in dict.fromkeys(s.pixels.shape for s in slices):
+        try:
+            frames[shape] = estimate_frame([s for s in slices if s.pixels.shape == shape], spec)
+        except InputRefusedError as error:
+            frames[shape] = error
+    return frames
+
+
+def prepare(source: Slice, frame: Frame | InputRefusedError, spec: Preprocessing) -> ModelInput:
     """Bring one slice into the model's frame.
 
     Raises
     ------
     InputRefusedError
-        ``blank-slice``: no head, or less than ``spec.minimum_head`` of one, is in the slice.
+        ``blank-slice``: no head, or less than ``spec.minimum_head`` of one, is in the slice; or
+        the reason why its series has no frame.
     """
-    plain = normalise(crop(source.pixels, frame.box, spec.size), frame, spec)
+    if isinstance(frame, InputRefusedError):
+        raise frame
+    plain = normalise(crop(source.pixels, frame.box, spec.size, frame.black), frame, spec)
     head = head_mask(plain, spec.head_level * spec.brain_level)
     if head.mean() < spec.minimum_head:
         raise InputRefusedError("blank-slice", "the slice shows no head, or only its very edge")
     return ModelInput(image=stack_channels(plain, spec), plain=plain, head=head)
 
 
-def crop(pixels: NDArray[np.float32], box: Box, size: int) -> NDArray[np.float32]:
-    """Cut a box out of (H, W) pixels, zero where it reaches beyond them, as (size, size)."""
+def crop(pixels: NDArray[np.float32], box: Box, size: int, outside: float) -> NDArray[np.float32]:
+    """Cut a box out of (H, W) pixels as (size, size); ``outside`` where it reaches beyond them."""
     height, width = pixels.shape
     x0, y0 = max(box.x, 0), max(box.y, 0)
     x1, y1 = min(box.x + box.width, width), min(box.y + box.height, height)
@@ -211,7 +230,7 @@ def crop(pixels: NDArray[np.float32], box: Box, size: int) -> NDArray[np.float32
         x0 - box.x,
         box.x + box.width - x1,
         cv2.BORDER_CONSTANT,
-        value=float(pixels.min()),
+        value=outside,
     )
     interpolation = cv2.INTER_AREA if min(box.width, box.height) > size else cv2.INTER_LINEAR
     resized = cv2.resize(cut, (size, size), interpolation=interpolation)

@@ -77,11 +77,18 @@ def open_session(
     for name in dict.fromkeys(candidates):
         reason = why_not(name, runtime.get_available_providers())
         if reason is None:
-            session = _session(runtime, model, _ONNX_NAMES[name], threads)
-            effective = session.get_providers()[0]
-            if effective == _ONNX_NAMES[name]:
-                return session, ProviderChoice(requested, effective, degraded=name not in wanted)
-            reason = f"the session runs on {effective} instead"
+            try:
+                session = _session(runtime, model, _ONNX_NAMES[name], threads)
+            except ModelError as error:
+                if name == "cpu":
+                    raise  # the CPU runs every model there is
+                reason = str(error)
+            else:
+                effective = session.get_providers()[0]
+                if effective == _ONNX_NAMES[name]:
+                    degraded = name not in wanted
+                    return session, ProviderChoice(requested, effective, degraded)
+                reason = f"the session runs on {effective} instead"
         reasons.append(f"{name}: {reason}")
     raise ProviderError(f"no provider runs here ({'; '.join(reasons)})")
 

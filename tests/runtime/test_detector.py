@@ -61,6 +61,17 @@ def test_the_stream_is_in_order_and_leaves_nothing_out(model: Path, study: Path)
     assert [r.slice.source for r in analysed] == [f"study/{n}.png" for n in range(1, 7)]
 
 
+def test_a_series_tells_what_it_could_not_analyse(model: Path, study: Path) -> None:
+    (study / "7.png").write_bytes(b"")
+    from_folder = Detector(model).detect_series(study)
+    assert len(from_folder.slices) == 6
+    assert [refusal.code for refusal in from_folder.not_analysed] == ["empty-file"]
+    stack = np.stack([np.zeros((256, 256)), draw_head()])
+    from_array = Detector(model).detect_series(stack)
+    assert len(from_array.slices) == 1
+    assert [(r.frame, r.code) for r in from_array.not_analysed] == [(0, "blank-slice")]
+
+
 def test_another_modality_is_refused(model: Path, tmp_path: Path) -> None:
     dataset = pydicom.dcmread(GOLDEN / "slice_012.dcm")
     dataset.Modality = "CT"

@@ -60,6 +60,7 @@ def test_results_keep_the_contract(model: Path, study: Path, tmp_path: Path) -> 
     assert document["provider"] == {
         "requested": "cpu", "effective": "CPUExecutionProvider", "degraded": False,
     }  # fmt: skip
+    assert len(document["inputs"].pop("digest")) == 64
     assert document["inputs"] == {"roots": ["study"], "files": 7, "ignored": 1}
     assert document["not_analysed"] == [
         {"source": "study/zero.png", "frame": None, "code": "empty-file",
@@ -211,6 +212,31 @@ def test_resuming_a_different_run_is_refused(model: Path, two_series: Path, tmp_
     assert _infer(two_series / "other", "--model", model, "--out", out, "--resume") == 2
 
 
+def test_resuming_never_returns_what_other_inputs_gave(
+    model: Path, study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, twin = tmp_path / "out", tmp_path / "twin" / "study"
+    twin.mkdir(parents=True)
+    for file in study.iterdir():
+        (twin / file.name).write_bytes(file.read_bytes())
+    assert _infer(study, "--model", model, "--out", out) == 0
+    assert _infer(twin, "--model", model, "--out", out, "--resume") == 2
+    (out / "results.json").write_text("[]")
+    assert _infer(study, "--model", model, "--out", out, "--resume") == 2
+    assert "is damaged" in capsys.readouterr().err
+    (out / "results.json").unlink()
+    (out / output.JOURNAL).write_text("garbage\n")
+    assert _infer(study, "--model", model, "--out", out, "--resume") == 2
+
+
+def test_resuming_where_nothing_was_analysed_still_says_so(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "zero.png").touch()
+    arguments = [tmp_path / "in", "--model", model, "--out", tmp_path / "out"]
+    assert _infer(*arguments) == 3
+    assert _infer(*arguments, "--resume") == 3
+
+
 def test_a_journal_whose_last_line_was_cut_off_is_continued(
     model: Path, two_series: Path, tmp_path: Path
 ) -> None:
@@ -273,10 +299,13 @@ def test_outputs_of_files_that_share_a_stem_stay_apart(
 ) -> None:
     pixels = cv2.imread(str(study / "1.png"), cv2.IMREAD_GRAYSCALE)
     cv2.imwrite(str(study / "1.jpg"), pixels)
+    cv2.imwrite(str(study / "1.png.tif"), pixels)
+    cv2.imwrite(str(study / ("long" * 60 + ".png")), pixels)
     out = tmp_path / "out"
     assert _infer(study, "--model", model, "--out", out) == 0
     overlays = [entry["overlay"] for entry in _results(out)["slices"]]
-    assert len(set(overlays)) == 7
+    assert len(set(overlays)) == 9
+    assert all((out / overlay).is_file() for overlay in overlays)
     assert {"overlays/study/1.png.png", "overlays/study/1.jpg.png"} < set(overlays)
 
 

@@ -60,7 +60,7 @@ def test_pixels_take_the_way_that_points_take(
     margin = 4 * sigma
     if not (margin < x < width - margin and margin < y < height - margin):
         return
-    inside = crop(blob, box, 256)
+    inside = crop(blob, box, 256, 0.0)
     expected = box.to_model(np.array([[x, y]]), 256)[0]
     assert np.abs(_centroid(inside) - expected).max() < 0.5 * max(1, 256 / side)
     back = uncrop(inside, box, (height, width))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
 
 from gliomart import sources
 from gliomart.errors import InputNotFoundError
@@ -170,7 +173,50 @@ def test_dicom_values_are_modality_values(tmp_path: Path) -> None:
     dataset.PhotometricInterpretation = "MONOCHROME1"
     dataset.save_as(tmp_path / "scaled.dcm")
     (inverted,), _ = _read_all(tmp_path)
-    assert np.array_equal(inverted.pixels, read.pixels.max() - read.pixels)
+    assert np.array_equal(inverted.pixels, -read.pixels)
+
+
+@pytest.mark.parametrize(
+    ("keyword", "vr", "value", "code"),
+    [
+        ("PixelSpacing", "DS", "0\\0", "bad-geometry"),
+        ("PixelSpacing", "DS", "-1\\1", "bad-geometry"),
+        ("PixelSpacing", "DS", "1e-7\\1", "bad-geometry"),
+        ("PixelSpacing", "DS", "abc\\def", "bad-geometry"),
+        ("PixelSpacing", "DS", "1", "bad-geometry"),
+        ("PixelSpacing", "DS", "", None),
+        ("ImagePositionPatient", "DS", "a\\b\\c", None),
+        ("InstanceNumber", "IS", "abcd", None),
+        ("InstanceNumber", "IS", "1\\12", None),
+        ("SOPInstanceUID", "UI", "1.2\\3.4", None),
+        ("SeriesInstanceUID", "UI", "", None),
+        ("Modality", "CS", "", None),
+    ],
+)
+def test_odd_attributes_are_refused_or_taken_for_missing(
+    tmp_path: Path, keyword: str, vr: str, value: str, code: str | None
+) -> None:
+    dataset = pydicom.dcmread(GOLDEN / "slice_010.dcm")
+    number = pydicom.datadict.tag_for_keyword(keyword)
+    assert number is not None
+    tag = BaseTag(number)
+    dataset._dict[tag] = RawDataElement(tag, vr, len(value), value.encode(), 0, False, True)
+    dataset.save_as(tmp_path / "odd.dcm")
+    slices, refused = _read_all(tmp_path)
+    assert list(refused.values()) == ([code] if code else [])
+    assert len(slices) == (0 if code else 1)
+    json.dumps([s.sop_instance_uid for s in slices])
+
+
+def test_links_to_folders_are_refused_and_odd_names_written_out(tmp_path: Path) -> None:
+    head = (draw_head() / 5).clip(0, 255).astype(np.uint8)
+    _png(tmp_path / "study" / "1.png", head)
+    (tmp_path / "study" / "loop").symlink_to(tmp_path / "study")
+    raw = os.fsencode(tmp_path / "study") + b"/\xff.png"
+    Path(os.fsdecode(raw)).write_bytes((tmp_path / "study" / "1.png").read_bytes())
+    slices, refused = _read_all(tmp_path / "study")
+    assert refused == {"study/loop": "symbolic-link"}
+    assert {s.source for s in slices} == {"study/1.png", "study/\\xff.png"}
 
 
 @needs_real_images

@@ -90,7 +90,7 @@ def png(picture: NDArray[np.uint8]) -> bytes:
 
 
 def _window(result: SliceResult) -> NDArray[np.float32]:
-    """Grey levels from the frame's black to two and a half times its brain's median."""
+    """Grey levels from the frame's black to 2.2 times its brain's median."""
     white = result.frame.black + 2.2 * (result.frame.brain - result.frame.black)
     levels = (result.slice.pixels - result.frame.black) / (white - result.frame.black)
     return np.clip(levels, 0, 1, dtype=np.float32) * np.float32(255)

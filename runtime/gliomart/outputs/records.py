@@ -48,6 +48,7 @@ def header(inventory: Inventory, settings: Settings, *, maps: bool) -> dict[str,
             "roots": list(inventory.roots),
             "files": inventory.files,
             "ignored": inventory.ignored,
+            "digest": inventory.digest(),
         },
     }
 

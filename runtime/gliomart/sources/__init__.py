@@ -7,6 +7,7 @@ says something else is a refusal, not a guess.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections import defaultdict
@@ -80,6 +81,18 @@ class Inventory:
     files: int
     ignored: int
 
+    def digest(self) -> str:
+        """Tell this inventory from any other: SHA-256 of every file's place, size and time."""
+        known = hashlib.sha256()
+        for series in self.series:
+            for file in series.files:
+                status = file.path.stat()
+                place = os.fsencode(file.path.resolve())
+                known.update(place + f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        for refusal in self.refused:
+            known.update(f"{refusal.source}\0{refusal.code}\n".encode())
+        return known.hexdigest()
+
 
 def scan(paths: Iterable[Path | str]) -> Inventory:
     """Walk files and folders (recursively) and group them into series.
@@ -97,15 +110,18 @@ def scan(paths: Iterable[Path | str]) -> Inventory:
     roots: list[str] = []
     ignored = 0
     for path in map(Path, paths):
-        if not path.exists():
+        if not _exists(path):
             raise InputNotFoundError(f"{path}: no such file or folder")
-        root = _unique_name(path.resolve().name or "root", roots)
+        root = _unique_name(_printable(path.resolve().name) or "root", roots)
         roots.append(root)
         for file, source in _walk(path, root, refused):
             try:
                 entry = _identify(file, source)
             except InputRefusedError as error:
                 refused.append(Refusal(source, None, error.code, error.reason))
+                continue
+            except OSError as error:
+                refused.append(Refusal(source, None, "unreadable", _reason(error)))
                 continue
             if entry is None:
                 ignored += 1
@@ -137,14 +153,20 @@ def _walk(path: Path, root: str, refused: list[Refusal]) -> Iterator[tuple[Path,
         return
 
     def refuse_folder(error: OSError) -> None:
-        folder = PurePosixPath(root) / Path(error.filename).relative_to(path).as_posix()
-        refused.append(Refusal(str(folder), None, "unreadable", _reason(error)))
+        refused.append(Refusal(name_of(Path(error.filename)), None, "unreadable", _reason(error)))
+
+    def name_of(file: Path) -> str:
+        return str(PurePosixPath(root) / _printable(file.relative_to(path).as_posix()))
 
     for folder, folders, names in os.walk(path, onerror=refuse_folder):
         folders.sort(key=_natural)
+        for link in (Path(folder, name) for name in folders):
+            if link.is_symlink():  # it may lead anywhere, this folder included
+                reason = "a link to a folder is not followed"
+                refused.append(Refusal(name_of(link), None, "symbolic-link", reason))
         for name in sorted(names, key=_natural):
             file = Path(folder, name)
-            yield file, str(PurePosixPath(root) / file.relative_to(path).as_posix())
+            yield file, name_of(file)
 
 
 def _identify(path: Path, source: str) -> SourceFile | None:
@@ -166,7 +188,7 @@ def _kind(path: Path, claimed: Kind | None) -> Kind | None:
     if not head and (claimed or not path.suffix):
         raise InputRefusedError("empty-file", "the file holds no bytes")
     if head and path.name.lower().endswith(_UNSUPPORTED_SUFFIXES):
-        raise InputRefusedError("unsupported-format", f"{path.suffix} images are not read")
+        raise InputRefusedError("unsupported-format", "images of this kind are not read")
     actual = _kind_of_content(head)
     if actual is None and claimed == "dicom" and dicom.readable_without_preamble(path):
         actual = "dicom"
@@ -182,11 +204,8 @@ def _kind(path: Path, claimed: Kind | None) -> Kind | None:
 def _first_bytes(path: Path) -> bytes:
     if not path.is_file():
         raise InputRefusedError("not-a-file", "not a regular file")
-    try:
-        with path.open("rb") as stream:
-            return stream.read(dicom.MAGIC_END)
-    except OSError as error:
-        raise InputRefusedError("unreadable", _reason(error)) from error
+    with path.open("rb") as stream:
+        return stream.read(dicom.MAGIC_END)
 
 
 def _kind_of_content(head: bytes) -> Kind | None:
@@ -216,6 +235,18 @@ def _unique_name(name: str, taken: Sequence[str]) -> str:
 
 def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long for any file
+        return False
+
+
+def _printable(name: str) -> str:
+    """Write out the bytes of a file name that are no UTF-8, so that results can hold it."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _reason(error: OSError) -> str:

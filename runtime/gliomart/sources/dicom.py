@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MAGIC_START, MAGIC_END = 128, 132
 
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
+# Pixels of no scanner are smaller or larger than this.
+_FINEST_MM, _COARSEST_MM = 0.05, 20.0
 # What pydicom decodes with NumPy alone (DICOM PS3.5 annexes A and G).
 _NATIVE_SYNTAXES = frozenset(
     {
@@ -66,30 +68,32 @@ def read_header(path: Path) -> Header | None:
         raise InputRefusedError(
             "unsupported-transfer-syntax", f"pixels in {syntax.name} cannot be decoded"
         )
-    return Header(series=str(dataset.get("SeriesInstanceUID", "")), order=_order(dataset))
+    return Header(series=str(_value(dataset, "SeriesInstanceUID") or ""), order=_order(dataset))
 
 
 def read(path: Path, source: str, series: str) -> Iterator[Slice | Refusal]:
     """Yield the slice of a DICOM file, or one for each frame.
 
-    Values are modality values (DICOM PS3.3 C.11.1); MONOCHROME1 is inverted, so that bright is
-    always high.
+    Values are modality values (DICOM PS3.3 C.11.1); those of MONOCHROME1 change their sign, so
+    that bright is always high.
 
     Raises
     ------
     InputRefusedError
-        ``unreadable``, ``not-greyscale`` or ``undecodable``.
+        ``unreadable``, ``not-greyscale``, ``bad-geometry`` or ``undecodable``.
     """
     yield from slices_of(_parse(path, pixels=True), source, series)
 
 
 def slices_of(dataset: Dataset, source: str, series: str) -> Iterator[Slice | Refusal]:
     """Yield the slices of a data set that is in memory already; see :func:`read`."""
-    if dataset.get("SamplesPerPixel", 1) != 1 or "PALETTE" in dataset.get(
-        "PhotometricInterpretation", ""
-    ):
+    photometric = str(_value(dataset, "PhotometricInterpretation") or "")
+    if (_value(dataset, "SamplesPerPixel") or 1) != 1 or "PALETTE" in photometric:
         raise InputRefusedError("not-greyscale", "the DICOM image is in colour")
-    frames = _modality_values(dataset)
+    spacing = _spacing(dataset)
+    values = _modality_values(dataset)
+    frames = -values if photometric == "MONOCHROME1" else values
+    modality, uid = (_value(dataset, name) for name in ("Modality", "SOPInstanceUID"))
     for index, pixels in enumerate(frames):
         frame = index if len(frames) > 1 else None
         try:
@@ -98,11 +102,11 @@ def slices_of(dataset: Dataset, source: str, series: str) -> Iterator[Slice | Re
                 source=source,
                 series=series,
                 frame=frame,
-                spacing=_numbers(dataset, "PixelSpacing", 2),  # type: ignore[arg-type]
+                spacing=spacing,
                 position=_numbers(dataset, "ImagePositionPatient", 3),
                 orientation=_numbers(dataset, "ImageOrientationPatient", 6),
-                modality=dataset.get("Modality"),
-                sop_instance_uid=dataset.get("SOPInstanceUID"),
+                modality=str(modality) if modality else None,
+                sop_instance_uid=str(uid) if uid else None,
             )
         except InputRefusedError as error:
             yield Refusal(source, frame, error.code, error.reason)
@@ -113,13 +117,11 @@ def _modality_values(dataset: Dataset) -> np.ndarray:
     from pydicom.pixels.processing import apply_modality_lut
 
     try:
-        values = np.asarray(apply_modality_lut(dataset.pixel_array, dataset))
+        values = np.asarray(apply_modality_lut(dataset.pixel_array, dataset), np.float32)
     except Exception as error:  # a decoder meets hostile bytes: whatever it raises is a refusal
         raise InputRefusedError(
             "undecodable", f"the pixels cannot be decoded: {_line(error)}"
         ) from error
-    if dataset.get("PhotometricInterpretation") == "MONOCHROME1":
-        values = values.max() - values
     return values if values.ndim == 3 else values[np.newaxis]  # noqa: PLR2004
 
 
@@ -140,18 +142,38 @@ def _order(dataset: Dataset) -> float:
     position = _numbers(dataset, "ImagePositionPatient", 3)
     orientation = _numbers(dataset, "ImageOrientationPatient", 6)
     if position is None or orientation is None:
-        number = dataset.get("InstanceNumber")
-        return float(number) if number is not None else 0.0
+        (number,) = _numbers(dataset, "InstanceNumber", 1) or (0.0,)
+        return number
     normal = np.cross(orientation[:3], orientation[3:])
     return float(np.dot(normal, position))
 
 
-def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    values = dataset.get(keyword)
-    if values is None or isinstance(values, (str, float)) or len(values) != count:
+def _spacing(dataset: Dataset) -> tuple[float, float] | None:
+    """Pixel Spacing in mm (DICOM PS3.3 10.7.1.3): rows, columns; None where it is not given."""
+    given = dataset.get_item("PixelSpacing")
+    if given is None or not given.value:
         return None
-    numbers = tuple(float(value) for value in values)
-    return numbers if all(np.isfinite(numbers)) else None
+    spacing = _numbers(dataset, "PixelSpacing", 2)
+    if spacing is None or not (_FINEST_MM <= min(spacing) <= max(spacing) <= _COARSEST_MM):
+        raise InputRefusedError("bad-geometry", "the pixel spacing is not two lengths in mm")
+    return spacing[0], spacing[1]
+
+
+def _numbers(dataset: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Read so many finite numbers; None where the attribute is not that."""
+    try:
+        numbers = tuple(float(value) for value in np.atleast_1d(dataset[keyword].value))
+    except (KeyError, TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == count and all(np.isfinite(numbers)) else None
+
+
+def _value(dataset: Dataset, keyword: str) -> Any:  # noqa: ANN401
+    """Look at one attribute; None where it is missing, empty or cannot be parsed."""
+    try:
+        return dataset.get(keyword)
+    except Exception:  # noqa: BLE001  # pydicom parses a value when it is looked at
+        return None
 
 
 def _line(error: Exception) -> str:

@@ -1,12 +1,14 @@
 """Calibration: what tumour-free slices of unseen patients score, through the runtime itself.
 
 A model for each fold runs on the patients that its fold held out; all their scores together
-calibrate the final model (cross-conformal prediction, Vovk 2015). The final model has seen more
-patients than any of them, so its scores on new ones are, if anything, lower.
+calibrate the final model (cross-conformal prediction, Vovk 2015). Two assumptions stay unproven:
+that the final model, trained on more patients, scores new ones like the folds' models do, and that
+a series without its tumour slices scores like a healthy one, which has more slices.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +19,7 @@ from gliomart.errors import DatasetError
 from gliomart.scoring import series_score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -45,53 +47,68 @@ UNCALIBRATED = Calibration(
 )
 
 
-def calibrate(folds: Iterable[tuple[Path, Sequence[Patient]]]) -> Calibration:
-    """Run each fold's model file on its held-out patients.
+@dataclass(frozen=True)
+class Scores:
+    """What one fold's model makes of the tumour-free slices that its network never saw.
 
-    Parameters
+    Attributes
     ----------
-    folds
-        Model files, each with the patients that its network never saw. The whole series is
-        analysed, as at the scanner; its tumour-free slices count.
+    slices, series
+        Scores of slices, and of every patient's slices taken together.
+    positive, pixels
+        Anomaly-map values above 0, and the number of all pixels.
+    """
+
+    slices: tuple[float, ...]
+    series: tuple[float, ...]
+    positive: NDArray[np.float32]
+    pixels: int
+
+
+def score(model: Path, patients: Sequence[Patient]) -> Scores:
+    """Run a model file on patients; whole series are analysed, their tumour-free slices count."""
+    detector = Detector(model, provider="cpu")
+    slices: list[float] = []
+    series: list[float] = []
+    positive = [np.empty(0, np.float32)]
+    pixels = 0
+    for patient in patients:
+        tumour_free = {id(e.slice) for e in patient.examples if e.tumour_free}
+        result = detector.detect_series(patient.slices)
+        analysed = [r for r in result.slices if id(r.slice) in tumour_free]
+        if analysed:
+            scores = [r.score for r in analysed]
+            slices += scores
+            series.append(series_score(scores, detector.card.scoring))
+            pixels += sum(r.anomaly_map.size for r in analysed)
+            positive += [r.anomaly_map[r.anomaly_map > 0] for r in analysed]
+    return Scores(tuple(slices), tuple(series), np.concatenate(positive), pixels)
+
+
+def calibrate(folds: Sequence[Scores]) -> Calibration:
+    """Pool what the folds' models made of their held-out patients.
 
     Raises
     ------
     DatasetError
         Not one tumour-free slice could be analysed.
     """
-    slice_scores: list[float] = []
-    series_scores: list[float] = []
-    positive: list[NDArray[np.float32]] = []
-    pixels = 0
-    fold_count = 0
-    for model, patients in folds:
-        fold_count += 1
-        detector = Detector(model, provider="cpu")
-        for patient in patients:
-            tumour_free = {id(e.slice) for e in patient.examples if e.tumour_free}
-            result = detector.detect_series(patient.slices)
-            analysed = [r for r in result.slices if id(r.slice) in tumour_free]
-            if not analysed:
-                continue
-            scores = [r.score for r in analysed]
-            slice_scores += scores
-            series_scores.append(series_score(scores, detector.card.scoring))
-            for r in analysed:
-                pixels += r.anomaly_map.size
-                positive.append(r.anomaly_map[r.anomaly_map > 0])
-    if not slice_scores:
+    slices = sorted(score for fold in folds for score in fold.slices)
+    series = sorted(score for fold in folds for score in fold.series)
+    if not slices:
         raise DatasetError("no tumour-free slice of a held-out patient to calibrate on")
-    threshold = _threshold(np.concatenate(positive), pixels)
+    positive = np.concatenate([fold.positive for fold in folds])
+    threshold = _threshold(positive, sum(fold.pixels for fold in folds))
     return Calibration(
         false_alarm_rate=FALSE_ALARM_RATE,
         pixel_false_alarm_rate=PIXEL_FALSE_ALARM_RATE,
         pixel_threshold=threshold,
         display_limit=max(_DISPLAY_RANGE * threshold, _SMALLEST_LIMIT),
-        slice_scores=tuple(round(score, 7) for score in sorted(slice_scores)),
-        series_scores=tuple(round(score, 7) for score in sorted(series_scores)),
-        patients=len(series_scores),
-        method=f"every patient held out once, by {fold_count} networks trained on the others"
-        if fold_count > 1
+        slice_scores=tuple(round(score, 7) for score in slices),
+        series_scores=tuple(round(score, 7) for score in series),
+        patients=len(series),
+        method=f"every patient held out once, by {len(folds)} networks trained on the others"
+        if len(folds) > 1
         else "patients held out of training",
     )
 

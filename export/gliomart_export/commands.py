@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gliomart.arguments import ArgumentParser
-from gliomart.errors import DatasetError, ModelNotFoundError
+from gliomart.errors import DatasetError, ModelNotFoundError, UsageError
 from gliomart.outputs.folder import write_atomically
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def export(arguments: Sequence[str]) -> int:
     from gliomart_training.residual import Residual
 
     record = _record(options.network)
+    metrics = _metrics(options.metrics) if options.metrics else {}
     spec = record["preprocessing"]
     spec = Preprocessing(**(spec | {"channels": tuple(spec["channels"])}))
     residual, scoring = Residual(), Scoring()
@@ -50,7 +51,9 @@ def export(arguments: Sequence[str]) -> int:
     by_id = {patient.id: patient for patient in patients}
     groups = [_patients(by_id, ids) for ids in record["folds"]]
 
-    unseen = tumour_free_images(groups[0], spec)
+    unseen = tumour_free_images([patient for group in groups for patient in group], spec)
+    if len(unseen) == 0:
+        raise DatasetError("no tumour-free slice of a held-out patient to compare on")
     chosen = unseen[:: max(1, len(unseen) // _PARITY_SLICES)][:_PARITY_SLICES]
     batches = HealthyBatches(chosen, spec, batch_size=len(chosen), seed=0, variation=None)
     samples = batches[0][0]
@@ -81,7 +84,7 @@ def export(arguments: Sequence[str]) -> int:
             "variation": record["variation"],
             "software": record["software"],
         },
-        metrics=json.loads(options.metrics.read_text()) if options.metrics else {},
+        metrics=metrics,
         parity={},
         licence=options.licence,
         intended_use=INTENDED_USE,
@@ -91,9 +94,13 @@ def export(arguments: Sequence[str]) -> int:
     graphs = [convert(file.with_suffix(".keras"), card)[0] for file in fold_files]
     for file, graph in zip(fold_files, graphs, strict=True):
         write_atomically(file, conversion.with_card(graph, card))
-    card = replace(card, calibration=calibration.calibrate(zip(fold_files, groups, strict=True)))
-    for file, graph in zip(fold_files, graphs, strict=True):
-        write_atomically(file, conversion.with_card(graph, card))
+    scores = list(map(calibration.score, fold_files, groups))
+    for file, graph, own in zip(fold_files, graphs, scores, strict=True):
+        # A fold is calibrated on the others, so that its false alarms are not counted in advance.
+        others = [fold for fold in scores if fold is not own] or scores
+        calibrated = replace(card, calibration=calibration.calibrate(others))
+        write_atomically(file, conversion.with_card(graph, calibrated))
+    card = replace(card, calibration=calibration.calibrate(scores))
     model, card = convert(options.network, card)
     write_atomically(options.model, conversion.with_card(model, card))
     _report(options.model, card)
@@ -109,9 +116,20 @@ def _record(network: Path) -> dict[str, Any]:
     if not file.is_file():
         raise ModelNotFoundError(f"{file}: the network's run record is missing")
     record: dict[str, Any] = json.loads(file.read_text())
-    if "folds" not in record:
+    if "fits" not in record:
         raise DatasetError(f"{file}: its training has not finished; go on with train --resume")
     return record
+
+
+def _metrics(file: Path) -> dict[str, Any]:
+    try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{file}: not the figures that evaluate --out writes") from error
+    if not isinstance(metrics, dict):
+        raise UsageError(f"{file}: not the figures that evaluate --out writes")
+    # Rows of single patients stay out of a file that is passed on.
+    return {name: value for name, value in metrics.items() if name != "patients"}
 
 
 def _patients(by_id: dict[str, Patient], ids: Sequence[str]) -> list[Patient]:

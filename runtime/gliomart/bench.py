@@ -7,6 +7,7 @@ Times are wall clock. Stages come from the results themselves, the same ``ms`` t
 from __future__ import annotations
 
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -33,12 +34,13 @@ STAGES = ("read", "preprocess", "infer", "score", "write")
 _COLD_STARTS = 5
 # What a scanner-side process does first: start, load the model, look at one slice.
 _COLD_START = """
-import sys, time, resource
+import sys, resource
 from gliomart import Detector
-model, threads, path = sys.argv[1:]
-detector = Detector(model or None, threads=int(threads) or None)
-for result in detector.stream([path]):
-    break
+model, provider, threads, path = sys.argv[1:]
+detector = Detector(
+    model or None, provider=provider, allow_fallback=True, threads=int(threads) or None
+)
+detector.detect(path)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
@@ -72,8 +74,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         if number > 0:  # the first pass warms caches, allocators and the provider
             passes.append(seconds)
             slices += document["slices"]
-    first = inventory.series[0].files[len(inventory.series[0].files) // 2].path
-    starts = list(_cold_starts(options, first))
+    sources_of = {f.source: f.path for series in inventory.series for f in series.files}
+    one = next((entry for entry in slices if entry["frame"] is None), None)
+    starts = list(_cold_starts(options, sources_of[one["source"]])) if one else []
     times = {stage: [entry["ms"][stage] for entry in slices] for stage in STAGES}
     times["slice"] = [sum(entry["ms"].values()) for entry in slices]
     return {
@@ -90,8 +93,9 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         },
         "ms": {stage: _percentiles(values) for stage, values in times.items()},
         "slices_per_second": round(len(slices) / sum(passes), 2),
-        "cold_start_ms": _percentiles([milliseconds for milliseconds, _ in starts]),
-        "peak_memory_mb": round(max(megabytes for _, megabytes in starts), 1),
+        # Without a file of one slice there is nothing to start with.
+        "cold_start_ms": _percentiles([milliseconds for milliseconds, _ in starts] or [math.nan]),
+        "peak_memory_mb": round(max((megabytes for _, megabytes in starts), default=math.nan), 1),
     }
 
 
@@ -123,15 +127,22 @@ def read_budgets(path: Path) -> list[dict[str, Any]]:
     """
     try:
         budgets = tomllib.loads(path.read_text(encoding="utf-8"))["budget"]
-        return [{key: each[key] for key in ("figure", "at_most", "reason")} for each in budgets]
+        return [
+            {
+                "figure": str(each["figure"]),
+                "at_most": float(each["at_most"]),
+                "reason": str(each["reason"]),
+            }
+            for each in budgets
+        ]
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({(error.strerror or '').lower()})") from error
-    except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise UsageError(f"{path}: not a budget file ({error})") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path}: not a budget file ({type(error).__name__}: {error})") from error
 
 
-def check(report: dict[str, Any], path: Path) -> None:
-    """Hold a report to its budgets.
+def check(report: dict[str, Any], budgets: list[dict[str, Any]]) -> None:
+    """Hold a report to budgets.
 
     Raises
     ------
@@ -139,11 +150,11 @@ def check(report: dict[str, Any], path: Path) -> None:
         Names every figure past its budget.
     """
     exceeded = []
-    for budget in read_budgets(path):
+    for budget in budgets:
         value: Any = report
         for key in budget["figure"].split("."):
             if not isinstance(value, dict) or key not in value:
-                raise UsageError(f"{path}: no figure {budget['figure']} is measured")
+                raise UsageError(f"no figure {budget['figure']} is measured")
             value = value[key]
         if value > budget["at_most"]:
             exceeded.append(f"{budget['figure']} is {value:g}, budget {budget['at_most']:g}")
@@ -153,12 +164,14 @@ def check(report: dict[str, Any], path: Path) -> None:
 
 def _cold_starts(options: argparse.Namespace, path: Path) -> Iterable[tuple[float, float]]:
     """Yield milliseconds and peak megabytes of fresh processes that analyse one slice."""
-    arguments = [str(options.model or ""), str(options.threads or 0), str(path)]
+    arguments = [str(options.model or ""), options.provider, str(options.threads or 0), str(path)]
     for number in range(_COLD_STARTS + 1):
         started = perf_counter()
         done = subprocess.run(  # noqa: S603  # our own interpreter and our own code
             [sys.executable, "-c", _COLD_START, *arguments],
-            check=True, capture_output=True, text=True,
+            check=True,
+            capture_output=True,
+            text=True,
         )  # fmt: skip
         milliseconds = (perf_counter() - started) * 1e3
         if number > 0:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from gliomart.errors import ModelCardError
 from gliomart.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 METADATA_KEY = "gliomart"
 SCHEMA = 1
@@ -53,7 +57,7 @@ class Calibration:
     false_alarm_rate
         Nominal rate at which tumour-free slices, and series, are flagged.
     pixel_false_alarm_rate
-        Fraction of tumour-free head pixels above ``pixel_threshold``.
+        Fraction of all pixels of tumour-free slices that lie above ``pixel_threshold``.
     pixel_threshold
         Anomaly-map value above which a pixel belongs to a region.
     display_limit
@@ -147,7 +151,48 @@ class ModelCard:
                 f"the model's card has schema {schema}, {age} than the {SCHEMA} read here"
             )
         card: ModelCard = _build(cls, values, "card")
+        for problem in _problems(card):
+            raise ModelCardError(f"the model's card is not usable: {problem}")
         return card
+
+
+def _problems(card: ModelCard) -> Iterator[str]:
+    """Find values that no model can be run or judged with."""
+    spec, rules, calibration = card.preprocessing, card.scoring, card.calibration
+    if not spec.channels or set(spec.channels) - {"plain", "clahe"}:
+        yield f"unknown channels {', '.join(spec.channels)}"
+    if not 32 <= spec.size <= 2048:  # noqa: PLR2004
+        yield f"size {spec.size} is not in 32 to 2048"
+    if not 1 <= spec.clahe_tiles <= spec.size:
+        yield f"clahe_tiles {spec.clahe_tiles} is not in 1 to size"
+    fractions = {
+        "brain_level": spec.brain_level,
+        "head_level": spec.head_level,
+        "minimum_head": spec.minimum_head,
+        "top_fraction": rules.top_fraction,
+    }
+    lengths = {
+        "margin": spec.margin,
+        "clahe_clip_limit": spec.clahe_clip_limit,
+        "minimum_area_px": rules.minimum_area_px,
+        "scalp_px": rules.scalp_px,
+        "dome_px": rules.dome_px,
+    }
+    if calibration is not None:
+        fractions["false_alarm_rate"] = calibration.false_alarm_rate
+        lengths["pixel_threshold"] = calibration.pixel_threshold
+        if not 0 < calibration.display_limit < math.inf:
+            yield f"display_limit {calibration.display_limit} is not above 0"
+        for name in ("slice_scores", "series_scores"):
+            scores = getattr(calibration, name)
+            if not all(map(math.isfinite, scores)) or list(scores) != sorted(scores):
+                yield f"{name} are not finite and rising"
+    yield from (f"{name} {v} is not in (0, 1)" for name, v in fractions.items() if not 0 < v < 1)
+    yield from (
+        f"{name} {v} is not a length" for name, v in lengths.items() if not 0 <= v < math.inf
+    )
+    if rules.series_top < 1:
+        yield f"series_top {rules.series_top} is below 1"
 
 
 _T = TypeVar("_T")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gliomart._version import __version__
 from gliomart.arguments import PROVIDERS, ArgumentParser, positive, threads
-from gliomart.errors import GliomartError, MissingExtraError
+from gliomart.errors import GliomartError, MissingExtraError, OutputError
 
 if TYPE_CHECKING:
     import argparse
@@ -32,7 +32,7 @@ _EXTERNAL = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911  # one per way to end
     """Run one command and return its exit status (see :mod:`gliomart.errors`)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     _quieten_libraries()
@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run_external(arguments[0], arguments[1:])
         options = _parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
-        return command(options)
+        status = command(options)
+        sys.stdout.flush()
     except GliomartError as error:
         return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
@@ -50,11 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output has gone; nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _fail(f"{where}{(error.strerror or str(error)).lower()}", OutputError.exit_status)
     except Exception as error:
         if os.environ.get("GLIOMART_DEBUG"):
             raise
         kind = type(error).__name__
         return _fail(f"internal error ({kind}: {error}); GLIOMART_DEBUG=1 shows where", 1)
+    return status
 
 
 def _infer(options: argparse.Namespace) -> int:
@@ -85,7 +90,7 @@ def _demo(options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     options.paths = [study]
-    options.resume = options.maps = False
+    options.maps = False
     return _infer(options)
 
 
@@ -120,13 +125,13 @@ def _info(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from gliomart import bench
 
+    budgets = bench.read_budgets(options.budget) if options.budget else []
     report = bench.measure(options)
     if options.json:
         _print_json(report)
     else:
         print(bench.table(report))
-    if options.budget is not None:
-        bench.check(report, options.budget)
+    bench.check(report, budgets)
     return 0
 
 
@@ -225,16 +230,12 @@ def _parser() -> argparse.ArgumentParser:
     infer = commands.add_parser("infer", help="analyse images and DICOM files")
     infer.add_argument("paths", nargs="+", metavar="PATH", help="files, or folders to walk")
     _output_options(infer)
-    existing = infer.add_mutually_exclusive_group()
-    existing.add_argument("--overwrite", action="store_true", help="replace earlier results in DIR")
-    existing.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     infer.add_argument("--maps", action="store_true", help="write anomaly maps and masks as well")
     _model_options(infer)
     infer.set_defaults(command=_infer)
 
     demo = commands.add_parser("demo", help="run infer on the simulated study that comes along")
     _output_options(demo)
-    demo.add_argument("--overwrite", action="store_true", help="replace earlier results in DIR")
     _model_options(demo)
     demo.set_defaults(command=_demo)
 
@@ -263,6 +264,9 @@ def _output_options(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="output folder (default: gliomart-results/<time>)"
     )
     parser.add_argument("--json", action="store_true", help="print results.json")
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--overwrite", action="store_true", help="replace earlier results in DIR")
+    existing.add_argument("--resume", action="store_true", help="go on with an interrupted run")
 
 
 def _model_options(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ status    meaning
 7         an optional part of gliomart is not installed
 8         a dataset for training or evaluation was refused
 9         a latency budget was exceeded
+10        a training came to nothing
 130       interrupted (Ctrl-C)
 ========  =====================================================================
 """
@@ -118,6 +119,13 @@ class DatasetError(GliomartError, ValueError):
 
     code = "dataset"
     exit_status = 8
+
+
+class TrainingError(GliomartError, ArithmeticError):
+    """A training came to nothing."""
+
+    code = "training"
+    exit_status = 10
 
 
 class BudgetExceededError(GliomartError):

@@ -81,7 +81,9 @@ def _patients(count: int) -> list[Patient]:
 
 def test_calibration_takes_tumour_free_slices_of_every_fold(model: Path) -> None:
     patients = _patients(4)
-    calibrated = calibration.calibrate([(model, patients[:2]), (model, patients[2:])])
+    calibrated = calibration.calibrate(
+        [calibration.score(model, part) for part in (patients[:2], patients[2:])]
+    )
     assert len(calibrated.slice_scores) == 8
     assert len(calibrated.series_scores) == calibrated.patients == 4
     assert list(calibrated.slice_scores) == sorted(calibrated.slice_scores)
@@ -98,4 +100,4 @@ def test_calibration_takes_tumour_free_slices_of_every_fold(model: Path) -> None
 
 def test_nothing_to_calibrate_on_is_an_error(model: Path) -> None:
     with pytest.raises(DatasetError):
-        calibration.calibrate([(model, [Patient("p", (), ())])])
+        calibration.calibrate([calibration.score(model, [Patient("p", (), ())])])

@@ -31,6 +31,10 @@ def _changed(**changes: object) -> dict[str, str]:
     return {"gliomart": json.dumps({k: v for k, v in values.items() if v != "REMOVED"})}
 
 
+def _nested(part: str, **changes: object) -> dict[str, str]:
+    return _changed(**{part: json.loads(card().to_json())[part] | changes})
+
+
 @pytest.mark.parametrize(
     ("metadata", "says"),
     [
@@ -43,6 +47,16 @@ def _changed(**changes: object) -> dict[str, str]:
         (_changed(colour="red"), "unknown colour"),
         (_changed(name=7), "wrong kind"),
         (_changed(scoring={"scalp_px": "thick"}), "lacks"),
+        (_nested("preprocessing", channels=["bogus"]), "channels"),
+        (_nested("preprocessing", clahe_tiles=0), "clahe_tiles"),
+        (_nested("preprocessing", brain_level=0.0), "brain_level"),
+        (_nested("scoring", top_fraction=2.0), "top_fraction"),
+        (_nested("scoring", series_top=0), "series_top"),
+        (_nested("calibration", slice_scores=[2.0, 1.0]), "slice_scores"),
+        (_nested("calibration", series_scores=[float("nan")]), "series_scores"),
+        (_nested("calibration", pixel_threshold=float("nan")), "pixel_threshold"),
+        (_nested("calibration", false_alarm_rate=7.0), "false_alarm_rate"),
+        (_nested("calibration", display_limit=0.0), "display_limit"),
     ],
 )
 def test_a_bad_card_is_refused_with_its_reason(

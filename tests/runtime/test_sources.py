@@ -115,6 +115,12 @@ def test_pages_of_a_tiff_are_frames(tmp_path: Path) -> None:
     slices, _ = _read_all(tmp_path)
     assert [s.frame for s in slices] == [0, 1, 2]
     assert np.array_equal(slices[2].pixels, pages[2])
+    whole = (tmp_path / "stack.tif").read_bytes()
+    for part in (0.9, 0.6, 0.3, 0.01):
+        (tmp_path / "stack.tif").write_bytes(whole[: int(len(whole) * part)])
+        slices, refused = _read_all(tmp_path)
+        assert not slices
+        assert list(refused.values()) == ["truncated"]
 
 
 def test_a_folder_is_a_series_in_natural_order(tmp_path: Path) -> None:

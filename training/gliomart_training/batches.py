@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 
 from gliomart.errors import InputRefusedError
-from gliomart.preprocess import Preprocessing, estimate_frame, prepare, stack_channels
+from gliomart.preprocess import Preprocessing, estimate_frames, prepare, stack_channels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,18 +32,13 @@ def tumour_free_images(patients: Iterable[Patient], spec: Preprocessing) -> NDAr
     """
     images = []
     for patient in patients:
-        try:
-            frame = estimate_frame(patient.slices, spec)
-        except InputRefusedError:
-            continue  # a patient of blank slices has nothing to learn from
+        frames = estimate_frames(patient.slices, spec)
         for example in patient.examples:
             if not example.tumour_free:
                 continue
-            try:
-                prepared = prepare(example.slice, frame, spec)
-            except InputRefusedError:
-                continue
-            images.append(prepared.plain)
+            frame = frames[example.slice.pixels.shape]
+            with suppress(InputRefusedError):  # blank: there is nothing to learn from
+                images.append(prepare(example.slice, frame, spec).plain)
     return np.stack(images) if images else np.empty((0, spec.size, spec.size), np.float32)
 
 
@@ -69,8 +65,13 @@ class Variation:
     gain: float = 0.12
     gamma: float = 0.15
 
-    def apply(self, image: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-        """Vary one image (size, size) in [0, 1]; half of them are mirrored left to right."""
+    def apply(
+        self, image: NDArray[np.float32], level: float, random: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Vary one image (size, size) in [0, 1]; half of them are mirrored left to right.
+
+        ``level`` is where the brain lies: contrast changes around it, brightness does not.
+        """
         size = image.shape[0]
         centre = (size - 1) / 2
         warp = cv2.getRotationMatrix2D(
@@ -86,8 +87,6 @@ class Variation:
         shading = np.exp(cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC))
         gain = 1 + random.uniform(-self.gain, self.gain)
         gamma = 1 + random.uniform(-self.gamma, self.gamma)
-        # Around the brain's own level, so that contrast changes and brightness does not.
-        level = 0.4
         contrasted = level * (varied / level) ** gamma
         return np.clip(contrasted * shading * gain, 0, 1, dtype=np.float32)
 
@@ -141,7 +140,7 @@ class HealthyBatches(keras.utils.PyDataset):
     def _image(self, index: int, random: np.random.Generator) -> NDArray[np.float32]:
         plain = self.images[index]
         if self.variation is not None:
-            plain = self.variation.apply(plain, random)
+            plain = self.variation.apply(plain, self.spec.brain_level, random)
         return stack_channels(plain, self.spec)
 
     def _shuffle(self) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomart.arguments import PROVIDERS, ArgumentParser, positive
+from gliomart.errors import UsageError
 from gliomart.outputs.folder import write_atomically
 from gliomart.preprocess import Channel, Preprocessing
 
@@ -63,6 +64,10 @@ def evaluate(arguments: Sequence[str]) -> int:
 
     from gliomart_training.evaluation import evaluation, report
 
+    splits = _splits(options.directory)
+    if options.split is None and options.held_out is None and len(splits) > 1:
+        named = ", ".join(sorted(splits))
+        raise UsageError(f"{options.directory}: its index names splits; give --split ({named})")
     result = evaluation.evaluate(
         options.directory,
         options.model,
@@ -83,13 +88,15 @@ def evaluate(arguments: Sequence[str]) -> int:
 
 def _training_split(directory: Path) -> str | None:
     """Take the split called ``train`` where the dataset's index names one, else everything."""
-    index = directory / "index.csv"
-    if not index.is_file():
-        return None
-    with index.open(newline="", encoding="utf-8") as stream:
-        return (
-            "train" if any(row.get("split") == "train" for row in csv.DictReader(stream)) else None
-        )
+    return "train" if "train" in _splits(directory) else None
+
+
+def _splits(directory: Path) -> set[str]:
+    try:
+        with (directory / "index.csv").open(newline="", encoding="utf-8") as stream:
+            return {row["split"] for row in csv.DictReader(stream) if row.get("split")}
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return set()  # reading the dataset says what is wrong with it
 
 
 def _train_options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -129,7 +136,7 @@ def _evaluate_options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("directory", type=Path, metavar="DIR", help="dataset folder")
     parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: built in)")
-    parser.add_argument("--split", help="split of index.csv (default: all)")
+    parser.add_argument("--split", help="split of index.csv (needed where it names several)")
     parser.add_argument(
         "--held-out", type=Path, metavar="RUN",
         help="folder of an exported training run: each fold's model on the patients it never saw",

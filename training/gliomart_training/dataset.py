@@ -141,12 +141,19 @@ def _marked(mask: Path | None) -> Path | None:
 
 
 def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patient]:
-    with index.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        missing = {"image", "mask", "patient"} - set(reader.fieldnames or ())
-        if missing:
-            raise DatasetError(f"{index}: no column {', '.join(sorted(missing))}")
-        rows = [row for row in reader if split is None or row.get("split") == split]
+    try:
+        with index.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            every_row, columns = list(reader), set(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{index}: not a table that can be read") from error
+    missing = {"image", "mask", "patient"} - columns
+    if missing:
+        raise DatasetError(f"{index}: no column {', '.join(sorted(missing))}")
+    for number, row in enumerate(every_row, start=2):
+        if not row["image"] or not row["patient"] or row["mask"] is None:
+            raise DatasetError(f"{index}: line {number} lacks an image or a patient")
+    rows = [row for row in every_row if split is None or row.get("split") == split]
     if not rows:
         raise DatasetError(f"{index}: no rows" + (f" of split {split}" if split else ""))
     by_patient: defaultdict[str, list[dict[str, str]]] = defaultdict(list)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 from tqdm import tqdm
 
+from gliomart.errors import TrainingError
 from gliomart.outputs.folder import write_atomically
 from gliomart_training.corruption import CORRUPTIONS
 from gliomart_training.networks import NETWORKS
@@ -113,7 +114,8 @@ def fit(
         corruption.start(epoch)
 
     progress = _Progress(start, label, recipe.epochs, len(batches), checkpoints)
-    trainer.fit(
+    _fit(
+        trainer,
         batches,
         validation_data=validation,
         epochs=recipe.epochs,
@@ -126,6 +128,16 @@ def fit(
         ],
     )
     return network, progress.history
+
+
+def _fit(trainer: keras.Model, batches: HealthyBatches, **options: Any) -> None:  # noqa: ANN401
+    try:
+        trainer.fit(batches, **options)
+    except RuntimeError as error:
+        if "NaN" not in str(error) and "Invalid loss" not in str(error):
+            raise
+        reason = "training diverged: its loss is not finite; try a lower --learning-rate"
+        raise TrainingError(reason) from error
 
 
 class _Progress(keras.callbacks.Callback):

@@ -92,15 +92,21 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
     -------
     The run's record, as written to ``record.json``.
     """
-    record = _describe(plan)
-    _prepare_folder(plan, record, resume=resume, overwrite=overwrite)
     patients = dataset.load(plan.data, plan.split)
     images = {p.id: tumour_free_images([p], plan.preprocessing) for p in patients}
     total = sum(len(prepared) for prepared in images.values())
     if total == 0:
         raise DatasetError(f"{plan.data}: no tumour-free slice to train on")
     groups = _held_out(patients, plan)
-    print(f"{total} tumour-free slices of {len(patients)} patients", file=sys.stderr)
+    # Known before the first fit, so that a run is never resumed with its patients dealt anew.
+    record = _describe(plan) | {"patients": len(patients), "slices": total, "folds": groups}
+    _prepare_folder(plan, record, resume=resume, overwrite=overwrite)
+    refused = sum(len(patient.refused) for patient in patients)
+    print(
+        f"{total} tumour-free slices of {len(patients)} patients to train on;"
+        f" {refused} images could not be read",
+        file=sys.stderr,
+    )
 
     fits: dict[str, dict[str, Any]] = {}
     for number, held_out in enumerate(groups, start=1):
@@ -116,12 +122,7 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
         _together(images, groups[0]), plan.preprocessing, batch_size=8, seed=0, variation=None
     )
     pictures.reconstructions(first_fold, unseen, plan.folder / "reconstructions.png")
-    record |= {
-        "patients": len(patients),
-        "slices": total,
-        "folds": groups,
-        "fits": fits,
-    }
+    record["fits"] = fits
     write_atomically(plan.folder / RECORD, json.dumps(record, indent=1).encode())
     shutil.copyfile(plan.folder / f"{FINAL}.keras", plan.out)
     return record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING
 
 import cv2
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 # of the file is looked for before its pixels are believed.
 _END_OF = {b"\x89PNG": b"IEND", b"\xff\xd8\xff": b"\xff\xd9"}
 _TAIL = 4096
+_BIG_TIFF = 43
+_MOST_PAGES = 100_000  # and no more, or a chain that bites its tail would never end
 
 
 def read(path: Path, source: str, series: str) -> Iterator[Slice | Refusal]:
@@ -32,6 +35,8 @@ def read(path: Path, source: str, series: str) -> Iterator[Slice | Refusal]:
     for start, end in _END_OF.items():
         if data.startswith(start) and end not in data[-_TAIL:]:
             raise InputRefusedError("truncated", "the file ends in the middle of the image")
+    if data[:2] in (b"II", b"MM") and not _directories_are_whole(data):
+        raise InputRefusedError("truncated", "the file ends before its last page")
     try:
         decoded, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
@@ -46,6 +51,27 @@ def read(path: Path, source: str, series: str) -> Iterator[Slice | Refusal]:
             yield Refusal(source, frame, error.code, error.reason)
         else:
             yield Slice(pixels, source=source, series=series, frame=frame)
+
+
+def _directories_are_whole(data: bytes) -> bool:
+    """Follow a TIFF's chain of pages to its end (TIFF 6.0 section 2; BigTIFF has wider fields).
+
+    OpenCV stops at a page that is cut off and says nothing, so a page would go missing unseen.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    big = struct.unpack_from(order + "H", data, 2)[0] == _BIG_TIFF
+    count, entry, link, first = ("Q", 20, "Q", 8) if big else ("H", 12, "I", 4)
+    try:
+        (page,) = struct.unpack_from(order + link, data, first)
+        for _ in range(_MOST_PAGES):
+            if page == 0:
+                return True
+            (entries,) = struct.unpack_from(order + count, data, page)
+            after = page + struct.calcsize(order + count) + entry * entries
+            (page,) = struct.unpack_from(order + link, data, after)
+    except struct.error:
+        return False
+    return False
 
 
 def _rgb(page: cv2.typing.MatLike) -> np.ndarray:

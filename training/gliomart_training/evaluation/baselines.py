@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from gliomart.card import ModelCard
     from gliomart.results import SliceResult
 
-# Standard deviation, in pixels of the model's grid, as the anomaly maps are smoothed by default
-# (:class:`gliomart_training.residual.Residual`). Never chosen by looking at tumours.
+# Standard deviation, in pixels of the model's grid, for models whose card does not say how they
+# smooth their own maps. Never chosen by looking at tumours.
 SMOOTHING_PX = 3.0
 
 
@@ -83,7 +83,8 @@ def _ranks(result: SliceResult, card: ModelCard) -> tuple[NDArray[np.float32], N
     values = prepared.plain[brain]
     ranks = np.zeros_like(prepared.plain)
     ranks[brain] = np.searchsorted(np.sort(values), values, side="right") / max(len(values), 1)
-    smoothed = cv2.GaussianBlur(ranks, (0, 0), SMOOTHING_PX).astype(np.float32, copy=False)
+    smoothing = float(card.network.get("residual", {}).get("smoothing_px", SMOOTHING_PX))
+    smoothed = cv2.GaussianBlur(ranks, (0, 0), smoothing).astype(np.float32, copy=False)
     return ranks, mask_scalp(smoothed, prepared.head, card.scoring)
 
 

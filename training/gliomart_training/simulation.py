@@ -107,9 +107,9 @@ class PontineGlioma:
 
     Parameters
     ----------
-    fraction : float, default=0.75
+    fraction : float, default=0.9
         Share of the pons that the lesion takes, above 0 and at most 1; over half in 99 %.
-    signal : float, default=0.5
+    signal : float, default=0.6
         How much brighter than normal pons the lesion is, as a share of the latter: 0.5 is half as
         bright again. T2-bright in 96 %; how bright was set by eye.
     expansion : float, default=1.2
@@ -119,8 +119,8 @@ class PontineGlioma:
         Distance over which the lesion fades out, mm; well-defined margins in only 4 %.
     """
 
-    fraction: float = 0.75
-    signal: float = 0.5
+    fraction: float = 0.9
+    signal: float = 0.6
     expansion: float = 1.2
     margin: float = 10.0
 

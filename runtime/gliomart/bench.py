@@ -22,13 +22,14 @@ import numpy as np
 
 from gliomart import sources
 from gliomart._version import __version__
-from gliomart.detector import Detector
 from gliomart.errors import BudgetExceededError, NothingAnalysedError, UsageError
 from gliomart.inference import Run
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable
+
+    from gliomart.detector import Detector
 
 STAGES = ("read", "preprocess", "infer", "score", "write")
 _COLD_STARTS = 5
@@ -45,7 +46,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
+def measure(detector: Detector, options: argparse.Namespace) -> dict[str, Any]:
     """Measure and return everything as JSON values; see :func:`table`.
 
     Raises
@@ -57,13 +58,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     inventory = sources.scan([study])
     if not inventory.series:
         raise NothingAnalysedError(f"{study}: no images to time")
-    detector = Detector(
-        options.model,
-        provider=options.provider,
-        allow_fallback=options.allow_fallback,
-        false_alarm_rate=options.false_alarm_rate,
-        threads=options.threads,
-    )
     passes = []
     slices: list[dict[str, Any]] = []
     for number in range(options.repeats + 1):

@@ -126,7 +126,7 @@ def _bench(options: argparse.Namespace) -> int:
     from gliomart import bench
 
     budgets = bench.read_budgets(options.budget) if options.budget else []
-    report = bench.measure(options)
+    report = bench.measure(_detector(options), options)
     if options.json:
         _print_json(report)
     else:

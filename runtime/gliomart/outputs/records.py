@@ -32,10 +32,9 @@ class SeriesRecord:
     not_analysed: list[dict[str, Any]] = field(default_factory=list)
 
 
-def header(inventory: Inventory, settings: Settings, *, maps: bool) -> dict[str, Any]:
-    """Everything in results.json that is known before the first slice."""
+def provenance(settings: Settings) -> dict[str, Any]:
+    """Tell what software, model and provider a result comes from."""
     return {
-        "schema": SCHEMA,
         "software": {"name": "gliomart", "version": __version__},
         "model": {
             "name": settings.model_name,
@@ -43,6 +42,14 @@ def header(inventory: Inventory, settings: Settings, *, maps: bool) -> dict[str,
             "sha256": settings.model_sha256,
         },
         "provider": asdict(settings.provider),
+    }
+
+
+def header(inventory: Inventory, settings: Settings, *, maps: bool) -> dict[str, Any]:
+    """Everything in results.json that is known before the first slice."""
+    return {
+        "schema": SCHEMA,
+        **provenance(settings),
         "settings": {"false_alarm_rate": settings.false_alarm_rate, "maps": maps},
         "inputs": {
             "roots": list(inventory.roots),

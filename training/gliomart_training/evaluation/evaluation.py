@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from gliomart._version import __version__
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
+from gliomart.outputs.records import provenance
 from gliomart_training import dataset
 from gliomart_training.evaluation.baselines import BASELINES
 from gliomart_training.evaluation.cohort import Cohort
@@ -98,13 +97,7 @@ def evaluate(
     settings = detector.settings
     return {
         "schema": SCHEMA,
-        "software": {"name": "gliomart", "version": __version__},
-        "model": {
-            "name": settings.model_name,
-            "version": settings.model_version,
-            "sha256": settings.model_sha256,
-        },
-        "provider": asdict(settings.provider),
+        **provenance(settings),
         "dataset": {
             "folder": directory.resolve().name,
             "split": split,

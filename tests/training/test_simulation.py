@@ -78,9 +78,11 @@ def test_the_lesion_is_a_bright_share_of_a_swollen_pons(
     assert diseased.lesion.any()
     assert not (diseased.lesion & ~diseased.pons).any()
     assert diseased.pons.sum() > 1.2 * untouched.pons.sum()
-    assert 0.6 < diseased.lesion.sum() / diseased.pons.sum() < 0.9
+    share = diseased.lesion.sum() / diseased.pons.sum()
+    assert share == pytest.approx(PontineGlioma().fraction, abs=0.15)
     normal = np.median(untouched.pixels[untouched.pons])
-    assert 1.3 < np.median(diseased.pixels[diseased.lesion]) / normal < 1.6
+    brightness = np.median(diseased.pixels[diseased.lesion]) / normal
+    assert brightness == pytest.approx(1 + PontineGlioma().signal, abs=0.15)
 
 
 def test_the_lesion_changes_nothing_far_from_the_pons(

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from gliomart.card import METADATA_KEY, Calibration, ModelCard, Scoring
+from gliomart.card import METADATA_KEY, Calibration, Scoring
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
 from gliomart.preprocess import Preprocessing
 from gliomart_training import dataset
 from gliomart_training.evaluation import evaluation, report
 from gliomart_training.evaluation.outcomes import COLUMNS, MODEL, observe
+from samples import card, tiny_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,42 +88,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def write_model(path: Path, calibration: Calibration) -> Path:
     """Write a model to which everything above 0.5 is anomalous."""
-    shape: list[str | int | None] = ["batch", SIZE, SIZE, 1]
-    real = onnx.TensorProto.FLOAT
-    graph = onnx.helper.make_graph(
-        [
-            onnx.helper.make_node("Min", ["image", "normal"], ["reconstruction"]),
-            onnx.helper.make_node("Sub", ["image", "reconstruction"], ["anomaly_map"]),
-        ],
-        "brightness",
-        [onnx.helper.make_tensor_value_info("image", real, shape)],
-        [
-            onnx.helper.make_tensor_value_info("reconstruction", real, shape),
-            onnx.helper.make_tensor_value_info("anomaly_map", real, shape),
-        ],
-        [onnx.helper.make_tensor("normal", real, [], [0.5])],
-    )
-    opset = onnx.helper.make_opsetid("", 17)
-    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9)
-    card = ModelCard(
+    brightness = card(
         name="brightness",
         version="1.2.3",
-        network={},
         preprocessing=Preprocessing(size=SIZE),
         scoring=Scoring(scalp_px=4, dome_px=20, top_fraction=0.01, minimum_area_px=3),
         calibration=calibration,
-        modality="MR",
-        sequence="FLAIR",
-        plane="axial",
-        training={},
-        metrics={},
-        parity={},
-        licence="none",
-        intended_use="testing",
     )
-    onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
-    onnx.save(model, path)
-    return path
+    return tiny_model(path, size=SIZE, metadata={METADATA_KEY: brightness.to_json()})
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gliomart.arguments import ArgumentParser
 from gliomart.errors import DatasetError, ModelNotFoundError, UsageError
 from gliomart.outputs.folder import write_atomically
+from gliomart_training.record import RECORD, read_record, run_folder
 
 if TYPE_CHECKING:
     import argparse
@@ -33,13 +34,14 @@ def export(arguments: Sequence[str]) -> int:
 
     backend.load_quietly()
     import keras
+    import numpy as np
     import tf2onnx  # noqa: F401  # first, so that its absence names the extra
 
     from gliomart.card import ModelCard, Scoring
-    from gliomart.preprocess import Preprocessing
+    from gliomart.preprocess import Preprocessing, stack_channels
     from gliomart_export import calibration, conversion
-    from gliomart_training import dataset, training
-    from gliomart_training.batches import HealthyBatches, tumour_free_images
+    from gliomart_training import dataset
+    from gliomart_training.batches import tumour_free_images
     from gliomart_training.residual import Residual
 
     record = _record(options.network)
@@ -55,9 +57,8 @@ def export(arguments: Sequence[str]) -> int:
     if len(unseen) == 0:
         raise DatasetError("no tumour-free slice of a held-out patient to compare on")
     chosen = unseen[:: max(1, len(unseen) // _PARITY_SLICES)][:_PARITY_SLICES]
-    batches = HealthyBatches(chosen, spec, batch_size=len(chosen), seed=0, variation=None)
-    samples = batches[0][0]
-    folder = training.run_folder(options.network)
+    samples = np.stack([stack_channels(plain, spec) for plain in chosen])
+    folder = run_folder(options.network)
 
     def convert(file: Path, card: ModelCard) -> tuple[Any, ModelCard]:
         network = keras.models.load_model(file, compile=False)
@@ -108,17 +109,12 @@ def export(arguments: Sequence[str]) -> int:
 
 
 def _record(network: Path) -> dict[str, Any]:
-    from gliomart_training import training
-
     if not network.is_file():
         raise ModelNotFoundError(f"{network}: no such network")
-    file = training.run_folder(network) / training.RECORD
-    if not file.is_file():
-        raise ModelNotFoundError(f"{file}: the network's run record is missing")
-    record: dict[str, Any] = json.loads(file.read_text())
-    if "fits" not in record:
-        raise DatasetError(f"{file}: its training has not finished; go on with train --resume")
-    return record
+    folder = run_folder(network)
+    if not (folder / RECORD).is_file():
+        raise ModelNotFoundError(f"{folder / RECORD}: the network's run record is missing")
+    return read_record(folder)
 
 
 def _metrics(file: Path) -> dict[str, Any]:

@@ -7,13 +7,13 @@ Times are wall clock. Stages come from the results themselves, the same ``ms`` t
 from __future__ import annotations
 
 import json
-import math
+import os
 import platform
 import subprocess
 import sys
 import tempfile
 import tomllib
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gliomart import sources
-from gliomart._version import __version__
+from gliomart._version import __version__, installed_version
 from gliomart.errors import BudgetExceededError, NothingAnalysedError, UsageError
 from gliomart.inference import Run
 
@@ -87,9 +87,7 @@ def measure(detector: Detector, options: argparse.Namespace) -> dict[str, Any]:
         },
         "ms": {stage: _percentiles(values) for stage, values in times.items()},
         "slices_per_second": round(len(slices) / sum(passes), 2),
-        # Without a file of one slice there is nothing to start with.
-        "cold_start_ms": _percentiles([milliseconds for milliseconds, _ in starts] or [math.nan]),
-        "peak_memory_mb": round(max((megabytes for _, megabytes in starts), default=math.nan), 1),
+        **_summary(starts),
     }
 
 
@@ -103,11 +101,15 @@ def table(report: dict[str, Any]) -> str:
         f"{what}; {where}; {how}",
         f"{'milliseconds':14}{'p50':>9}{'p95':>9}{'p99':>9}",
     ]
-    rows = {**report["ms"], "cold start": report["cold_start_ms"]}
+    rows = dict(report["ms"])
+    if "cold_start_ms" in report:
+        rows["cold start"] = report["cold_start_ms"]
     for name, values in rows.items():
         lines.append(f"{name:14}{values['p50']:9.2f}{values['p95']:9.2f}{values['p99']:9.2f}")
     lines.append(f"throughput    {report['slices_per_second']:9.1f} slices per second, all written")
-    lines.append(f"peak memory   {report['peak_memory_mb']:9.1f} MB, one slice from a cold start")
+    if "peak_memory_mb" in report:
+        memory = f"{report['peak_memory_mb']:9.1f} MB, one slice from a cold start"
+        lines.append(f"peak memory   {memory}")
     return "\n".join(lines)
 
 
@@ -172,14 +174,22 @@ def _cold_starts(options: argparse.Namespace, path: Path) -> Iterable[tuple[floa
             yield milliseconds, float(json.loads(done.stdout))
 
 
+def _summary(starts: list[tuple[float, float]]) -> dict[str, Any]:
+    """Describe cold starts; nothing where there was no file of one slice to start with."""
+    if not starts:
+        return {}
+    return {
+        "cold_start_ms": _percentiles([milliseconds for milliseconds, _ in starts]),
+        "peak_memory_mb": round(max(megabytes for _, megabytes in starts), 1),
+    }
+
+
 def _percentiles(values: list[float]) -> dict[str, float]:
     p50, p95, p99 = np.percentile(values, (50, 95, 99))
     return {"p50": round(float(p50), 3), "p95": round(float(p95), 3), "p99": round(float(p99), 3)}
 
 
 def _machine() -> dict[str, Any]:
-    import os
-
     processor = platform.processor() or platform.machine()
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
@@ -193,9 +203,6 @@ def _machine() -> dict[str, Any]:
 
 def _versions() -> dict[str, str]:
     versions = {"gliomart": __version__, "python": platform.python_version()}
-    for name in ("numpy", "opencv-python-headless", "pydicom", "onnxruntime", "onnxruntime-gpu"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    names = ("numpy", "opencv-python-headless", "pydicom", "onnxruntime", "onnxruntime-gpu")
+    found = {name: installed_version(name) for name in names}
+    return versions | {name: version for name, version in found.items() if version}

@@ -102,8 +102,7 @@ def _info(options: argparse.Namespace) -> int:
     if options.json:
         _print_json({"sha256": detector.settings.model_sha256, **card})
         return 0
-    calibration = detector.card.calibration
-    assert calibration is not None  # noqa: S101  # a detector refuses models without one
+    calibration = detector.calibration
     lines = {
         "model": f"{card['name']} {card['version']}",
         "sha256": detector.settings.model_sha256,
@@ -185,20 +184,20 @@ def _report(document: dict[str, Any], out: Path, *, as_json: bool) -> None:
     if flagged:
         print(f"{len(flagged)} flagged of {len(document['slices'])} slices, most anomalous first:")
         for entry in flagged:
-            where = "" if entry["frame"] is None else f" frame {entry['frame']}"
-            print(
-                f"  {entry['source']}{where}"
-                f"  p = {entry['p_value']:.3f}  score {entry['score']:.3f}"
-            )
+            print(f"  {_place(entry)}  p = {entry['p_value']:.3f}  score {entry['score']:.3f}")
     else:
         print(f"none of {len(document['slices'])} slices flagged")
     for entry in document["not_analysed"]:
-        where = "" if entry["frame"] is None else f" frame {entry['frame']}"
-        print(f"not analysed: {entry['source']}{where}: {entry['reason']} [{entry['code']}]")
+        print(f"not analysed: {_place(entry)}: {entry['reason']} [{entry['code']}]")
     print(f"results: {out}")
     for series in document["series"]:
         print(f"overview: {out / series['overview']}")
     print("Research software, not a medical device; not for diagnosis.")
+
+
+def _place(entry: dict[str, Any]) -> str:
+    frame = "" if entry["frame"] is None else f" frame {entry['frame']}"
+    return f"{entry['source']}{frame}"
 
 
 def _print_json(values: dict[str, Any]) -> None:

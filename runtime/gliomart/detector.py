@@ -62,6 +62,7 @@ class Detector:
 
     settings: Settings
     card: ModelCard
+    calibration: Calibration
 
     def __init__(
         self,
@@ -78,13 +79,13 @@ class Detector:
         self.card = self._model.card
         if self.card.calibration is None:
             raise ModelError("the model has not been calibrated")
-        self._calibration: Calibration = self.card.calibration
+        self.calibration = self.card.calibration
         self.settings = Settings(
             model_name=self.card.name,
             model_version=self.card.version,
             model_sha256=self._model.sha256,
             provider=self._model.provider,
-            false_alarm_rate=_checked_rate(false_alarm_rate, self._calibration),
+            false_alarm_rate=_checked_rate(false_alarm_rate, self.calibration),
         )
 
     def detect(self, image: Path | str | NDArray[Any] | Dataset | Slice) -> SliceResult:
@@ -195,7 +196,7 @@ class Detector:
         infer_ms = _since(started)
 
         started = perf_counter()
-        rules, calibration = self.card.scoring, self._calibration
+        rules, calibration = self.card.scoring, self.calibration
         masked = scoring.mask_scalp(anomaly_map, prepared.head, rules)
         score = scoring.slice_score(masked, rules)
         height, width = source.pixels.shape

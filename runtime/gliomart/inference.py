@@ -104,7 +104,7 @@ class Run:
         record = SeriesRecord()
         tiles = []
         scores = []
-        limit = self._display_limit()
+        limit = self.detector.calibration.display_limit
         for item in self.detector.stream_series(series):
             if isinstance(item, Refusal):
                 record.not_analysed.append(records.refusal_entry(item))
@@ -140,11 +140,6 @@ class Run:
             paths[kind] = str(PurePosixPath(room) / name.with_name(name.name + suffix))
             output.write_atomically(self.folder / str(paths[kind]), content)
         return paths
-
-    def _display_limit(self) -> float:
-        calibration = self.detector.card.calibration
-        assert calibration is not None  # noqa: S101  # a detector refuses models without one
-        return calibration.display_limit
 
 
 class _Journal:

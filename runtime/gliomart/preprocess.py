@@ -3,7 +3,7 @@
 The steps, all of them described by a :class:`Preprocessing` that is stored in the model's card:
 
 1. one :class:`Frame` per series: where the head is, and how bright its brain is;
-2. crop to the frame's box (zero outside the image) and resize to ``size`` × ``size``;
+2. crop to the frame's box (black outside the image) and resize to ``size`` × ``size``;
 3. scale linearly so that the frame's black is 0 and the brain's median is ``brain_level``,
    then clip to [0, 1];
 4. stack the channels: the plain intensity, its CLAHE (contrast-limited adaptive histogram
@@ -297,7 +297,7 @@ def inside_skull(head: NDArray[np.bool_], scalp: float, dome: float) -> NDArray[
 
 
 def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    # The image's own edge counts as outside: a head that is cut off there has no scalp to remove.
+    # Only air counts as outside, not the image's edge: a head cut off there has no scalp to remove.
     depth = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     return cast("NDArray[np.float32]", depth)
 

@@ -7,10 +7,10 @@ the wheel prints. So only what loads is asked for, and what the session reports 
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from gliomart._version import installed_version
 from gliomart.errors import MissingExtraError, ModelError, ProviderError
 
 if TYPE_CHECKING:
@@ -133,11 +133,7 @@ def _onnxruntime() -> Any:  # noqa: ANN401
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError("running a model", "cpu") from error
-    installed = {
-        (distribution.metadata["Name"] or "").lower()
-        for distribution in importlib.metadata.distributions()
-    }
-    if {"onnxruntime", "onnxruntime-gpu"} <= installed:
+    if installed_version("onnxruntime") and installed_version("onnxruntime-gpu"):
         raise ProviderError(
             "onnxruntime and onnxruntime-gpu are both installed and break one another;"
             " uninstall both, then install one"

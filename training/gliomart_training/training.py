@@ -8,7 +8,6 @@ all of them (as scikit-learn's cross-validation with ``refit`` does).
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 import shutil
 import sys
@@ -20,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from gliomart._version import __version__
+from gliomart._version import __version__, installed_version
 from gliomart.errors import DatasetError, OutputExistsError
 from gliomart.outputs.folder import write_atomically
 from gliomart_training import dataset, pictures
 from gliomart_training.batches import HealthyBatches, Variation, tumour_free_images
 from gliomart_training.fitting import Recipe, fit
+from gliomart_training.record import RECORD, run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from gliomart.preprocess import Preprocessing
     from gliomart_training.dataset import Patient
 
-RECORD = "record.json"
 FINAL = "final"
 # With a single fold, this fraction of the patients is held out and the network trained on the
 # others is the final one.
@@ -70,11 +69,6 @@ class Plan:
     def folder(self) -> Path:
         """The run's folder."""
         return run_folder(self.out)
-
-
-def run_folder(model: Path) -> Path:
-    """Folder of the run that trained a ``.keras`` file."""
-    return model.with_suffix(".run")
 
 
 def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
@@ -165,7 +159,10 @@ def _describe(plan: Plan) -> dict[str, Any]:
     return {
         "schema": 1,
         "software": {"gliomart": __version__, "backend": keras.backend.backend()}
-        | {name: _version(name) for name in ("keras", "tensorflow", "jax", "torch", "numpy")},
+        | {
+            name: installed_version(name)
+            for name in ("keras", "tensorflow", "jax", "torch", "numpy")
+        },
         "data": str(plan.data.resolve()),
         "split": plan.split,
         "recipe": dataclasses.asdict(plan.recipe),
@@ -204,10 +201,3 @@ def _held_out(patients: Sequence[Patient], plan: Plan) -> list[list[str]]:
 def _together(images: dict[str, NDArray[np.float32]], ids: Sequence[str]) -> NDArray[np.float32]:
     chosen = [images[patient] for patient in ids]
     return np.concatenate(chosen) if chosen else np.empty((0, 1, 1), np.float32)
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from gliomart_training.evaluation.baselines import BASELINES
 from gliomart_training.evaluation.cohort import Cohort
 from gliomart_training.evaluation.metrics import Resamples
 from gliomart_training.evaluation.outcomes import MODEL, THIRDS, observe
+from gliomart_training.record import read_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -130,13 +130,10 @@ def _held_out(
     directory: Path, run: Path, provider: Requested
 ) -> tuple[str | None, list[tuple[Patient, Detector]]]:
     """Pair every patient of a run's split with the model whose training held them out."""
-    file = run / "record.json"
-    if not file.is_file():
-        raise DatasetError(f"{run}: not the folder of a training run")
-    record = json.loads(file.read_text())
+    record = read_record(run)
     patients = {patient.id: patient for patient in dataset.load(directory, record["split"])}
     looks = []
-    for number, fold in enumerate(record.get("folds", ()), start=1):
+    for number, fold in enumerate(record["folds"], start=1):
         detector = Detector(run / f"fold-{number}.onnx", provider=provider)
         looks += [(patients[patient], detector) for patient in fold if patient in patients]
     if not looks:

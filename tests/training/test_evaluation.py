@@ -20,6 +20,7 @@ from gliomart.errors import DatasetError
 from gliomart.preprocess import Preprocessing
 from gliomart_training import dataset
 from gliomart_training.evaluation import evaluation, report
+from gliomart_training.evaluation.boundary import compare_outlines
 from gliomart_training.evaluation.outcomes import COLUMNS, MODEL, observe
 from samples import card, tiny_model
 
@@ -157,6 +158,24 @@ def test_pixel_figures(result: dict[str, Any], literal: TheLongWay) -> None:
     assert method["best_dice_oracle"]["value"] > pooled - 0.01
 
 
+def test_boundary_figures(result: dict[str, Any], literal: TheLongWay) -> None:
+    method = result["method"]
+    pairs = zip(literal.masks, literal.truths, strict=True)
+    compared = [compare_outlines(mask, truth) for mask, truth in pairs if truth.any()]
+    outlined = [outlines for outlines in compared if outlines]
+    # The slice that was refused is not outlined: it has an F1 of 0, and no distance.
+    assert (len(outlined), len(compared)) == (4, 5)
+    measured = {
+        "boundary_f1": sum(outlines.f1 for outlines in outlined) / 5,
+        "hausdorff_95_px": sum(outlines.hausdorff_95_px for outlines in outlined) / 4,
+        "tumour_slices_outlined": 4 / 5,
+    }
+    for name, exact in measured.items():
+        assert method[name]["value"] == pytest.approx(exact, abs=1e-6)
+        low, high = method[name]["interval"]
+        assert low <= method[name]["value"] <= high
+
+
 def test_slice_figures(result: dict[str, Any], literal: TheLongWay) -> None:
     method = result["method"]
     measured = {
@@ -250,7 +269,10 @@ def test_too_few_patients_to_judge_a_series_are_told(data: Path, tmp_path: Path)
 
 
 def test_baselines_are_measured_alike(result: dict[str, Any]) -> None:
-    ranking = result["method"].keys() - {"dice", "dice_per_tumour_slice", "flag_sensitivity"}
+    ranking = result["method"].keys() - {
+        "dice", "dice_per_tumour_slice", "boundary_f1", "hausdorff_95_px",
+        "tumour_slices_outlined", "flag_sensitivity",
+    }  # fmt: skip
     assert list(result["baselines"]) == list(COLUMNS[1:])
     for figures in result["baselines"].values():
         assert figures.keys() == ranking
@@ -296,6 +318,7 @@ def test_the_table_is_for_people(result: dict[str, Any]) -> None:
     assert "best Dice (oracle)" in table
     assert "brightness 1.2.3" in table
     assert "with a tumour: 1" in table
+    assert "boundary F1 within 2 px" in table
     for name in (*result["baselines"], *result["heights"]):
         assert name in table
     dice = result["method"]["dice"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from gliomart_training.evaluation.metrics import Resamples
     from gliomart_training.evaluation.outcomes import Kind, PatientOutcome, SliceOutcome
+
+_Counted = TypeVar("_Counted")
 
 _PIXEL_FIGURES = {"pixel_average_precision": AVERAGE_PRECISION, "best_dice_oracle": BEST_DICE}
 _SLICE_FIGURES = {
@@ -54,13 +56,18 @@ class Cohort:
     def thresholded(self) -> dict[str, Any]:
         """Figures of the model at its own frozen thresholds."""
         every_slice = [list(patient.slices) for patient in self.patients]
+        tumour = self._of("tumour")
+        outlined = [[s.outlines for s in slices if s.outlines] for slices in tumour]
         return {
             "dice": self._ratio(
                 every_slice,
                 lambda s: 2 * s.found,
                 lambda s: 2 * s.found + s.false + s.missed,
             ),
-            "dice_per_tumour_slice": self._ratio(self._of("tumour"), lambda s: s.dice),
+            "dice_per_tumour_slice": self._ratio(tumour, lambda s: s.dice),
+            "boundary_f1": self._ratio(tumour, lambda s: s.outlines.f1 if s.outlines else 0),
+            "hausdorff_95_px": self._ratio(outlined, lambda o: o.hausdorff_95_px),
+            "tumour_slices_outlined": self._ratio(tumour, lambda s: s.outlines is not None),
             "flag_sensitivity": self.flagged("tumour"),
         }
 
@@ -183,9 +190,9 @@ class Cohort:
 
     def _ratio(
         self,
-        slices: list[list[SliceOutcome]],
-        part: Callable[[SliceOutcome], float],
-        whole: Callable[[SliceOutcome], float] = lambda _: 1,
+        slices: list[list[_Counted]],
+        part: Callable[[_Counted], float],
+        whole: Callable[[_Counted], float] = lambda _: 1,
     ) -> dict[str, Any]:
         return self.resamples.ratio(
             [sum(map(part, of_patient)) for of_patient in slices],

@@ -12,6 +12,7 @@ from gliomart.errors import DatasetError
 from gliomart.outputs.records import provenance
 from gliomart_training import dataset
 from gliomart_training.evaluation.baselines import BASELINES
+from gliomart_training.evaluation.boundary import TOLERANCE_PX
 from gliomart_training.evaluation.cohort import Cohort
 from gliomart_training.evaluation.metrics import Resamples
 from gliomart_training.evaluation.outcomes import MODEL, THIRDS, observe
@@ -32,6 +33,9 @@ PROTOCOL = {
     "negatives": "Slice figures set slices with a tumour mask against analysed slices of the same"
     f" patients more than {dataset.NEIGHBOURHOOD} slices away from any mask: tumour-free slices of"
     " patients, not healthy people. A refused tumour slice ranks below all others.",
+    "boundaries": "Means over tumour slices, of outlines at the frozen threshold. Boundary F1"
+    f" tolerates {TOLERANCE_PX} pixels and is 0 where the model marks nothing; the 95 % Hausdorff"
+    " distance is undefined there, and its mean is over the slices that the model outlines.",
     "series": "A patient's series is judged whole for sensitivity, and by its tumour-free slices"
     " alone for false alarms.",
     "heights": "Thirds of each patient's slices in their order, lowest first.",

@@ -13,6 +13,7 @@ import numpy as np
 
 from gliomart.series import judge
 from gliomart_training.evaluation.baselines import BASELINES, Scored
+from gliomart_training.evaluation.boundary import compare_outlines
 from gliomart_training.evaluation.metrics import BINS, histogram
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from gliomart.detector import Detector
     from gliomart.results import SliceResult
     from gliomart_training.dataset import Example, Patient
+    from gliomart_training.evaluation.boundary import Outlines
 
 Kind = Literal["tumour", "beside tumour", "tumour-free"]
 
@@ -52,6 +54,8 @@ class SliceOutcome:
         Pixels in both of the model's mask and the true one, in the first or second only.
     pixels
         Of the slice.
+    outlines
+        Of the model's mask and the true one; None where either marks nothing.
     """
 
     kind: Kind
@@ -63,6 +67,7 @@ class SliceOutcome:
     false: int
     missed: int
     pixels: int
+    outlines: Outlines | None
 
     @property
     def dice(self) -> float:
@@ -130,6 +135,7 @@ def observe(patient: Patient, detector: Detector) -> PatientOutcome:
                 false=int((mask & ~truth).sum()),
                 missed=int((truth & ~mask).sum()),
                 pixels=truth.size,
+                outlines=compare_outlines(mask, truth),
             )
         )
     without_tumour = judge(

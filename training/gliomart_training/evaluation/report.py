@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gliomart_training.evaluation.boundary import TOLERANCE_PX
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -11,6 +13,9 @@ _LABELS = {
     "pixel_average_precision": "pixel AP",
     "dice": "Dice at the threshold",
     "dice_per_tumour_slice": "Dice per tumour slice",
+    "boundary_f1": f"boundary F1 within {TOLERANCE_PX} px",
+    "hausdorff_95_px": "95 % Hausdorff distance, px",
+    "tumour_slices_outlined": "tumour slices outlined",
     "best_dice_oracle": "best Dice (oracle)",
     "slice_auroc": "slice AUROC",
     "slice_average_precision": "slice AP",

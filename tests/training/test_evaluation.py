@@ -14,94 +14,27 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from gliomart.card import METADATA_KEY, Calibration, Scoring
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
-from gliomart.preprocess import Preprocessing
 from gliomart_training import dataset
 from gliomart_training.evaluation import evaluation, report
 from gliomart_training.evaluation.boundary import compare_outlines
 from gliomart_training.evaluation.outcomes import COLUMNS, MODEL, observe
-from samples import card, tiny_model
+from heads import BLANK, CALIBRATION, SIZE, SLICES, TUMOURS, write_heads, write_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-SIZE = 64
-SLICES = 14
-# The slices each patient has a tumour in; of the second one's, the last shows next to no head.
-TUMOURS = {"one": (4, 5), "two": (3, 4, 13), "three": ()}
-BLANK = 12  # cannot be read: every pixel is the same
-EMPTY = 13  # can be read, but the runtime refuses it
-CALIBRATION = Calibration(
-    false_alarm_rate=0.05,
-    pixel_false_alarm_rate=0.001,
-    pixel_threshold=0.1,
-    display_limit=0.5,
-    slice_scores=tuple(np.linspace(0, 0.1, 99).tolist()),
-    series_scores=tuple(np.linspace(0, 0.1, 39).tolist()),
-    patients=39,
-    method="made up",
-)
-
-
-def draw(tumour: bool, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A head of 64 x 64 pixels, 8 bit, and where its tumour is."""
-    head, mask = np.zeros((2, SIZE, SIZE), np.uint8)
-    cv2.circle(head, (32, 32), 26, 100, cv2.FILLED)
-    if tumour:
-        cv2.circle(mask, (26, 34), 5, 255, cv2.FILLED)
-    generator = np.random.default_rng(seed)
-    brightness = head * (1 + 0.8 * (mask > 0)) * generator.normal(1, 0.1, head.shape)
-    # A bright spot that is no tumour, in some slices.
-    cv2.circle(brightness, (40, 28), seed % 3, 190, cv2.FILLED)
-    return brightness.clip(0, 255).astype(np.uint8), mask
-
-
-def draw_slice(number: int, tumour: bool, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    pixels, mask = draw(tumour, seed)
-    if number == BLANK:
-        pixels[:] = 7
-    elif number == EMPTY:
-        pixels = pixels // 100
-    return pixels, mask
-
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("heads")
-    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as stream:
-        index = csv.writer(stream)
-        index.writerow(("image", "mask", "split", "patient"))
-        for seed, (patient, tumours) in enumerate(TUMOURS.items()):
-            for number in range(SLICES):
-                pixels, mask = draw_slice(number, number in tumours, SLICES * seed + number)
-                name, mask_name = f"{patient}-{number:02}.png", f"{patient}-{number:02}-mask.png"
-                cv2.imwrite(str(folder / name), pixels)
-                if number in tumours:
-                    cv2.imwrite(str(folder / mask_name), mask)
-                index.writerow((name, mask_name if number in tumours else "", "dev", patient))
-    return folder
-
-
-def write_model(path: Path, calibration: Calibration) -> Path:
-    """Write a model to which everything above 0.5 is anomalous."""
-    brightness = card(
-        name="brightness",
-        version="1.2.3",
-        preprocessing=Preprocessing(size=SIZE),
-        scoring=Scoring(scalp_px=4, dome_px=20, top_fraction=0.01, minimum_area_px=3),
-        calibration=calibration,
-    )
-    return tiny_model(path, size=SIZE, metadata={METADATA_KEY: brightness.to_json()})
+    return write_heads(tmp_path_factory.mktemp("heads"))
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(tmp_path_factory.mktemp("model") / "brightness.onnx", CALIBRATION)
+    return write_model(tmp_path_factory.mktemp("model") / "brightness.onnx")
 
 
 def evaluate(

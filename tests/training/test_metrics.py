@@ -53,7 +53,7 @@ def test_counts_say_what_scikit_learn_says(
     expected = ranking.measure(positive, scores, sample_weight=np.ones(40))
     counted = ranking.of_counts(levels.positives.sum(0), levels.negatives.sum(0))
     assert counted == pytest.approx(expected)
-    assert once(8).rank(levels, ranking)["value"] == pytest.approx(expected, abs=1e-6)
+    assert once(8).rank(levels, ranking).value == pytest.approx(expected, abs=1e-6)
 
 
 def test_rankings_are_the_known_ones() -> None:
@@ -61,7 +61,7 @@ def test_rankings_are_the_known_ones() -> None:
     positive = generator.random(500) < 0.2
     scores = generator.normal(positive, 1.0)
     levels = Levels.of_slices(scores, positive, np.zeros(500, np.intp), patients=1)
-    measured = {name: once(1).rank(levels, ranking)["value"] for name, ranking in RANKINGS.items()}
+    measured = {name: once(1).rank(levels, ranking).value for name, ranking in RANKINGS.items()}
     dice = max(f1_score(positive, scores >= threshold) for threshold in scores)
     cut = np.sort(scores[~positive])[::-1]
     allowed = int(0.1 * len(cut))
@@ -79,7 +79,7 @@ def test_a_rate_just_at_its_limit_is_within_it() -> None:
     scores, positive = np.array([3.0, 2, *[1] * 9]), np.array([False, True, *[False] * 9])
     levels = Levels.of_slices(scores, positive, np.zeros(11, np.intp), patients=1)
     figure = once(1).rank(levels, sensitivity_at(0.9))
-    assert figure == {"value": 1.0, "interval": [1.0, 1.0]}
+    assert figure.described() == {"value": 1.0, "interval": [1.0, 1.0]}
 
 
 @given(st.floats(2.0**-16, 2.0**15, width=32), st.floats(2.0**-16, 2.0**15, width=32))
@@ -114,7 +114,7 @@ def test_binning_moves_average_precision_by_less_than_a_thousandth(
     levels = Levels.of_pixels(histogram(pixels, positive)[np.newaxis])
     for ranking in (AVERAGE_PRECISION, BEST_DICE):
         exact = ranking.measure(positive.ravel(), pixels.ravel(), sample_weight=None)
-        assert once(1).rank(levels, ranking)["value"] == pytest.approx(exact, abs=1e-3)
+        assert once(1).rank(levels, ranking).value == pytest.approx(exact, abs=1e-3)
 
 
 def test_eight_bit_pixels_are_not_binned_at_all() -> None:
@@ -124,7 +124,7 @@ def test_eight_bit_pixels_are_not_binned_at_all() -> None:
     levels = Levels.of_pixels(histogram(pixels, positive)[np.newaxis])
     assert set(levels.scores) == set(pixels.ravel())
     exact = average_precision_score(positive.ravel(), pixels.ravel())
-    assert once(1).rank(levels, AVERAGE_PRECISION)["value"] == pytest.approx(exact, abs=1e-6)
+    assert once(1).rank(levels, AVERAGE_PRECISION).value == pytest.approx(exact, abs=1e-6)
 
 
 @settings(max_examples=20)
@@ -157,7 +157,7 @@ def test_intervals_are_those_of_an_unvectorised_bootstrap() -> None:
         roc_auc_score(positive, scores, sample_weight=weights[patient])
         for weights in resamples.weights
     ]
-    figure = resamples.rank(levels, AUROC)
+    figure = resamples.rank(levels, AUROC).described()
     assert figure["interval"] == pytest.approx(np.percentile(literal, (2.5, 97.5)), abs=1e-6)
     assert figure["interval"][0] < figure["value"] < figure["interval"][1]
 
@@ -169,7 +169,7 @@ def test_the_seed_decides_the_resamples() -> None:
 
 
 def test_a_ratio_divides_sums() -> None:
-    figure = Resamples(np.array([[1.0, 1], [2, 0], [0, 2]])).ratio([1, 3], [4, 4])
+    figure = Resamples(np.array([[1.0, 1], [2, 0], [0, 2]])).ratio([1, 3], [4, 4]).described()
     assert figure["value"] == 0.5
     assert figure["interval"] == pytest.approx(np.percentile([0.5, 0.25, 0.75], (2.5, 97.5)))
 
@@ -178,12 +178,34 @@ def test_what_cannot_be_measured_is_none() -> None:
     undefined = {"value": None, "interval": None}
     levels = Levels.of_slices(np.ones(3), np.zeros(3, bool), np.arange(3), patients=3)
     for ranking in RANKINGS.values():
-        assert once(3).rank(levels, ranking) == undefined
-    assert once(2).ratio([0, 0], [0, 0]) == undefined
+        assert once(3).rank(levels, ranking).described() == undefined
+    assert once(2).ratio([0, 0], [0, 0]).described() == undefined
 
 
 def test_resamples_without_a_tumour_are_left_out_of_intervals() -> None:
     positive, patient = np.array([True, False, False]), np.array([0, 0, 1])
     levels = Levels.of_slices(np.array([2.0, 1, 1]), positive, patient, patients=2)
     figure = Resamples(np.array([[2.0, 0], [0, 2]])).rank(levels, AUROC)
-    assert figure == {"value": 1.0, "interval": [1.0, 1.0]}
+    assert figure.described() == {"value": 1.0, "interval": [1.0, 1.0]}
+
+
+def test_pairing_narrows_the_interval_of_a_difference() -> None:
+    generator = np.random.default_rng(5)
+    hard = generator.random(40)
+    one, other = hard, hard + generator.normal(0.05, 0.02, 40)
+    everyone = np.ones(40)
+    resamples = Resamples.draw(40, 500, seed=6)
+    paired = resamples.ratio(other, everyone) - resamples.ratio(one, everyone)
+    unpaired = Resamples.draw(40, 500, seed=7).ratio(other, everyone) - resamples.ratio(
+        one, everyone
+    )
+    assert paired.value == pytest.approx((other - one).mean())
+    widths = [np.ptp(figure.described()["interval"]) for figure in (paired, unpaired)]
+    assert 0 < widths[0] < 0.3 * widths[1]
+
+
+def test_a_difference_from_what_cannot_be_measured_is_none() -> None:
+    resamples = Resamples.draw(3, 20, seed=8)
+    undefined, defined = resamples.ratio([0] * 3, [0] * 3), resamples.ratio([1] * 3, [2] * 3)
+    assert (defined - undefined).described() == {"value": None, "interval": None}
+    assert (defined - defined).described() == {"value": 0, "interval": [0, 0]}

@@ -62,28 +62,32 @@ def evaluate(arguments: Sequence[str]) -> int:
 
     import sklearn  # noqa: F401  # first, so that its absence names the extra
 
-    from gliomart_training.evaluation import evaluation, report
+    from gliomart_training.evaluation import comparison, evaluation, report
 
     splits = _splits(options.directory)
-    if options.split is None and options.held_out is None and len(splits) > 1:
+    if options.split is None and _takes_split(options) and len(splits) > 1:
         named = ", ".join(sorted(splits))
         raise UsageError(f"{options.directory}: its index names splits; give --split ({named})")
-    result = evaluation.evaluate(
-        options.directory,
-        options.model,
-        split=options.split,
-        provider=options.provider,
-        bootstrap=options.bootstrap,
-        seed=options.seed,
-        held_out=options.held_out,
-    )
+    common = {name: getattr(options, name) for name in ("split", "provider", "bootstrap", "seed")}
+    if options.compare:
+        result = comparison.compare(options.directory, *options.compare, **common)
+        table = report.comparison(result)
+    else:
+        result = evaluation.evaluate(
+            options.directory, options.model, held_out=options.held_out, **common
+        )
+        table = report.table(result)
     if options.out is not None:
         write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
-    if options.json:
-        print(json.dumps(result, indent=1))
-    else:
-        print(report.table(result))
+    print(json.dumps(result, indent=1) if options.json else table)
     return 0
+
+
+def _takes_split(options: argparse.Namespace) -> bool:
+    """Tell whether a model file is measured: a training run has its own split."""
+    if options.compare:
+        return not all(path.is_dir() for path in options.compare)
+    return options.held_out is None
 
 
 def _training_split(directory: Path) -> str | None:
@@ -132,15 +136,20 @@ def _evaluate_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = ArgumentParser(
         prog="gliomart evaluate",
         description="Run a model over a folder with tumour masks (index.csv) and measure it beside"
-        " trivial baselines, on the images' own pixel grid.",
+        " trivial baselines, or beside another model, on the images' own pixel grid.",
     )
     parser.add_argument("directory", type=Path, metavar="DIR", help="dataset folder")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: built in)")
-    parser.add_argument("--split", help="split of index.csv (needed where it names several)")
-    parser.add_argument(
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--model", type=Path, metavar="FILE", help="model file (default: built in)")
+    what.add_argument(
         "--held-out", type=Path, metavar="RUN",
         help="folder of an exported training run: each fold's model on the patients it never saw",
     )  # fmt: skip
+    what.add_argument(
+        "--compare", type=Path, nargs=2, metavar=("A", "B"),
+        help="two models, each a FILE or a RUN as above, paired patient by patient",
+    )  # fmt: skip
+    parser.add_argument("--split", help="split of index.csv (needed where it names several)")
     parser.add_argument("--provider", choices=PROVIDERS, default="auto")
     parser.add_argument(
         "--bootstrap", type=positive, default=1000, help="resamples of patients (default: 1000)"

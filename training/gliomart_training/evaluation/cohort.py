@@ -21,7 +21,7 @@ from gliomart_training.evaluation.outcomes import COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gliomart_training.evaluation.metrics import Resamples
+    from gliomart_training.evaluation.metrics import Figure, Resamples
     from gliomart_training.evaluation.outcomes import Kind, PatientOutcome, SliceOutcome
 
 _Counted = TypeVar("_Counted")
@@ -46,14 +46,22 @@ class Cohort:
     patients: Sequence[PatientOutcome]
     resamples: Resamples
 
-    def ranking(self, column: str) -> dict[str, Any]:
+    def ranking(self, column: str) -> dict[str, Figure]:
         """Figures of how a column ranks pixels and slices, whatever the threshold."""
         pixels, slices = self._pixels(column), self._slices(column)
         return {
             name: self.resamples.rank(pixels, figure) for name, figure in _PIXEL_FIGURES.items()
         } | {name: self.resamples.rank(slices, figure) for name, figure in _SLICE_FIGURES.items()}
 
-    def thresholded(self) -> dict[str, Any]:
+    def ranking_of(self, third: int, column: str) -> dict[str, Figure]:
+        """Figures of how a column ranks what is in one third of the patients' height."""
+        pixels, slices = self._pixels(column, third), self._slices(column, third)
+        return {
+            "pixel_average_precision": self.resamples.rank(pixels, AVERAGE_PRECISION),
+            "slice_auroc": self.resamples.rank(slices, AUROC),
+        }
+
+    def thresholded(self) -> dict[str, Figure]:
         """Figures of the model at its own frozen thresholds."""
         every_slice = [list(patient.slices) for patient in self.patients]
         tumour = self._of("tumour")
@@ -71,44 +79,29 @@ class Cohort:
             "flag_sensitivity": self.flagged("tumour"),
         }
 
-    def flagged(self, kind: Kind, third: int | None = None) -> dict[str, Any]:
+    def flagged(self, kind: Kind, third: int | None = None) -> Figure:
         """Fraction of the slices of a kind that the model flags."""
         return self._ratio(self._of(kind, third), lambda s: s.flagged)
 
-    def series(self) -> dict[str, Any]:
+    def series(self) -> dict[str, Figure]:
         """Verdicts on whole series, and on what of them is tumour-free."""
-        with_tumour = [p.flagged if p.has_tumour else None for p in self.patients]
-        without = [p.false_alarm for p in self.patients]
         return {
-            "sensitivity": self._fraction_of_judged(with_tumour),
-            "false_alarm": self._fraction_of_judged(without),
-            "judged": {
-                "with_tumour": sum(flag is not None for flag in with_tumour),
-                "tumour_free": sum(flag is not None for flag in without),
-            },
-            "not_judged": {
-                "with_tumour": sum(p.has_tumour and p.flagged is None for p in self.patients),
-                "tumour_free": sum(flag is None for flag in without),
-            },
+            "sensitivity": self._fraction_of_judged(
+                [p.flagged if p.has_tumour else None for p in self.patients]
+            ),
+            "false_alarm": self._fraction_of_judged([p.false_alarm for p in self.patients]),
         }
 
-    def height(self, third: int) -> dict[str, Any]:
-        """Figures of one third of the patients' height."""
-        columns = {
-            name: {
-                "pixel_average_precision": self.resamples.rank(
-                    self._pixels(name, third), AVERAGE_PRECISION
-                ),
-                "slice_auroc": self.resamples.rank(self._slices(name, third), AUROC),
-            }
-            for name in COLUMNS
-        }
+    def verdicts(self) -> dict[str, dict[str, int]]:
+        """Count the series that there is a verdict on, and those without one."""
+        with_tumour = [p.flagged is not None for p in self.patients if p.has_tumour]
+        tumour_free = [p.false_alarm is not None for p in self.patients]
         return {
-            "tumour_slices": self.count("tumour", third),
-            "tumour_free_slices": self.count("tumour-free", third),
-            "columns": columns,
-            "flag_sensitivity": self.flagged("tumour", third),
-            "false_alarm_rate": self.flagged("tumour-free", third),
+            name: {
+                "with_tumour": with_tumour.count(judged),
+                "tumour_free": tumour_free.count(judged),
+            }
+            for name, judged in (("judged", True), ("not_judged", False))
         }
 
     def count(self, kind: Kind, third: int | None = None) -> int:
@@ -193,13 +186,13 @@ class Cohort:
         slices: list[list[_Counted]],
         part: Callable[[_Counted], float],
         whole: Callable[[_Counted], float] = lambda _: 1,
-    ) -> dict[str, Any]:
+    ) -> Figure:
         return self.resamples.ratio(
             [sum(map(part, of_patient)) for of_patient in slices],
             [sum(map(whole, of_patient)) for of_patient in slices],
         )
 
-    def _fraction_of_judged(self, flags: Sequence[bool | None]) -> dict[str, Any]:
+    def _fraction_of_judged(self, flags: Sequence[bool | None]) -> Figure:
         return self.resamples.ratio(
             [flag is True for flag in flags], [flag is not None for flag in flags]
         )

@@ -5,25 +5,18 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from gliomart.detector import Detector
-from gliomart.errors import DatasetError
-from gliomart.outputs.records import provenance
-from gliomart_training import dataset
+from gliomart_training.dataset import NEIGHBOURHOOD
 from gliomart_training.evaluation.baselines import BASELINES
 from gliomart_training.evaluation.boundary import TOLERANCE_PX
-from gliomart_training.evaluation.cohort import Cohort
-from gliomart_training.evaluation.metrics import Resamples
-from gliomart_training.evaluation.outcomes import MODEL, THIRDS, observe
-from gliomart_training.record import read_record
+from gliomart_training.evaluation.metrics import Resamples, described
+from gliomart_training.evaluation.outcomes import COLUMNS, MODEL, THIRDS
+from gliomart_training.evaluation.panel import Panel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from gliomart.providers import Requested
-    from gliomart_training.dataset import Patient
+    from gliomart_training.evaluation.cohort import Cohort
 
 SCHEMA = 1
 PROTOCOL = {
@@ -31,7 +24,7 @@ PROTOCOL = {
     " score 0 everywhere, for every column: its tumour is missed. One that cannot be read has no"
     " pixels and is only counted.",
     "negatives": "Slice figures set slices with a tumour mask against analysed slices of the same"
-    f" patients more than {dataset.NEIGHBOURHOOD} slices away from any mask: tumour-free slices of"
+    f" patients more than {NEIGHBOURHOOD} slices away from any mask: tumour-free slices of"
     " patients, not healthy people. A refused tumour slice ranks below all others.",
     "boundaries": "Means over tumour slices, of outlines at the frozen threshold. Boundary F1"
     f" tolerates {TOLERANCE_PX} pixels and is 0 where the model marks nothing; the 95 % Hausdorff"
@@ -85,44 +78,32 @@ def evaluate(
         There is no tumour mask, or no tumour-free slice, to evaluate against.
     """
     started = perf_counter()
-    if held_out is None:
-        detector = Detector(model, provider=provider)
-        looks = [(patient, detector) for patient in dataset.load(directory, split)]
-    else:
-        split, looks = _held_out(directory, held_out, provider)
-        detector = looks[0][1]
-    _check([patient for patient, _ in looks], directory)
-    outcomes = [
-        observe(patient, its_detector)
-        for patient, its_detector in tqdm(looks, desc="evaluate", unit="patient", disable=None)
-    ]
+    panel = (
+        Panel.of_model(directory, model, split, provider)
+        if held_out is None
+        else Panel.of_run(directory, held_out, provider)
+    )
+    panel.check()
+    cohort = panel.observe(Resamples.draw(len(panel.looks), bootstrap, seed))
     analysed = perf_counter()
-    cohort = Cohort(outcomes, Resamples.draw(len(outcomes), bootstrap, seed))
-    settings = detector.settings
     return {
         "schema": SCHEMA,
-        **provenance(settings),
-        "dataset": {
-            "folder": directory.resolve().name,
-            "split": split,
-            "held_out_by": held_out.name if held_out else None,
-            **cohort.contents(),
-        },
+        **panel.described(cohort),
         "protocol": PROTOCOL,
-        "method": cohort.ranking(MODEL) | cohort.thresholded(),
-        "baselines": {name: cohort.ranking(name) for name in BASELINES},
+        "method": described(cohort.ranking(MODEL) | cohort.thresholded()),
+        "baselines": {name: described(cohort.ranking(name)) for name in BASELINES},
         "false_alarm": {
-            "nominal": settings.false_alarm_rate,
-            "realised": cohort.flagged("tumour-free"),
+            "nominal": panel.settings.false_alarm_rate,
+            "realised": cohort.flagged("tumour-free").described(),
         },
         "beside_tumour": {
             "slices": cohort.count("beside tumour"),
-            "flagged": cohort.flagged("beside tumour"),
+            "flagged": cohort.flagged("beside tumour").described(),
         },
-        "series": cohort.series(),
-        "heights": {name: cohort.height(third) for third, name in enumerate(THIRDS)},
+        "series": described(cohort.series()) | cohort.verdicts(),
+        "heights": {name: _height(cohort, third) for third, name in enumerate(THIRDS)},
         "patients": cohort.rows(),
-        "bootstrap": {"unit": "patients", "resamples": bootstrap, "seed": seed, "level": 0.95},
+        "bootstrap": resampling(bootstrap, seed),
         "seconds": {
             "analysis": round(analysed - started, 1),
             "figures": round(perf_counter() - analysed, 1),
@@ -130,26 +111,16 @@ def evaluate(
     }
 
 
-def _held_out(
-    directory: Path, run: Path, provider: Requested
-) -> tuple[str | None, list[tuple[Patient, Detector]]]:
-    """Pair every patient of a run's split with the model whose training held them out."""
-    record = read_record(run)
-    patients = {patient.id: patient for patient in dataset.load(directory, record["split"])}
-    looks = []
-    for number, fold in enumerate(record["folds"], start=1):
-        detector = Detector(run / f"fold-{number}.onnx", provider=provider)
-        looks += [(patients[patient], detector) for patient in fold if patient in patients]
-    if not looks:
-        raise DatasetError(f"{directory}: holds none of the patients that {run.name} held out")
-    return record["split"], looks
+def resampling(bootstrap: int, seed: int) -> dict[str, Any]:
+    """Describe what intervals come from."""
+    return {"unit": "patients", "resamples": bootstrap, "seed": seed, "level": 0.95}
 
 
-def _check(patients: Iterable[Patient], directory: Path) -> None:
-    examples = [example for patient in patients for example in patient.examples]
-    if not any(example.mask and example.truth().any() for example in examples):
-        reason = f"{directory}: nothing to evaluate against, no slice has a tumour mask"
-        raise DatasetError(reason)
-    if not any(example.tumour_free for example in examples):
-        reason = f"{directory}: nothing to evaluate against, no slice is far from every tumour mask"
-        raise DatasetError(reason)
+def _height(cohort: Cohort, third: int) -> dict[str, Any]:
+    return {
+        "tumour_slices": cohort.count("tumour", third),
+        "tumour_free_slices": cohort.count("tumour-free", third),
+        "columns": {name: described(cohort.ranking_of(third, name)) for name in COLUMNS},
+        "flag_sensitivity": cohort.flagged("tumour", third).described(),
+        "false_alarm_rate": cohort.flagged("tumour-free", third).described(),
+    }

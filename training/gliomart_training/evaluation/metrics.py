@@ -21,7 +21,7 @@ from sklearn.metrics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import ArrayLike
 
@@ -185,6 +185,39 @@ def _fraction(part: Values, whole: Values) -> Values:
 
 
 @dataclass(frozen=True)
+class Figure:
+    """A figure of all patients, and of every resample of them.
+
+    Attributes
+    ----------
+    value
+        NaN where there is nothing to measure it on.
+    resampled
+        float64 (resamples,), NaN likewise.
+    """
+
+    value: float
+    resampled: Values
+
+    def __sub__(self, other: Figure) -> Figure:
+        """Pair two figures of the same resamples: what differs between patients cancels out."""
+        return Figure(self.value - other.value, self.resampled - other.resampled)
+
+    def described(self) -> dict[str, Any]:
+        """Describe it as JSON values, with its interval; None where it is undefined."""
+        if not np.isfinite(self.value):
+            return {"value": None, "interval": None}
+        defined = self.resampled[np.isfinite(self.resampled)]
+        interval = np.percentile(defined, _INTERVAL).round(6).tolist() if len(defined) else None
+        return {"value": round(float(self.value), 6), "interval": interval}
+
+
+def described(figures: Mapping[str, Figure]) -> dict[str, Any]:
+    """Describe figures as JSON values."""
+    return {name: figure.described() for name, figure in figures.items()}
+
+
+@dataclass(frozen=True)
 class Resamples:
     """Patients drawn with replacement, many times (Efron's bootstrap).
 
@@ -203,11 +236,11 @@ class Resamples:
         drawn = np.random.default_rng(seed).multinomial(patients, even, size=count)
         return cls(drawn.astype(np.float64))
 
-    def rank(self, levels: Levels, ranking: Ranking) -> dict[str, Any]:
-        """Measure a ranking on all patients, with its interval."""
+    def rank(self, levels: Levels, ranking: Ranking) -> Figure:
+        """Measure a ranking on all patients and on every resample."""
         positives, negatives = levels.positives.sum(0), levels.negatives.sum(0)
         if not positives.any() or not negatives.any():
-            return _figure(np.nan, np.array([]))
+            return Figure(np.nan, np.full(len(self.weights), np.nan))
         value = ranking.measure(
             np.repeat((1, 0), len(levels.scores)),
             np.tile(levels.scores, 2),
@@ -217,24 +250,15 @@ class Resamples:
             ranking.of_counts(weights @ levels.positives, weights @ levels.negatives)
             for weights in self._in_parts(len(levels.scores))
         ]
-        return _figure(value, np.concatenate(resampled))
+        return Figure(value, np.concatenate(resampled))
 
-    def ratio(self, parts: ArrayLike, wholes: ArrayLike) -> dict[str, Any]:
-        """Divide one sum over patients by another, (patients,) each, with its interval."""
+    def ratio(self, parts: ArrayLike, wholes: ArrayLike) -> Figure:
+        """Divide one sum over patients by another, (patients,) each."""
         part, whole = np.asarray(parts, np.float64), np.asarray(wholes, np.float64)
         value = _fraction(part.sum(), whole.sum())
-        return _figure(float(value), _fraction(self.weights @ part, self.weights @ whole))
+        return Figure(float(value), _fraction(self.weights @ part, self.weights @ whole))
 
     def _in_parts(self, levels: int) -> Iterator[Values]:
         rows = max(1, _NUMBERS_AT_ONCE // levels)
         for start in range(0, len(self.weights), rows):
             yield self.weights[start : start + rows]
-
-
-def _figure(value: float, resampled: Values) -> dict[str, Any]:
-    """Describe a figure as JSON values; None where there is nothing to measure it on."""
-    if not np.isfinite(value):
-        return {"value": None, "interval": None}
-    defined = resampled[np.isfinite(resampled)]
-    interval = np.percentile(defined, _INTERVAL).round(6).tolist() if len(defined) else None
-    return {"value": round(float(value), 6), "interval": interval}

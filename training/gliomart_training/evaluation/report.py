@@ -1,10 +1,11 @@
-"""An evaluation as a table for people."""
+"""An evaluation, or a comparison, as a table for people."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from gliomart_training.evaluation.boundary import TOLERANCE_PX
+from gliomart_training.evaluation.outcomes import THIRDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +24,11 @@ _LABELS = {
     "sensitivity_at_95_specificity": "sensitivity at 95 % specificity",
     "flag_sensitivity": "sensitivity of the flag",
 }
+_VERDICTS = {
+    "realised": "false alarms, slices",
+    "sensitivity": "sensitivity, series",
+    "false_alarm": "false alarms, series",
+}
 _MISSING = "-"
 
 
@@ -32,17 +38,63 @@ def table(result: dict[str, Any]) -> str:
     return "\n\n".join("\n".join(section(result)) for section in sections)
 
 
+def comparison(result: dict[str, Any]) -> str:
+    """Lay out what :func:`gliomart_training.evaluation.comparison.compare` returns."""
+    sections = (_two_headings, _differences)
+    return "\n\n".join("\n".join(section(result)) for section in sections)
+
+
+def _two_headings(result: dict[str, Any]) -> Iterator[str]:
+    for name in ("a", "b"):
+        side = result[name]
+        counts, nominal = side["dataset"]["counts"], side["false_alarm"]["nominal"]
+        yield (
+            f"{name.upper()}: {_what(side)}; {counts['analysed']} of {counts['slices']} slices"
+            f" analysed, nominal false alarms {nominal:g}"
+        )
+    yield _how(result["a"], result["bootstrap"])
+
+
+def _differences(result: dict[str, Any]) -> Iterator[str]:
+    rows = [["", "A", "B", "B - A", "B better"]]
+    labels = _LABELS | _VERDICTS
+    for group, figures in result["figures"].items():
+        third = f"{group}: " if group in THIRDS else ""
+        for name in filter(figures.get, labels):
+            pair = figures[name]
+            better = _MISSING if pair["better"] is None else f"{pair['better']:.3f}"
+            rows.append(
+                [
+                    third + labels[name],
+                    _figure(pair["a"]),
+                    _figure(pair["b"]),
+                    _figure(pair["difference"], "+z.3f"),
+                    better,
+                ]
+            )
+    yield from _aligned(rows)
+    yield "(B better: fraction of the resamples; distances and false alarms are better low)"
+
+
 def _heading(result: dict[str, Any]) -> Iterator[str]:
+    yield _what(result)
+    yield _how(result, result["bootstrap"])
+
+
+def _what(result: dict[str, Any]) -> str:
     model, data = result["model"], result["dataset"]
     split = f", split {data['split']}" if data["split"] else ""
     what = f"{model['name']} {model['version']} ({model['sha256'][:12]})"
     if data["held_out_by"]:
         what = f"{data['held_out_by']}, each fold on the patients that it held out,"
-    yield f"{what} on {data['folder']}{split}"
-    yield (
+    return f"{what} on {data['folder']}{split}"
+
+
+def _how(result: dict[str, Any], bootstrap: dict[str, Any]) -> str:
+    return (
         f"{result['provider']['effective']}, gliomart {result['software']['version']};"
-        f" 95 % intervals from {result['bootstrap']['resamples']} resamples of"
-        f" {data['counts']['patients']} patients"
+        f" 95 % intervals from {bootstrap['resamples']} resamples of"
+        f" {result['dataset']['counts']['patients']} patients"
     )
 
 
@@ -67,19 +119,16 @@ def _heights(result: dict[str, Any]) -> Iterator[str]:
 
 def _verdicts(result: dict[str, Any]) -> Iterator[str]:
     alarm, beside, series = result["false_alarm"], result["beside_tumour"], result["series"]
-    rows = [["false alarms, slices", _figure(alarm["realised"]), f"nominal {alarm['nominal']:g}"]]
+    rows = [[_VERDICTS["realised"], _figure(alarm["realised"]), f"nominal {alarm['nominal']:g}"]]
     for third, part in result["heights"].items():
         slices = f"{part['tumour_free_slices']} slices"
         rows.append([f"  {third}", _figure(part["false_alarm_rate"]), slices])
     rows.append(
         ["flagged beside a tumour", _figure(beside["flagged"]), f"{beside['slices']} slices"]
     )
-    for label, name, kind in (
-        ("sensitivity, series", "sensitivity", "with_tumour"),
-        ("false alarms, series", "false_alarm", "tumour_free"),
-    ):
+    for name, kind in (("sensitivity", "with_tumour"), ("false_alarm", "tumour_free")):
         judged = f"{series['judged'][kind]} judged, {series['not_judged'][kind]} not"
-        rows.append([label, _figure(series[name]), judged])
+        rows.append([_VERDICTS[name], _figure(series[name]), judged])
     yield from _aligned(rows)
 
 
@@ -97,13 +146,13 @@ def _counts(result: dict[str, Any]) -> Iterator[str]:
     yield f"{seconds['analysis'] + seconds['figures']:.0f} s"
 
 
-def _figure(figure: dict[str, Any] | None) -> str:
+def _figure(figure: dict[str, Any] | None, layout: str = ".3f") -> str:
     if figure is None or figure["value"] is None:
         return _MISSING
     if figure["interval"] is None:
-        return f"{figure['value']:.3f}"
+        return f"{figure['value']:{layout}}"
     low, high = figure["interval"]
-    return f"{figure['value']:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{figure['value']:{layout}} [{low:{layout}}, {high:{layout}}]"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

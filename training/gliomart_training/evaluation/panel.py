@@ -1,0 +1,117 @@
+"""The patients of a dataset, each with the model that is to judge them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from gliomart.detector import Detector
+from gliomart.errors import DatasetError
+from gliomart.outputs.records import provenance
+from gliomart_training import dataset
+from gliomart_training.evaluation.cohort import Cohort
+from gliomart_training.evaluation.outcomes import observe
+from gliomart_training.record import read_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gliomart.providers import Requested
+    from gliomart.results import Settings
+    from gliomart_training.dataset import Patient
+    from gliomart_training.evaluation.metrics import Resamples
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Who is looked at, and by which model.
+
+    Attributes
+    ----------
+    directory, split
+        Where the patients are from, see :func:`gliomart_training.dataset.load`.
+    run
+        Name of the training run whose folds look at the patients they held out; None where one
+        model looks at all.
+    looks
+        Patients in order, each with their model.
+    """
+
+    directory: Path
+    split: str | None
+    run: str | None
+    looks: tuple[tuple[Patient, Detector], ...]
+
+    @classmethod
+    def of_model(
+        cls, directory: Path, model: Path | None, split: str | None, provider: Requested
+    ) -> Panel:
+        """Let one model, None for the built-in one, look at a split."""
+        detector = Detector(model, provider=provider)
+        patients = dataset.load(directory, split)
+        return cls(directory, split, None, tuple((patient, detector) for patient in patients))
+
+    @classmethod
+    def of_run(cls, directory: Path, run: Path, provider: Requested) -> Panel:
+        """Let each fold of a run look at those patients of the run's split that it held out.
+
+        Raises
+        ------
+        DatasetError
+            The folder is not one of a finished run, or the dataset has none of its patients.
+        """
+        record = read_record(run)
+        patients = {patient.id: patient for patient in dataset.load(directory, record["split"])}
+        looks: list[tuple[Patient, Detector]] = []
+        for number, fold in enumerate(record["folds"], start=1):
+            detector = Detector(run / f"fold-{number}.onnx", provider=provider)
+            looks += [(patients[patient], detector) for patient in fold if patient in patients]
+        if not looks:
+            raise DatasetError(f"{directory}: holds none of the patients that {run.name} held out")
+        return cls(directory, record["split"], run.name, tuple(looks))
+
+    @property
+    def patients(self) -> list[Patient]:
+        """All of them, in order."""
+        return [patient for patient, _ in self.looks]
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the first model, for all."""
+        return self.looks[0][1].settings
+
+    def check(self) -> None:
+        """Refuse patients whom nothing can be measured on.
+
+        Raises
+        ------
+        DatasetError
+            There is no tumour mask, or no tumour-free slice, to evaluate against.
+        """
+        examples = [example for patient in self.patients for example in patient.examples]
+        lacking = None
+        if not any(example.mask and example.truth().any() for example in examples):
+            lacking = "no slice has a tumour mask"
+        elif not any(example.tumour_free for example in examples):
+            lacking = "no slice is far from every tumour mask"
+        if lacking:
+            raise DatasetError(f"{self.directory}: nothing to evaluate against, {lacking}")
+
+    def observe(self, resamples: Resamples, what: str = "evaluate") -> Cohort:
+        """Look at everyone; ``what`` is for the progress bar."""
+        looks = tqdm(self.looks, desc=what, unit="patient", disable=None)
+        return Cohort([observe(patient, detector) for patient, detector in looks], resamples)
+
+    def described(self, cohort: Cohort) -> dict[str, Any]:
+        """Tell as JSON values what was run, and on what."""
+        return {
+            **provenance(self.settings),
+            "dataset": {
+                "folder": self.directory.resolve().name,
+                "split": self.split,
+                "held_out_by": self.run,
+                **cohort.contents(),
+            },
+        }

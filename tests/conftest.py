@@ -7,9 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from gliomart.slices import Slice
 from samples import draw_head, tiny_model
+
+# How long an example takes is the machine's business; budgets belong to the benchmarks.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ functions, so what a model learned on and what it sees at the scanner cannot dri
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -172,7 +171,7 @@ def estimate_frame(slices: Sequence[Slice], spec: Preprocessing) -> Frame:
         raise InputRefusedError("no-head", "nothing of a head's size is in the image")
     boxes = np.array([_bounds(head) for _, head in heads])
     inside = np.concatenate(
-        [plane[_depth(head) > _BRAIN_DEPTH * min(_bounds(head)[2:])] for plane, head in heads]
+        [plane[depth(head) > _BRAIN_DEPTH * min(_bounds(head)[2:])] for plane, head in heads]
     )
     inside = inside[inside > black + level]
     if len(inside) == 0:
@@ -280,26 +279,10 @@ def head_mask(pixels: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
     return head.astype(bool)
 
 
-def inside_skull(head: NDArray[np.bool_], scalp: float, dome: float) -> NDArray[np.bool_]:
-    """Remove scalp and skull from a head mask (H, W).
-
-    Below the widest slice they are ``scalp`` pixels thick. Towards the vertex the head is taken
-    for a sphere of radius ``dome``: a slice whose largest inscribed circle has radius ρ < dome
-    cuts that sphere at height h, h² = dome² - ρ², and the inner one, of radius dome - scalp, at
-    √((dome - scalp)² - h²). A slice above the inner sphere has nothing inside.
-    """
-    depth = _depth(head)
-    radius = min(float(depth.max()), dome)
-    inner_squared = radius**2 - (2 * dome - scalp) * scalp
-    if inner_squared <= 0:
-        return np.zeros_like(head)
-    return depth > radius - math.sqrt(inner_squared)
-
-
-def _depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    # Only air counts as outside, not the image's edge: a head cut off there has no scalp to remove.
-    depth = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    return cast("NDArray[np.float32]", depth)
+def depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance of every pixel of a mask (H, W) from what is outside; the image's edge is not."""
+    distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return cast("NDArray[np.float32]", distance)
 
 
 def _bounds(head: NDArray[np.bool_]) -> tuple[int, int, int, int]:

@@ -13,7 +13,6 @@ from gliomart.preprocess import (
     crop,
     equalise,
     estimate_frame,
-    inside_skull,
     normalise,
     prepare,
     stack_channels,
@@ -118,16 +117,3 @@ def test_a_slice_without_a_head_is_refused() -> None:
     with pytest.raises(InputRefusedError) as refused:
         prepare(nearly_blank, frame, spec)
     assert refused.value.code == "blank-slice"
-
-
-@given(st.integers(20, 120), st.floats(5, 25), st.floats(60, 100))
-def test_scalp_is_removed_as_from_a_sphere(radius: int, scalp: float, dome: float) -> None:
-    rows, columns = np.mgrid[:256, :256]
-    distance = np.hypot(rows - 128, columns - 128)
-    inside = inside_skull(distance < radius, scalp, dome)
-    height_squared = max(dome**2 - radius**2, 0)
-    inner = np.sqrt(max((dome - scalp) ** 2 - height_squared, 0))
-    if radius >= dome:
-        inner = radius - scalp
-    # A disc drawn on pixels is off by up to a pixel in radius, so by this much in radius squared.
-    assert inside.sum() / np.pi == pytest.approx(inner**2, abs=3 * radius)

@@ -82,14 +82,14 @@ def test_a_broken_image_is_refused_and_the_rest_is_read(dataset_folder: Path) ->
     assert patients[0].refused[0].source == "images/p0/3.png"
 
 
-@given(st.integers(2, 40), st.integers(2, 6), st.integers(0, 9))
-def test_folds_part_the_patients(count: int, folds: int, seed: int) -> None:
+@given(st.integers(2, 40), st.integers(2, 6))
+def test_folds_part_the_patients(count: int, folds: int) -> None:
     patients = [Patient(f"p{number:02d}", (), ()) for number in range(count)]
     if folds > count:
         with pytest.raises(DatasetError):
-            dataset.folds(patients, folds, seed)
+            dataset.folds(patients, folds)
         return
-    groups = dataset.folds(patients, folds, seed)
+    groups = dataset.folds(patients, folds)
     assert sorted(patient for group in groups for patient in group) == [p.id for p in patients]
     assert max(map(len, groups)) - min(map(len, groups)) <= 1
-    assert groups == dataset.folds(patients[::-1], folds, seed)
+    assert groups == dataset.folds(patients[::-1], folds)

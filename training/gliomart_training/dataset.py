@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # Slices this close to a marked one may show what its reader did not mark.
 NEIGHBOURHOOD = 3
 _MASK = "_mask"
+# Seeds the dealing of patients into folds.
+_DEAL = 0
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,14 @@ def load(directory: Path, split: str | None = None) -> list[Patient]:
     return patients
 
 
-def folds(patients: Sequence[Patient], count: int, seed: int) -> list[list[str]]:
-    """Deal patients into ``count`` groups of equal size, by a seed."""
+def folds(patients: Sequence[Patient], count: int) -> list[list[str]]:
+    """Deal patients at random into ``count`` groups of equal size.
+
+    The same patients are always dealt alike, so that trainings can be compared on those held out.
+    """
     if count > len(patients):
         raise DatasetError(f"{len(patients)} patients cannot be split into {count} folds")
-    shuffled = np.random.default_rng(seed).permutation(sorted(p.id for p in patients)).tolist()
+    shuffled = np.random.default_rng(_DEAL).permutation(sorted(p.id for p in patients)).tolist()
     return [sorted(shuffled[fold::count]) for fold in range(count)]
 
 

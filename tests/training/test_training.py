@@ -41,44 +41,71 @@ def test_every_network_learns(name: str, channels: int) -> None:
     keras.utils.set_random_seed(0)
     network = NETWORKS[name](64, channels)
     images = np.random.default_rng(0).random((4, 64, 64, channels), np.float32)
-    assert network(images).shape == images.shape
-    network.compile(keras.optimizers.Adam(1e-3), "mse", jit_compile=False)
-    noisy = np.clip(images + 0.3, 0, 1)
-    losses = [network.train_on_batch(noisy, images) for _ in range(8)]
-    assert losses[-1] < losses[0]
+    brain = (images[..., :1] > 0.5).astype(np.float32)
+    outputs = network(images)
+    assert outputs["reconstruction"].shape == images.shape
+    assert outputs["brain"].shape == brain.shape
+    losses = {"reconstruction": "mse", "brain": "binary_crossentropy"}
+    network.compile(keras.optimizers.Adam(1e-3), losses, jit_compile=False)
+    noisy, truth = np.clip(images + 0.3, 0, 1), {"reconstruction": images, "brain": brain}
+    history = [network.train_on_batch(noisy, truth)[0] for _ in range(8)]
+    assert history[-1] < history[0]
 
 
-def test_lesion_noise_stays_in_the_head_and_in_range() -> None:
-    images = np.zeros((16, 64, 64, 1), np.float32)
-    images[:, 16:48, 16:48] = 0.4
-    corrupt = CORRUPTIONS["dae"](0)
-    assert np.array_equal(corrupt(images), images)
-    corrupted = keras.ops.convert_to_numpy(corrupt(images, training=True))
-    change = np.abs(corrupted - images)
-    assert corrupted.min() >= 0
-    assert corrupted.max() <= 1
-    assert change[:, :12].max() < 1e-2
-    assert (change[:, 20:44, 20:44].max(axis=(1, 2, 3)) > 0.02).mean() > 0.8
-    again = keras.ops.convert_to_numpy(CORRUPTIONS["dae"](0)(images, training=True))
-    assert np.array_equal(corrupted, again)
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_the_weights_of_a_network_fit_every_size(name: str) -> None:
+    small, large = NETWORKS[name](64, 1), NETWORKS[name](96, 1)
+    large.set_weights(small.get_weights())
+
+
+@pytest.mark.parametrize("name", sorted(CORRUPTIONS))
+def test_corruptions_stay_in_the_head_and_in_range(name: str) -> None:
+    image = np.zeros((64, 64), np.float32)
+    image[16:48, 16:48] = 0.4
+    brain = np.zeros_like(image)
+    brain[24:40, 24:40] = 1
+    hidden = []
+    for seed in range(40):
+        seen, clean = CORRUPTIONS[name](image, brain, np.random.default_rng(seed))
+        again, _ = CORRUPTIONS[name](image, brain, np.random.default_rng(seed))
+        assert np.array_equal(seen, again)
+        assert seen.dtype == clean.dtype == np.float32
+        for changed in (seen, clean):
+            assert changed.min() >= 0
+            assert changed.max() <= 1
+            assert np.abs(changed - image)[:12].max() < 1e-2
+        hidden.append(np.abs(seen - clean))
+        assert np.allclose(clean[28:36, 28:36], 0.4, atol=1e-3)
+    if name == "none":
+        assert np.max(hidden) == 0
+    else:
+        assert np.mean([h[24:40, 24:40].max() > 0.02 for h in hidden]) > 0.8
+    if name == "brain":
+        assert np.max([h[:19].max() for h in hidden]) < 1e-2
 
 
 def test_batches_repeat_by_seed_and_epoch(dataset_folder: Path) -> None:
     images = tumour_free_images(dataset.load(dataset_folder, "train"), SMALL)
-    assert images.shape == (23, 64, 64)
+    assert images.plain.shape == images.brain.shape == (23, 64, 64)
 
-    def batches() -> HealthyBatches:
-        return HealthyBatches(images, SMALL, batch_size=5, seed=3, variation=Variation())
+    def batches(*, frozen: bool = False) -> HealthyBatches:
+        return HealthyBatches(
+            images, SMALL, CORRUPTIONS["brain"], Variation(),
+            batch_size=5, seed=3, frozen=frozen,
+        )  # fmt: skip
 
-    one, other = batches(), batches()
-    assert np.array_equal(one[1][0], other[1][0])
-    other.start(epoch=1)
-    assert not np.array_equal(one[1][0], other[1][0])
+    one, other, frozen = batches(), batches(), batches(frozen=True)
+    assert len(one) == 4
+    seen, truth = one[1]
+    assert seen.shape == truth["reconstruction"].shape == truth["brain"].shape == (5, 32, 32, 1)
+    assert np.array_equal(seen, other[1][0])
+    assert not np.array_equal(seen, truth["reconstruction"])
+    for batch in (other, frozen):
+        batch.start(epoch=1)
+    assert not np.array_equal(seen, other[1][0])
+    assert np.array_equal(seen, frozen[1][0])
     one.start(epoch=1)
     assert np.array_equal(one[1][0], other[1][0])
-    plain = HealthyBatches(images, SMALL, batch_size=5, seed=3, variation=None)
-    assert len(plain) == 5
-    assert np.array_equal(np.concatenate([b[0] for b in plain])[..., 0], images)
 
 
 def test_a_run_leaves_networks_pictures_and_a_record(dataset_folder: Path, tmp_path: Path) -> None:
@@ -110,7 +137,7 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     start = HealthyBatches.start
 
     def interrupted(self: HealthyBatches, epoch: int) -> None:
-        if self.variation is not None and epoch == 1:
+        if not self.frozen and epoch == 1:
             raise KeyboardInterrupt
         start(self, epoch)
 

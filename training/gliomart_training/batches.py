@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import keras
@@ -12,34 +12,78 @@ import numpy as np
 
 from gliomart.errors import InputRefusedError
 from gliomart.preprocess import Preprocessing, estimate_frames, prepare, stack_channels
+from gliomart_training.brain import brain_masks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
+    from gliomart_training.corruption import Corruption, Plane
     from gliomart_training.dataset import Patient
 
+# Networks take images whose side is a multiple of this.
+_NETWORK_STEP = 32
 
-def tumour_free_images(patients: Iterable[Patient], spec: Preprocessing) -> NDArray[np.float32]:
+
+@dataclass(frozen=True)
+class HealthyImages:
+    """Prepared tumour-free slices.
+
+    Attributes
+    ----------
+    plain
+        float32 (N, size, size) in [0, 1]; the plain channel, from which all others are made.
+    brain
+        bool (N, size, size): where the brain is, from :func:`.brain.brain_masks`.
+    """
+
+    plain: NDArray[np.float32]
+    brain: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.plain)
+
+    def thinned(self, most: int) -> HealthyImages:
+        """At most this many of the images, evenly spaced."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(int))
+        return HealthyImages(self.plain[chosen], self.brain[chosen])
+
+    @classmethod
+    def together(cls, parts: Sequence[HealthyImages], size: int) -> HealthyImages:
+        """Join the images of several patients."""
+        none = np.empty((0, size, size))
+        return cls(
+            np.concatenate([none.astype(np.float32), *(part.plain for part in parts)]),
+            np.concatenate([none.astype(bool), *(part.brain for part in parts)]),
+        )
+
+
+def tumour_free_images(patients: Iterable[Patient], spec: Preprocessing) -> HealthyImages:
     """Prepare the tumour-free slices of some patients, as the runtime would.
 
-    The frame is estimated on all slices of a patient, as at the scanner; blank ones are left out.
-
-    Returns
-    -------
-    float32 (N, size, size) in [0, 1]; the plain channel, from which all others are made.
+    Frame and brain are sought in all slices of a patient, as at the scanner; blank ones are left
+    out.
     """
-    images = []
+    parts = []
     for patient in patients:
         frames = estimate_frames(patient.slices, spec)
+        prepared, tumour_free = [], []
         for example in patient.examples:
-            if not example.tumour_free:
-                continue
-            frame = frames[example.slice.pixels.shape]
             with suppress(InputRefusedError):  # blank: there is nothing to learn from
-                images.append(prepare(example.slice, frame, spec).plain)
-    return np.stack(images) if images else np.empty((0, spec.size, spec.size), np.float32)
+                frame = frames[example.slice.pixels.shape]
+                prepared.append(prepare(example.slice, frame, spec))
+                tumour_free.append(example.tumour_free)
+        if any(tumour_free):
+            brains = brain_masks([p.plain for p in prepared], [p.head for p in prepared])
+            chosen = np.flatnonzero(tumour_free)
+            parts.append(
+                HealthyImages(
+                    np.stack([prepared[i].plain for i in chosen]),
+                    np.stack([brains[i] for i in chosen]),
+                )
+            )
+    return HealthyImages.together(parts, spec.size)
 
 
 @dataclass(frozen=True)
@@ -56,6 +100,9 @@ class Variation:
         Standard deviation of the logarithm of a smooth bias field.
     gain, gamma
         Largest relative change of brightness, and of contrast as an exponent.
+    window
+        Side of the square that is cut out at random, as a fraction of the image: most of a step's
+        work would otherwise go into air, and into the same neighbours again.
     """
 
     rotation: float = 10.0
@@ -64,13 +111,15 @@ class Variation:
     shading: float = 0.06
     gain: float = 0.12
     gamma: float = 0.15
+    window: float = 0.625
 
     def apply(
-        self, image: NDArray[np.float32], level: float, random: np.random.Generator
-    ) -> NDArray[np.float32]:
-        """Vary one image (size, size) in [0, 1]; half of them are mirrored left to right.
+        self, image: Plane, brain: Plane, level: float, random: np.random.Generator
+    ) -> tuple[Plane, Plane]:
+        """Vary one image and its brain, (size, size) each; half are mirrored left to right.
 
-        ``level`` is where the brain lies: contrast changes around it, brightness does not.
+        ``level`` is where the brain's brightness lies: contrast changes around it, brightness does
+        not.
         """
         size = image.shape[0]
         centre = (size - 1) / 2
@@ -82,68 +131,96 @@ class Variation:
         if random.random() < 0.5:  # noqa: PLR2004
             warp = warp @ np.array([[-1, 0, size - 1], [0, 1, 0], [0, 0, 1]])
         warp[:, 2] += random.uniform(-self.shift, self.shift, 2) * size
-        varied = cv2.warpAffine(image, warp, (size, size), flags=cv2.INTER_LINEAR)
+        varied, moved = (
+            cast("Plane", cv2.warpAffine(plane, warp, (size, size), flags=cv2.INTER_LINEAR))
+            for plane in (image, brain)
+        )
         field = random.normal(0, self.shading, (4, 4)).astype(np.float32)
         shading = np.exp(cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC))
         gain = 1 + random.uniform(-self.gain, self.gain)
         gamma = 1 + random.uniform(-self.gamma, self.gamma)
         contrasted = level * (varied / level) ** gamma
-        return np.clip(contrasted * shading * gain, 0, 1, dtype=np.float32)
+        return np.clip(contrasted * shading * gain, 0, 1, dtype=np.float32), moved
+
+    def window_side(self, size: int) -> int:
+        """Side of the window in pixels: a multiple of 32, as networks want it."""
+        return min(
+            size, max(_NETWORK_STEP, round(self.window * size / _NETWORK_STEP) * _NETWORK_STEP)
+        )
 
 
 class HealthyBatches(keras.utils.PyDataset):
-    """Batches (image, image) of one epoch after another, the same for the same seed.
+    """Batches of one epoch after another, the same for the same seed.
+
+    A batch is the images that a network is given, (B, side, side, channels), and what it should
+    make of them: ``reconstruction`` of the same shape, ``brain`` (B, side, side, 1). They are
+    varied, corrupted, and cut to a window.
 
     Parameters
     ----------
     images
-        float32 (N, size, size), from :func:`tumour_free_images`.
+        From :func:`tumour_free_images`.
     spec
         Says which channels are made of each image.
-    batch_size
-        Images in a batch; the last, incomplete one of an epoch is dropped when varying.
-    seed
-        Of order and variation; epoch ``e`` is the same whether training was resumed or not.
+    corruption
+        One of :data:`.corruption.CORRUPTIONS`.
     variation
-        None gives the images as they are, in order: validation.
+        How far images are varied.
+    batch_size
+        Images in a batch; the last, incomplete one of an epoch is dropped.
+    seed
+        Of order, variation and corruption; epoch ``e`` is the same whether training was resumed or
+        not.
+    frozen
+        Every epoch is the first one: validation.
     """
 
     def __init__(
         self,
-        images: NDArray[np.float32],
+        images: HealthyImages,
         spec: Preprocessing,
+        corruption: Corruption,
+        variation: Variation,
         *,
         batch_size: int,
         seed: int,
-        variation: Variation | None,
+        frozen: bool = False,
     ) -> None:
         super().__init__()
         self.images, self.spec = images, spec
-        self.batch_size, self.seed, self.variation = batch_size, seed, variation
+        self.corruption, self.variation = corruption, variation
+        self.batch_size, self.seed, self.frozen = min(batch_size, len(images)), seed, frozen
+        self.side = variation.window_side(spec.size)
         self.start(epoch=0)
 
     def __len__(self) -> int:
-        whole, rest = divmod(len(self.images), self.batch_size)
-        return max(whole, 1) if self.variation or not rest else whole + 1
+        return len(self.images) // self.batch_size
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         random = np.random.default_rng((self.seed, self.epoch, index))
-        batch = np.stack([self._image(i, random) for i in chosen])
-        return batch, batch
+        seen, clean, brain = map(
+            np.stack, zip(*(self._draw(i, random) for i in chosen), strict=True)
+        )
+        return seen, {"reconstruction": clean, "brain": brain}
 
     def start(self, epoch: int) -> None:
         """Take the order and the variations of an epoch."""
-        self.epoch = epoch
-        self._order = self._shuffle()
+        self.epoch = 0 if self.frozen else epoch
+        self._order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.images))
 
-    def _image(self, index: int, random: np.random.Generator) -> NDArray[np.float32]:
-        plain = self.images[index]
-        if self.variation is not None:
-            plain = self.variation.apply(plain, self.spec.brain_level, random)
-        return stack_channels(plain, self.spec)
-
-    def _shuffle(self) -> NDArray[np.int64]:
-        if self.variation is None:
-            return np.arange(len(self.images))
-        return np.random.default_rng((self.seed, self.epoch)).permutation(len(self.images))
+    def _draw(self, index: int, random: np.random.Generator) -> tuple[Plane, Plane, Plane]:
+        image, brain = self.variation.apply(
+            self.images.plain[index],
+            self.images.brain[index].astype(np.float32),
+            self.spec.brain_level,
+            random,
+        )
+        seen, clean = self.corruption(image, brain, random)
+        top, left = random.integers(0, self.spec.size - self.side + 1, 2)
+        window = np.s_[top : top + self.side, left : left + self.side]
+        return (
+            stack_channels(seen, self.spec)[window],
+            stack_channels(clean, self.spec)[window],
+            brain[window][..., np.newaxis],
+        )

@@ -39,7 +39,7 @@ def train(arguments: Sequence[str]) -> int:
     recipe = RECIPES[options.network]
     given = {
         name: getattr(options, name)
-        for name in ("epochs", "batch_size", "learning_rate", "seed")
+        for name in ("corruption", "epochs", "batch_size", "learning_rate", "seed")
         if getattr(options, name) is not None
     }
     plan = training.Plan(
@@ -111,9 +111,13 @@ def _train_options(arguments: Sequence[str]) -> argparse.Namespace:
         " are left out.",
     )
     parser.add_argument("directory", type=Path, metavar="DIR", help="dataset folder")
-    parser.add_argument("--network", choices=("cae", "dae"), default="dae")
+    parser.add_argument("--network", choices=("cae", "dae", "dae-attention"), default="dae")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.keras")
     parser.add_argument("--split", help="split of index.csv (default: train, where it is named)")
+    parser.add_argument(
+        "--corruption", choices=("none", "anywhere", "brain"),
+        help="what the network learns to undo (default: the network's own)",
+    )  # fmt: skip
     parser.add_argument("--channels", choices=tuple(_CHANNELS), default="plain")
     parser.add_argument(
         "--folds", type=positive, default=3,

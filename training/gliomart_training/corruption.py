@@ -1,19 +1,22 @@
 """What a denoising network learns to undo: noise shaped like lesions.
 
-Only ``keras`` and ``keras.ops``. To add a corruption, write a layer and name it in
-``CORRUPTIONS``; a corruption is active in training alone and is never part of the exported
-network.
+A corruption is a plain function of one image, where its brain is, and a random generator. To add
+one, write it here and name it in ``CORRUPTIONS``; it is part of training alone, never of the
+exported network.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import cast
 
-import keras
-from keras import layers, ops
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Plane = NDArray[np.float32]
+# From an image, its brain and a generator to what the network sees and what it should make of it.
+Corruption = Callable[[Plane, Plane, np.random.Generator], tuple[Plane, Plane]]
 
 # Air stays air: noise is added where the clean image is above this.
 _AIR = 0.06
@@ -21,102 +24,100 @@ _AIR = 0.06
 _GRID = 64
 # Blobs of about 20, 35 and 60 pixels at 256².
 _BLOB_CELLS = (12, 7, 4)
-# More than a seed generator is asked for in one epoch.
-_DRAWS_PER_EPOCH = 1_000_000
+_COARSE_CELLS = 16
+# Range of a blob's brightness; normalised images have the brain at 0.4.
+_BLOB_STRENGTH = (0.04, 0.4)
+# This fraction of blobs brightens, as gliomas do on FLAIR; the others darken.
+_BRIGHT = 0.75
+# This fraction of images gets coarse noise instead of blobs, of this standard deviation.
+_COARSE, _COARSE_STRENGTH = 0.25, 0.15
+# This fraction of images is changed outside the brain, by as much as a blob, this often brighter.
+_OUTSIDE, _OUTSIDE_BRIGHT = 0.7, 0.6
 
 
-class LesionNoise(layers.Layer):
-    """Add soft-edged blobs of any size, or coarse noise, inside the head.
+def nothing(image: Plane, brain: Plane, random: np.random.Generator) -> tuple[Plane, Plane]:  # noqa: ARG001
+    """Leave the image as it is: a plain autoencoder's training."""
+    return image, image
 
-    A *blob* is a level set of smooth noise, ``amount · sigmoid((g - t) / softness)``: a few
-    lesions of one scale, with a plateau and a soft margin, mottled by a second smooth noise.
-    Most of them brighten, as gliomas do on FLAIR. *Coarse noise* is Gaussian noise on a coarse
-    grid made smooth (Kascenas et al., MIDL 2022).
+
+def lesions_anywhere(
+    image: Plane, brain: Plane, random: np.random.Generator
+) -> tuple[Plane, Plane]:
+    """Add soft-edged blobs of any size, or coarse noise, anywhere in the head.
+
+    A *blob* is a level set of smooth noise, ``amount · sigmoid((g - t) / softness)``: a few lesions
+    of one scale, with a plateau and a soft margin, mottled by a second smooth noise. *Coarse noise*
+    is Gaussian noise on a coarse grid made smooth (Kascenas et al., MIDL 2022).
 
     Parameters
     ----------
-    seed
-        Of all random draws.
-    weakest, strongest
-        Range of a blob's brightness, in units of the normalised image (the brain lies at 0.4).
-    bright
-        Fraction of the images whose blobs brighten; the others' darken.
-    coarse
-        Fraction of the images that get coarse noise instead of blobs.
-    coarse_strength
-        Standard deviation of coarse noise.
+    image
+        float32 (size, size) in [0, 1], brain median at 0.4.
+    brain
+        float32 (size, size) in [0, 1]: where the brain is.
+
+    Returns
+    -------
+    seen, clean
+        What the network is given, and what it should make of it.
     """
-
-    def __init__(
-        self,
-        seed: int,
-        *,
-        weakest: float = 0.04,
-        strongest: float = 0.4,
-        bright: float = 0.75,
-        coarse: float = 0.25,
-        coarse_strength: float = 0.15,
-    ) -> None:
-        super().__init__(name="lesion_noise")
-        self.seed = seed
-        self.random = keras.random.SeedGenerator(seed)
-        self.weakest, self.strongest, self.bright = weakest, strongest, bright
-        self.coarse, self.coarse_strength = coarse, coarse_strength
-
-    def start(self, epoch: int) -> None:
-        """Draw an epoch's own noise, whether training was resumed before it or not."""
-        self.random.state.assign([self.seed, epoch * _DRAWS_PER_EPOCH])
-
-    def call(self, inputs: Any, training: bool = False) -> Any:  # noqa: ANN401, D102
-        if not training:
-            return inputs
-        batch, size = ops.shape(inputs)[0], inputs.shape[1]
-        noise = ops.where(
-            self._uniform(batch) < self.coarse,
-            self.coarse_strength * self._smooth(batch, 16),
-            self._blobs(batch),
-        )
-        noise = ops.image.resize(noise, (size, size), interpolation="bilinear")
-        # Blurred, so that the noise of the air around the head does not open holes in it.
-        blurred = ops.average_pool(inputs[..., :1], 5, strides=1, padding="same")
-        head = ops.sigmoid((blurred - _AIR) * 100.0)
-        return ops.clip(inputs + noise * head, 0.0, 1.0)
-
-    def _blobs(self, batch: Any) -> Any:  # noqa: ANN401
-        scale = self._uniform(batch)
-        fine, medium, large = (self._smooth(batch, cells) for cells in _BLOB_CELLS)
-        place = ops.where(scale < 1 / 3, fine, ops.where(scale < 2 / 3, medium, large))
-        threshold = self._uniform(batch, 0.0, 1.3)
-        softness = self._uniform(batch, 0.05, 0.35)
-        shape = ops.sigmoid((place - threshold) / softness)
-        amount = self._uniform(batch, self.weakest, self.strongest)
-        sign = ops.where(self._uniform(batch) < self.bright, 1.0, -1.0)
-        mottle = 1.0 + 0.35 * self._smooth(batch, 16)
-        return sign * amount * shape * mottle
-
-    def _uniform(self, batch: Any, low: float = 0.0, high: float = 1.0) -> Any:  # noqa: ANN401
-        return keras.random.uniform((batch, 1, 1, 1), low, high, seed=self.random)
-
-    def _smooth(self, batch: Any, cells: int) -> Any:  # noqa: ANN401
-        """Smooth noise of about unit variance, with ``cells`` independent values a side."""
-        coarse = keras.random.normal((batch, cells, cells, 1), seed=self.random)
-        return 1.3 * ops.image.resize(coarse, (_GRID, _GRID), interpolation="bicubic")
+    del brain
+    return _lesions(image, _head(image), random), image
 
 
-class NoCorruption(layers.Layer):
-    """Leave the image as it is: a plain autoencoder's training."""
+def lesions_in_brain(
+    image: Plane, brain: Plane, random: np.random.Generator
+) -> tuple[Plane, Plane]:
+    """Add the same noise to the brain alone; around it, change both images alike.
 
-    def __init__(self, seed: int) -> None:  # noqa: ARG002
-        super().__init__(name="no_corruption")
+    What is bright beside the brain (mucosa, fat, muscle, eyes, in every patient and at every site
+    otherwise) is to be left as it is: the network learns that nothing there is a lesion.
+    """
+    soft = cv2.GaussianBlur(brain, (0, 0), 1.5).astype(np.float32, copy=False)
+    clean = image
+    if random.random() < _OUTSIDE:
+        around = (1 - soft) * _head(image)
+        clean = np.clip(image + _enlarge(_blobs(random, _OUTSIDE_BRIGHT), image) * around, 0, 1)
+    return _lesions(clean, soft, random), clean
 
-    def start(self, epoch: int) -> None:
-        """Do nothing: there is nothing to draw."""
 
-    def call(self, inputs: Any) -> Any:  # noqa: ANN401, D102
-        return inputs
-
-
-CORRUPTIONS: dict[str, Callable[[int], LesionNoise | NoCorruption]] = {
-    "cae": NoCorruption,
-    "dae": LesionNoise,
+CORRUPTIONS: dict[str, Corruption] = {
+    "none": nothing,
+    "anywhere": lesions_anywhere,
+    "brain": lesions_in_brain,
 }
+
+
+def _lesions(image: Plane, where: Plane, random: np.random.Generator) -> Plane:
+    if random.random() < _COARSE:
+        noise = _COARSE_STRENGTH * _smooth_noise(random, _COARSE_CELLS)
+    else:
+        noise = _blobs(random, _BRIGHT)
+    return np.clip(image + _enlarge(noise, image) * where, 0, 1, dtype=np.float32)
+
+
+def _blobs(random: np.random.Generator, bright: float) -> Plane:
+    place = _smooth_noise(random, int(random.choice(_BLOB_CELLS)))
+    shape = _sigmoid((place - random.uniform(0.0, 1.3)) / random.uniform(0.05, 0.35))
+    amount = random.uniform(*_BLOB_STRENGTH) * (1 if random.random() < bright else -1)
+    return amount * shape * (1 + 0.35 * _smooth_noise(random, _COARSE_CELLS))
+
+
+def _smooth_noise(random: np.random.Generator, cells: int) -> Plane:
+    """Smooth noise of about unit variance, with ``cells`` independent values a side."""
+    coarse = random.standard_normal((cells, cells), np.float32)
+    return 1.3 * cv2.resize(coarse, (_GRID, _GRID), interpolation=cv2.INTER_CUBIC)
+
+
+def _enlarge(noise: Plane, image: Plane) -> Plane:
+    large = cv2.resize(noise, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return cast("Plane", large)
+
+
+def _head(image: Plane) -> Plane:
+    # Blurred, so that the noise of the air around the head does not open holes in it.
+    return _sigmoid((cv2.blur(image, (5, 5)) - _AIR) * 100)
+
+
+def _sigmoid(values: Plane) -> Plane:
+    return cast("Plane", 1 / (1 + np.exp(-np.clip(values, -30, 30))))

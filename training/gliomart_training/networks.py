@@ -1,6 +1,10 @@
 """The networks, by name. Only ``keras`` and ``keras.ops``: they train on any Keras backend.
 
-To add one, write a function ``(size, channels) -> keras.Model`` and name it in ``NETWORKS``.
+Every network takes ``image`` (N, size, size, channels) and gives two outputs: ``reconstruction``,
+of the same shape, and ``brain`` (N, size, size, 1) in [0, 1], the probability that a pixel lies in
+the brain. To add one, write a function ``(size, channels) -> keras.Model`` and name it in
+``NETWORKS``; ``size`` is any multiple of 32, and the weights fit all of them.
+
 Convolutions with a 1×1 kernel and stride 2 are avoided (their gradient corrupts memory on some
 TensorFlow builds), and upsampling is bilinear (it exports to one ONNX node).
 """
@@ -14,10 +18,6 @@ from keras import layers, ops
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-# Filters of the half-resolution layers, which are the costly ones.
-_UNNORMALISED = 16
 
 
 def convolutional_autoencoder(size: int, channels: int) -> keras.Model:
@@ -34,61 +34,79 @@ def convolutional_autoencoder(size: int, channels: int) -> keras.Model:
     x = layers.Conv2D(32, 1, name="latent")(x)
     for filters in (96, 64, 32, 16):
         x = _convolution(_upsample(x), filters)
-    return keras.Model(image, _reconstruct(x, channels), name="cae")
+    # Four values per position and channel, dealt out to a 2×2 block.
+    subpixels = layers.Conv2D(4 * channels, 3, padding="same", name="subpixels")(x)
+    reconstruction = DepthToSpace(name="reconstruction")(subpixels)
+    return _model("cae", image, reconstruction, _brain(x, 2))
 
 
-def denoising_unet(size: int, channels: int) -> keras.Model:
+def denoising_unet(
+    size: int, channels: int, *, at_the_bottom: Callable[[Any], Any] = lambda x: x
+) -> keras.Model:
     """U-Net that removes what does not belong (Kascenas et al., MIDL 2022).
 
     It predicts a correction that is added to its input (residual learning, Zhang et al., IEEE TIP
-    2017): healthy detail passes as it is, and nothing has to be learned to draw it again. A
-    stride-2 stem keeps full resolution cheap; skips are added, not concatenated, after a 1×1
-    projection, and the correction, smooth by nature, is made at half resolution.
+    2017): healthy detail passes as it is, and nothing has to be learned to draw it again. The
+    correction is smooth by nature, so everything happens at a quarter of the resolution and below,
+    from a stem that sees patches of 8×8 pixels. Skips are added, not concatenated, after a 1×1
+    projection. ``at_the_bottom`` goes between encoder and decoder, at 1/32 of the resolution.
     """
     image = keras.Input((size, size, channels), name="image")
-    x = _convolution(image, 16, kernel=5, strides=2)
-    skips = []
-    for filters in (16, 32, 64):
-        x = _convolution(x, filters)
-        skips.append(x)
-        x = _convolution(layers.AveragePooling2D(2)(x), filters * 2)
-    x = _convolution(x, 128)
-    x = _convolution(x, 128)
-    for skip in reversed(skips):
+    x = _convolution(image, 32, kernel=8, strides=4)
+    skips = [x := _convolution(_convolution(x, 32), 32)]
+    for filters in (64, 96, 128):
+        x = _convolution(layers.AveragePooling2D(2)(x), filters)
+        skips.append(x := _convolution(x, filters))
+    x = at_the_bottom(x)
+    for skip in reversed(skips[:-1]):
         filters = skip.shape[-1]
         x = layers.Conv2D(filters, 1, use_bias=False)(x)
         x = layers.Add()([_upsample(x), layers.Conv2D(filters, 1)(skip)])
-        x = _convolution(x, filters)
-        if filters > _UNNORMALISED:
-            x = _convolution(x, filters)
+        x = _convolution(_convolution(x, filters), filters)
     correction = layers.Conv2D(channels, 3, padding="same", kernel_initializer="zeros")(x)
-    reconstruction = layers.Add(name="reconstruction")([image, _upsample(correction)])
-    return keras.Model(image, reconstruction, name="dae")
+    reconstruction = layers.Add(name="reconstruction")([image, _upsample(correction, 4)])
+    return _model("dae", image, reconstruction, _brain(x, 4))
+
+
+def attentive_unet(size: int, channels: int) -> keras.Model:
+    """Give the denoising U-Net self-attention at its bottom (Vaswani et al., 2017; four heads)."""
+    return denoising_unet(size, channels, at_the_bottom=_self_attention)
 
 
 NETWORKS: dict[str, Callable[[int, int], keras.Model]] = {
     "cae": convolutional_autoencoder,
     "dae": denoising_unet,
+    "dae-attention": attentive_unet,
 }
 
 
 def _convolution(x: Any, filters: int, *, kernel: int = 3, strides: int = 1) -> Any:  # noqa: ANN401
     x = layers.Conv2D(filters, kernel, strides, padding="same", kernel_initializer="he_normal")(x)
-    # Training diverges without normalisation; the widest maps train half as fast with it and do
-    # not need it. An exported graph has it folded into the convolutions.
-    if filters > _UNNORMALISED:
-        x = layers.BatchNormalization(momentum=0.95)(x)
-    return layers.LeakyReLU(0.1)(x)
+    # Training does not leave the identity without normalisation. An exported graph has it folded
+    # into the convolutions.
+    x = layers.BatchNormalization(momentum=0.95)(x)
+    return layers.ReLU()(x)
 
 
-def _upsample(x: Any) -> Any:  # noqa: ANN401
-    return layers.UpSampling2D(interpolation="bilinear")(x)
+def _self_attention(x: Any) -> Any:  # noqa: ANN401
+    height, width, filters = x.shape[1:]
+    places = layers.LayerNormalization()(layers.Reshape((height * width, filters))(x))
+    attended = layers.MultiHeadAttention(num_heads=4, key_dim=filters // 4)(places, places)
+    return layers.Add()([x, layers.Reshape((height, width, filters))(attended)])
 
 
-def _reconstruct(x: Any, channels: int) -> Any:  # noqa: ANN401
-    """From half resolution to the image: four values per position, dealt out to a 2×2 block."""
-    x = layers.Conv2D(4 * channels, 3, padding="same", name="subpixels")(x)
-    return DepthToSpace(name="reconstruction")(x)
+def _upsample(x: Any, factor: int = 2) -> Any:  # noqa: ANN401
+    return layers.UpSampling2D(factor, interpolation="bilinear")(x)
+
+
+def _brain(x: Any, factor: int) -> Any:  # noqa: ANN401
+    """From the last features, ``factor`` times coarser than the image."""
+    logits = layers.Conv2D(1, 3, padding="same")(x)
+    return layers.Activation("sigmoid", name="brain")(_upsample(logits, factor))
+
+
+def _model(name: str, image: Any, reconstruction: Any, brain: Any) -> keras.Model:  # noqa: ANN401
+    return keras.Model(image, {"reconstruction": reconstruction, "brain": brain}, name=name)
 
 
 @keras.saving.register_keras_serializable("gliomart")

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import keras
+    from numpy.typing import NDArray
 
-    from gliomart_training.batches import HealthyBatches
+    from gliomart.preprocess import Preprocessing
     from gliomart_training.fitting import History
 
 _SHOWN = 8
@@ -36,23 +37,27 @@ def curves(losses: dict[str, History], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def reconstructions(network: keras.Model, unseen: HealthyBatches, path: Path) -> None:
-    """Show held-out slices, what the network makes of them, and the difference."""
+def reconstructions(
+    network: keras.Model, unseen: NDArray[np.float32], spec: Preprocessing, path: Path
+) -> None:
+    """Show held-out slices (N, size, size), and what the network makes of them."""
     from matplotlib.figure import Figure
 
-    chosen = np.linspace(0, len(unseen.images) - 1, _SHOWN).round().astype(int)
-
-    batch = np.stack([stack_channels(unseen.images[i], unseen.spec) for i in chosen])
-    rebuilt = network.predict_on_batch(batch)
+    chosen = np.linspace(0, len(unseen) - 1, _SHOWN).round().astype(int)
+    batch = np.stack([stack_channels(unseen[i], spec) for i in chosen])
+    outputs = network.predict_on_batch(batch)
+    rebuilt = outputs["reconstruction"]
     rows = {
         "image": (batch[..., 0], "gray", 0, 1),
         "reconstruction": (rebuilt[..., 0], "gray", 0, 1),
         "difference": (batch[..., 0] - rebuilt[..., 0], "RdBu_r", -0.3, 0.3),
+        "brain": (outputs["brain"][..., 0], "gray", 0, 1),
     }
-    figure = Figure(figsize=(2 * _SHOWN, 6.4), layout="constrained")
+    figure = Figure(figsize=(2 * _SHOWN, 2.1 * len(rows)), layout="constrained")
     for number, (name, (images, colours, low, high)) in enumerate(rows.items()):
         for column, image in enumerate(images):
-            axes = figure.add_subplot(3, _SHOWN, number * _SHOWN + column + 1, xticks=[], yticks=[])
+            place = number * _SHOWN + column + 1
+            axes = figure.add_subplot(len(rows), _SHOWN, place, xticks=[], yticks=[])
             axes.imshow(image, cmap=colours, vmin=low, vmax=high)
             if column == 0:
                 axes.set_ylabel(name)

@@ -16,33 +16,43 @@ from keras import ops
 class Residual:
     """How a residual becomes an anomaly map; in units of the normalised image (brain at 0.4).
 
-    The positive residual (FLAIR lesions are bright) counts where the image is brighter than
-    normal brain, and less where the network itself expects brightness: what ought to be fat
-    cannot be called bright. Both are soft steps, ``sigmoid((value - at) / width)``.
+    The positive residual (FLAIR lesions are bright) counts in the brain, where the image is
+    brighter than normal brain: a soft step, ``sigmoid((value - at) / width)``. What the whole
+    brain of a slice shares is no lesion but its scan's brightness, and is taken off first: the mean
+    residual in the brain, every pixel counting by no more than a limit, so that a large lesion
+    does not take itself off.
 
     Attributes
     ----------
     bright_at, bright_width
         Step of the image's own brightness.
-    fat_at, fat_width
-        Step of the reconstruction's brightness, downwards.
+    common_limit
+        What a pixel counts by, at most, in the residual that the brain shares.
     smoothing_px
         Standard deviation of a final Gaussian, in pixels.
     """
 
-    bright_at: float = 0.45
+    bright_at: float = 0.46
     bright_width: float = 0.04
-    fat_at: float = 0.68
-    fat_width: float = 0.05
-    smoothing_px: float = 3.0
+    common_limit: float = 0.02
+    smoothing_px: float = 2.0
 
 
-def anomaly_map(image: Any, reconstruction: Any, residual: Residual) -> Any:  # noqa: ANN401
-    """Compute the map (N, H, W, 1) of tensors (N, H, W, C); the first channel counts."""
+def anomaly_map(image: Any, reconstruction: Any, brain: Any, residual: Residual) -> Any:  # noqa: ANN401
+    """Compute the map (N, H, W, 1) of tensors (N, H, W, C); the first channel counts.
+
+    ``brain`` (N, H, W, 1) in [0, 1] says where the map counts.
+    """
     seen, expected = image[..., :1], reconstruction[..., :1]
     bright = ops.sigmoid((seen - residual.bright_at) / residual.bright_width)
-    fat = ops.sigmoid((expected - residual.fat_at) / residual.fat_width)
-    return _smooth(ops.relu(seen - expected) * bright * (1.0 - fat), residual.smoothing_px)
+    limit = residual.common_limit
+    counted = ops.clip(seen - expected, -limit, limit) * brain
+    shared = _sum(counted) / (_sum(brain) + 1.0)
+    return _smooth(ops.relu(seen - expected - shared) * bright * brain, residual.smoothing_px)
+
+
+def _sum(image: Any) -> Any:  # noqa: ANN401
+    return ops.sum(image, axis=(1, 2), keepdims=True)
 
 
 def _smooth(image: Any, sigma: float) -> Any:  # noqa: ANN401

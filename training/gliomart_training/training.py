@@ -17,20 +17,18 @@ from pathlib import Path  # noqa: TC003  # dataclasses resolve it
 from typing import TYPE_CHECKING, Any
 
 import keras
-import numpy as np
 
 from gliomart._version import __version__, installed_version
 from gliomart.errors import DatasetError, OutputExistsError
 from gliomart.outputs.folder import write_atomically
 from gliomart_training import dataset, pictures
-from gliomart_training.batches import HealthyBatches, Variation, tumour_free_images
+from gliomart_training.batches import HealthyBatches, HealthyImages, Variation, tumour_free_images
+from gliomart_training.corruption import CORRUPTIONS
 from gliomart_training.fitting import Recipe, fit
 from gliomart_training.record import RECORD, run_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from gliomart.preprocess import Preprocessing
     from gliomart_training.dataset import Patient
@@ -39,6 +37,8 @@ FINAL = "final"
 # With a single fold, this fraction of the patients is held out and the network trained on the
 # others is the final one.
 _HOLD_OUT_ONE_IN = 5
+# Held-out images, evenly spaced, that the loss is watched on after every epoch.
+_VALIDATION = 64
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,12 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
 
     pictures.curves({name: fit["losses"] for name, fit in fits.items()}, plan.folder / "curves.png")
     first_fold = keras.models.load_model(plan.folder / "fold-1.keras", compile=False)
-    unseen = HealthyBatches(
-        _together(images, groups[0]), plan.preprocessing, batch_size=8, seed=0, variation=None
+    pictures.reconstructions(
+        first_fold,
+        _together(plan, images, groups[0]).plain,
+        plan.preprocessing,
+        plan.folder / "reconstructions.png",
     )
-    pictures.reconstructions(first_fold, unseen, plan.folder / "reconstructions.png")
     record["fits"] = fits
     write_atomically(plan.folder / RECORD, json.dumps(record, indent=1).encode())
     shutil.copyfile(plan.folder / f"{FINAL}.keras", plan.out)
@@ -123,7 +125,7 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
 
 
 def _fit_one(
-    plan: Plan, name: str, images: dict[str, NDArray[np.float32]], held_out: Sequence[str]
+    plan: Plan, name: str, images: dict[str, HealthyImages], held_out: Sequence[str]
 ) -> dict[str, Any]:
     """Train one network, unless an earlier call finished it."""
     network_file, losses_file = plan.folder / f"{name}.keras", plan.folder / f"{name}.json"
@@ -131,19 +133,12 @@ def _fit_one(
         finished: dict[str, Any] = json.loads(losses_file.read_text())
         return finished
     started = time.monotonic()
-    batches = HealthyBatches(
-        _together(images, [patient for patient in images if patient not in held_out]),
-        plan.preprocessing,
-        batch_size=plan.recipe.batch_size,
-        seed=plan.recipe.seed,
-        variation=plan.variation,
-    )
-    unseen = _together(images, held_out)
-    validation = None
-    if len(unseen):
-        validation = HealthyBatches(
-            unseen, plan.preprocessing, batch_size=plan.recipe.batch_size, seed=0, variation=None
-        )
+    seen = _together(plan, images, [patient for patient in images if patient not in held_out])
+    unseen = _together(plan, images, held_out).thinned(_VALIDATION)
+    if not len(seen):
+        raise DatasetError(f"{name}: no tumour-free slice is left to train on")
+    batches = _batches(plan, seen)
+    validation = _batches(plan, unseen, frozen=True) if len(unseen) else None
     network, losses = fit(plan.recipe, batches, validation, plan.folder / f"{name}.state", name)
     seconds = round(time.monotonic() - started, 1)
     temporary = plan.folder / f"{name}.partial.keras"
@@ -152,6 +147,22 @@ def _fit_one(
     outcome = {"losses": losses, "seconds": seconds, "slices": len(batches.images)}
     write_atomically(losses_file, json.dumps(outcome).encode())
     return outcome
+
+
+def _together(plan: Plan, images: dict[str, HealthyImages], ids: Sequence[str]) -> HealthyImages:
+    return HealthyImages.together([images[patient] for patient in ids], plan.preprocessing.size)
+
+
+def _batches(plan: Plan, images: HealthyImages, *, frozen: bool = False) -> HealthyBatches:
+    return HealthyBatches(
+        images,
+        plan.preprocessing,
+        CORRUPTIONS[plan.recipe.corruption],
+        plan.variation,
+        batch_size=plan.recipe.batch_size,
+        seed=plan.recipe.seed,
+        frozen=frozen,
+    )
 
 
 def _describe(plan: Plan) -> dict[str, Any]:
@@ -191,13 +202,8 @@ def _prepare_folder(plan: Plan, record: dict[str, Any], *, resume: bool, overwri
 
 def _held_out(patients: Sequence[Patient], plan: Plan) -> list[list[str]]:
     if plan.folds > 1:
-        return dataset.folds(patients, plan.folds, plan.recipe.seed)
+        return dataset.folds(patients, plan.folds)
     count = min(_HOLD_OUT_ONE_IN, len(patients))
     if count < 2:  # noqa: PLR2004
         raise DatasetError("one patient alone cannot be split into training and calibration")
-    return dataset.folds(patients, count, plan.recipe.seed)[:1]
-
-
-def _together(images: dict[str, NDArray[np.float32]], ids: Sequence[str]) -> NDArray[np.float32]:
-    chosen = [images[patient] for patient in ids]
-    return np.concatenate(chosen) if chosen else np.empty((0, 1, 1), np.float32)
+    return dataset.folds(patients, count)[:1]

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from gliomart.preprocess import inside_skull, prepare
-from gliomart.scoring import mask_scalp, slice_score, to_source
+from gliomart.preprocess import prepare
+from gliomart.scoring import slice_score, to_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Standard deviation, in pixels of the model's grid, for models whose card does not say how they
 # smooth their own maps. Never chosen by looking at tumours.
-SMOOTHING_PX = 3.0
+SMOOTHING_PX = 2.0
 
 
 @dataclass(frozen=True)
@@ -73,21 +73,21 @@ BASELINES: dict[str, Callable[[SliceResult, ModelCard], Scored]] = {
 
 
 def _ranks(result: SliceResult, card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Equalise the histogram of what is inside the skull; plain and smoothed.
+    """Equalise the histogram of what the model takes for brain; plain and smoothed.
 
     Both float32 (size, size) in [0, 1]: the fraction of the slice's brain that is not brighter,
     0 outside of it.
     """
-    prepared = prepare(result.slice, result.frame, card.preprocessing)
-    brain = inside_skull(prepared.head, card.scoring.scalp_px, card.scoring.dome_px)
-    values = prepared.plain[brain]
-    ranks = np.zeros_like(prepared.plain)
+    plain = prepare(result.slice, result.frame, card.preprocessing).plain
+    brain = result.brain > 0.5  # noqa: PLR2004
+    values = plain[brain]
+    ranks = np.zeros_like(plain)
     ranks[brain] = np.searchsorted(np.sort(values), values, side="right") / max(len(values), 1)
     smoothing = float(card.network.get("residual", {}).get("smoothing_px", SMOOTHING_PX))
     smoothed = cv2.GaussianBlur(ranks, (0, 0), smoothing).astype(np.float32, copy=False)
-    return ranks, mask_scalp(smoothed, prepared.head, card.scoring)
+    return ranks, smoothed
 
 
-def _on_source(masked: NDArray[np.float32], result: SliceResult) -> NDArray[np.float32]:
+def _on_source(image: NDArray[np.float32], result: SliceResult) -> NDArray[np.float32]:
     height, width = result.slice.pixels.shape
-    return to_source(masked, result.frame.box, (height, width))[0]
+    return to_source(image, result.frame.box, (height, width))[0]

@@ -75,7 +75,7 @@ def write_model(path: Path, calibration: Calibration = CALIBRATION) -> Path:
         name="brightness",
         version="1.2.3",
         preprocessing=Preprocessing(size=SIZE),
-        scoring=Scoring(scalp_px=4, dome_px=20, top_fraction=0.01, minimum_area_px=3),
+        scoring=Scoring(top_fraction=0.01, minimum_area_px=3),
         calibration=calibration,
     )
     return tiny_model(path, size=SIZE, metadata={METADATA_KEY: brightness.to_json()})

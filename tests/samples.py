@@ -70,13 +70,29 @@ def card(**changes: object) -> ModelCard:
 def tiny_model(
     path: Path, *, metadata: dict[str, str] | None = None, size: int = 256, channels: int = 1
 ) -> Path:
-    """Write a model whose reconstruction is min(image, 0.5) and whose map is what lies above."""
+    """Write a model whose reconstruction is min(image, 0.5); its map is the rest, in the brain."""
     onnx = pytest.importorskip("onnx")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    scalp = max(1, size // 36)
     nodes = [
         helper.make_node("Min", ["image", "half"], ["reconstruction"]),
         helper.make_node("Sub", ["image", "reconstruction"], ["rest"]),
-        helper.make_node("ReduceMax", ["rest", "axis"], ["anomaly_map"], keepdims=1),
+        helper.make_node("ReduceMax", ["rest", "axis"], ["most"], keepdims=1),
+        # Brain is what is a scalp's width away from the dark of air and skull.
+        helper.make_node("ReduceMax", ["image", "axis"], ["brightest"], keepdims=1),
+        helper.make_node("Less", ["brightest", "dark"], ["is_dark"]),
+        helper.make_node("Cast", ["is_dark"], ["air"], to=kind),
+        helper.make_node("Transpose", ["air"], ["air_first"], perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "MaxPool",
+            ["air_first"],
+            ["near_first"],
+            kernel_shape=[2 * scalp + 1] * 2,
+            pads=[scalp] * 4,
+        ),
+        helper.make_node("Transpose", ["near_first"], ["near"], perm=[0, 2, 3, 1]),
+        helper.make_node("Sub", ["one", "near"], ["brain"]),
+        helper.make_node("Mul", ["most", "brain"], ["anomaly_map"]),
     ]
     graph = helper.make_graph(
         nodes,
@@ -85,9 +101,12 @@ def tiny_model(
         [
             helper.make_tensor_value_info("reconstruction", kind, ["batch", size, size, channels]),
             helper.make_tensor_value_info("anomaly_map", kind, ["batch", size, size, 1]),
+            helper.make_tensor_value_info("brain", kind, ["batch", size, size, 1]),
         ],
         [
             onnx.numpy_helper.from_array(np.float32(0.5), "half"),
+            onnx.numpy_helper.from_array(np.float32(0.15), "dark"),
+            onnx.numpy_helper.from_array(np.float32(1.0), "one"),
             onnx.numpy_helper.from_array(np.array([-1]), "axis"),
         ],
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FALSE_ALARM_RATE = 0.05
 # A pixel of a tumour-free slice lies above the pixel threshold this often. Chosen on patients
 # held out of training, for the Dice it leads to; no tumour label enters the threshold itself.
-PIXEL_FALSE_ALARM_RATE = 0.0025
+PIXEL_FALSE_ALARM_RATE = 0.001
 # The colour scale of heat maps ends at this multiple of the pixel threshold.
 _DISPLAY_RANGE = 6.0
 _SMALLEST_LIMIT = 1e-3

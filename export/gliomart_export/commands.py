@@ -53,7 +53,7 @@ def export(arguments: Sequence[str]) -> int:
     by_id = {patient.id: patient for patient in patients}
     groups = [_patients(by_id, ids) for ids in record["folds"]]
 
-    unseen = tumour_free_images([patient for group in groups for patient in group], spec)
+    unseen = tumour_free_images([patient for group in groups for patient in group], spec).plain
     if len(unseen) == 0:
         raise DatasetError("no tumour-free slice of a held-out patient to compare on")
     chosen = unseen[:: max(1, len(unseen) // _PARITY_SLICES)][:_PARITY_SLICES]

@@ -26,7 +26,7 @@ def to_onnx(network: keras.Model, residual: Residual) -> Any:  # noqa: ANN401
     """Convert a network, with its anomaly map, to an ONNX model (opset 18).
 
     The graph takes ``image`` float32 (batch, size, size, C) and gives ``reconstruction`` of the
-    same shape and ``anomaly_map`` float32 (batch, size, size, 1).
+    same shape, ``anomaly_map`` and ``brain`` float32 (batch, size, size, 1).
 
     Raises
     ------
@@ -42,12 +42,9 @@ def to_onnx(network: keras.Model, residual: Residual) -> Any:  # noqa: ANN401
 
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32, name="image")])  # type: ignore[untyped-decorator]
     def detect(image: Any) -> dict[str, Any]:  # noqa: ANN401
-        reconstruction = network(image, training=False)
         return {
-            "reconstruction": tf.identity(reconstruction, name="reconstruction"),
-            "anomaly_map": tf.identity(
-                anomaly_map(image, reconstruction, residual), name="anomaly_map"
-            ),
+            name: tf.identity(value, name=name)
+            for name, value in _outputs(network, residual, image).items()
         }
 
     model, _ = tf2onnx.convert.from_function(
@@ -55,7 +52,7 @@ def to_onnx(network: keras.Model, residual: Residual) -> Any:  # noqa: ANN401
     )
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    for value, channels in (("reconstruction", shape[-1]), ("anomaly_map", 1)):
+    for value, channels in (("reconstruction", shape[-1]), ("anomaly_map", 1), ("brain", 1)):
         output = next(o for o in model.graph.output if o.name == value)
         for dimension, length in zip(
             output.type.tensor_type.shape.dim[1:], (*shape[:-1], channels), strict=True
@@ -99,16 +96,23 @@ def parity(
     from gliomart.providers import open_session
 
     session, _ = open_session(content, "cpu", allow_fallback=False, threads=None)
-    exported = session.run(["reconstruction", "anomaly_map"], {"image": images})
-    reconstruction = network(images, training=False)
-    expected = [reconstruction, anomaly_map(images, reconstruction, residual)]
+    expected = _outputs(network, residual, images)
+    exported = session.run(list(expected), {"image": images})
     differences = {
         name: float(np.abs(ours - keras.ops.convert_to_numpy(theirs)).max())
-        for name, ours, theirs in zip(
-            ("reconstruction", "anomaly_map"), exported, expected, strict=True
-        )
+        for (name, theirs), ours in zip(expected.items(), exported, strict=True)
     }
     for name, difference in differences.items():
         if not difference <= TOLERANCE:
             raise ModelError(f"the exported {name} differs from Keras by {difference:.2g}")
     return differences
+
+
+def _outputs(network: keras.Model, residual: Residual, image: Any) -> dict[str, Any]:  # noqa: ANN401
+    outputs = network(image, training=False)
+    reconstruction, brain = outputs["reconstruction"], outputs["brain"]
+    return {
+        "reconstruction": reconstruction,
+        "anomaly_map": anomaly_map(image, reconstruction, brain, residual),
+        "brain": brain,
+    }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 METADATA_KEY = "gliomart"
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,6 @@ class Scoring:
 
     Attributes
     ----------
-    scalp_px
-        Thickness of scalp and skull, in pixels of the model's grid: the map counts only deeper.
-    dome_px
-        Radius of the sphere that the vertex is taken for: where a slice cuts it obliquely, the
-        same thickness is wider (see :func:`gliomart.preprocess.inside_skull`).
     top_fraction
         A slice's score is the mean of this fraction of the model's grid, the highest pixels.
     series_top
@@ -41,10 +36,8 @@ class Scoring:
         Smallest region that is kept, in pixels of the model's grid.
     """
 
-    scalp_px: float = 17.0
-    dome_px: float = 80.0
-    top_fraction: float = 0.004
-    series_top: int = 3
+    top_fraction: float = 0.008
+    series_top: int = 5
     minimum_area_px: float = 20.0
 
 
@@ -175,8 +168,6 @@ def _problems(card: ModelCard) -> Iterator[str]:
         "margin": spec.margin,
         "clahe_clip_limit": spec.clahe_clip_limit,
         "minimum_area_px": rules.minimum_area_px,
-        "scalp_px": rules.scalp_px,
-        "dome_px": rules.dome_px,
     }
     if calibration is not None:
         fractions["false_alarm_rate"] = calibration.false_alarm_rate

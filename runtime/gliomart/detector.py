@@ -192,15 +192,16 @@ class Detector:
         preprocess_ms = shared_ms + _since(started)
 
         started = perf_counter()
-        reconstruction, anomaly_map = self._model.run(prepared.image)
+        outputs = self._model.run(prepared.image)
         infer_ms = _since(started)
 
         started = perf_counter()
         rules, calibration = self.card.scoring, self.calibration
-        masked = scoring.mask_scalp(anomaly_map, prepared.head, rules)
-        score = scoring.slice_score(masked, rules)
+        score = scoring.slice_score(outputs.anomaly_map, rules)
         height, width = source.pixels.shape
-        on_source, pixels_per_pixel = scoring.to_source(masked, frame.box, (height, width))
+        on_source, pixels_per_pixel = scoring.to_source(
+            outputs.anomaly_map, frame.box, (height, width)
+        )
         mask, regions = scoring.find_regions(
             on_source,
             calibration.pixel_threshold,
@@ -211,7 +212,8 @@ class Detector:
         return SliceResult(
             slice=source,
             frame=frame,
-            reconstruction=reconstruction[..., 0],
+            reconstruction=outputs.reconstruction,
+            brain=outputs.brain,
             anomaly_map=on_source,
             mask=mask,
             regions=regions,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,26 @@ if TYPE_CHECKING:
 # An autoencoder for a scanner is megabytes; what is larger is something else.
 _LARGEST_FILE = 512 * 2**20
 _INPUT = "image"
-_OUTPUTS = ["reconstruction", "anomaly_map"]
+_OUTPUTS = ["reconstruction", "anomaly_map", "brain"]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model makes of one slice, on its own grid; float32 (size, size) each.
+
+    Attributes
+    ----------
+    reconstruction
+        First channel, in [0, 1].
+    anomaly_map
+        0 upwards.
+    brain
+        Probability, in [0, 1], that a pixel lies in the brain.
+    """
+
+    reconstruction: NDArray[np.float32]
+    anomaly_map: NDArray[np.float32]
+    brain: NDArray[np.float32]
 
 
 def default_model() -> Path:
@@ -81,7 +101,7 @@ class Model:
         except ModelError as error:
             raise type(error)(f"{path}: {error}") from error
 
-    def run(self, image: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def run(self, image: NDArray[np.float32]) -> Outputs:
         """Run one slice.
 
         Parameters
@@ -89,13 +109,9 @@ class Model:
         image
             float32 (size, size, channels) in [0, 1], from :func:`gliomart.preprocess.prepare`.
 
-        Returns
-        -------
-        reconstruction, anomaly_map
-            float32 (size, size, channels), and (size, size).
         """
-        reconstruction, anomaly_map = self._session.run(_OUTPUTS, {_INPUT: image[np.newaxis]})
-        return reconstruction[0], anomaly_map[0, ..., 0]
+        outputs = self._session.run(_OUTPUTS, {_INPUT: image[np.newaxis]})
+        return Outputs(*(output[0, ..., 0] for output in outputs))
 
 
 def _read(path: Path) -> bytes:
@@ -116,6 +132,7 @@ def _check_signature(session: Any, card: ModelCard) -> None:  # noqa: ANN401
     outputs = {value.name: value.shape[1:] for value in session.get_outputs()}
     if inputs != {_INPUT: [size, size, channels]}:
         raise ModelError(f"the graph's inputs {inputs} are not what its card says")
-    expected = {"reconstruction": [size, size, channels], "anomaly_map": [size, size, 1]}
+    expected = {name: [size, size, 1] for name in _OUTPUTS}
+    expected["reconstruction"] = [size, size, channels]
     if outputs != expected:
         raise ModelError(f"the graph's outputs {outputs} are not what its card says")

@@ -49,8 +49,11 @@ class SliceResult:
         How it was brought into the model: box and intensity scale of its series.
     reconstruction
         float32 (size, size) in [0, 1]: what the model makes of it, on the model's grid.
+    brain
+        float32 (size, size) in [0, 1], on the model's grid: the probability of being brain, where
+        alone the anomaly map counts.
     anomaly_map
-        float32 (H, W) on the source's grid, zero outside the head.
+        float32 (H, W) on the source's grid.
     mask
         bool (H, W): what the pixel threshold and the smallest area keep.
     regions
@@ -68,6 +71,7 @@ class SliceResult:
     slice: Slice
     frame: Frame
     reconstruction: NDArray[np.float32]
+    brain: NDArray[np.float32]
     anomaly_map: NDArray[np.float32]
     mask: NDArray[np.bool_]
     regions: tuple[Region, ...]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from gliomart.preprocess import inside_skull, uncrop
+from gliomart.preprocess import uncrop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,18 +44,10 @@ class Region:
     peak: float
 
 
-def mask_scalp(
-    anomaly_map: NDArray[np.float32], head: NDArray[np.bool_], scoring: Scoring
-) -> NDArray[np.float32]:
-    """Zero the map (size, size) outside the head and in its scalp and skull."""
-    inside = inside_skull(head, scoring.scalp_px, scoring.dome_px)
-    return np.where(inside, anomaly_map, np.float32(0))
-
-
-def slice_score(masked: NDArray[np.float32], scoring: Scoring) -> float:
-    """Mean of the highest pixels of a masked map (size, size); higher is more anomalous."""
-    count = max(1, round(scoring.top_fraction * masked.size))
-    return float(np.partition(masked, -count, axis=None)[-count:].mean())
+def slice_score(anomaly_map: NDArray[np.float32], scoring: Scoring) -> float:
+    """Mean of the highest pixels of a map (size, size); higher is more anomalous."""
+    count = max(1, round(scoring.top_fraction * anomaly_map.size))
+    return float(np.partition(anomaly_map, -count, axis=None)[-count:].mean())
 
 
 def series_score(slice_scores: Sequence[float], scoring: Scoring) -> float:
@@ -89,7 +81,7 @@ def find_regions(
     Parameters
     ----------
     anomaly_map
-        float32 (H, W), masked.
+        float32 (H, W).
     threshold
         What lies above belongs to a region.
     minimum_area_px
@@ -127,7 +119,7 @@ def find_regions(
 
 
 def to_source(
-    masked: NDArray[np.float32], box: Box, shape: tuple[int, int]
+    anomaly_map: NDArray[np.float32], box: Box, shape: tuple[int, int]
 ) -> tuple[NDArray[np.float32], float]:
-    """Bring a masked map onto the source grid, with source pixels per model pixel."""
-    return uncrop(masked, box, shape), box.width * box.height / masked.size
+    """Bring a map onto the source grid, with source pixels per model pixel."""
+    return uncrop(anomaly_map, box, shape), box.width * box.height / anomaly_map.size

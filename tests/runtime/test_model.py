@@ -15,9 +15,9 @@ from samples import card, tiny_model
 def test_a_model_runs_and_knows_itself(model: Path) -> None:
     loaded = Model(model, provider="cpu")
     image = np.random.default_rng(0).random((256, 256, 1), np.float32)
-    reconstruction, anomaly_map = loaded.run(image)
-    assert np.array_equal(reconstruction, np.minimum(image, 0.5))
-    assert anomaly_map.shape == (256, 256)
+    outputs = loaded.run(image)
+    assert np.array_equal(outputs.reconstruction, np.minimum(image[..., 0], 0.5))
+    assert outputs.anomaly_map.shape == outputs.brain.shape == (256, 256)
     assert len(loaded.sha256) == 64
     assert loaded.card == card()
 
@@ -42,11 +42,11 @@ def _nested(part: str, **changes: object) -> dict[str, str]:
         ({"gliomart": "{"}, "not valid JSON"),
         ({"gliomart": "[1]"}, "states no schema"),
         (_changed(schema=99), "newer"),
-        (_changed(schema=0), "older"),
+        (_changed(schema=1), "older"),
         (_changed(licence="REMOVED"), "lacks licence"),
         (_changed(colour="red"), "unknown colour"),
         (_changed(name=7), "wrong kind"),
-        (_changed(scoring={"scalp_px": "thick"}), "lacks"),
+        (_changed(scoring={"top_fraction": "thick"}), "lacks"),
         (_nested("preprocessing", channels=["bogus"]), "channels"),
         (_nested("preprocessing", clahe_tiles=0), "clahe_tiles"),
         (_nested("preprocessing", brain_level=0.0), "brain_level"),

@@ -71,8 +71,7 @@ def brain_masks(
         masks = brain_masks(planes, [_resize_mask(head, _SIDE) for head in heads])
         return [_resize_mask(mask, side) for mask in masks]
     count = len(planes)
-    first = max(range(count // 2, 3 * count // 4 + 1), key=lambda k: heads[min(k, count - 1)].sum())
-    first = min(first, count - 1)
+    first = max(range(count // 2, 3 * count // 4 + 1), key=lambda k: heads[k].sum())
     inward = depth(heads[first])
     found: dict[int, NDArray[np.bool_]] = {}
     seed = inward > _FIRST_DEPTH * inward.max()

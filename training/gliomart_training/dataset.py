@@ -3,14 +3,16 @@
 A dataset is any folder of images or DICOM. An ``index.csv`` in it, where there is one, says
 more: ``image``, ``mask`` (empty where nothing is marked), ``patient``, ``split``. Without it,
 one series is taken for one patient, and an image called like another with ``_mask`` added for that
-one's mask.
+one's mask. A ``pons.csv`` beside the index says where the pons is, as an ellipse in pixels of the
+image: ``image``, ``cx``, ``cy``, ``rx``, ``ry``, one row for each image in which it was marked.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path  # noqa: TC003  # dataclasses resolve it
 from typing import TYPE_CHECKING
 
@@ -28,21 +30,43 @@ if TYPE_CHECKING:
 
 # Slices this close to a marked one may show what its reader did not mark.
 NEIGHBOURHOOD = 3
+# A slice is taken to be clear of the pons where no slice with a mark is nearer than this, as a
+# fraction of the patient's slices. The pons is about a sixth of a head's height.
+PONS_CLEARANCE = 0.1
 _MASK = "_mask"
+PONS_TABLE = "pons.csv"
 # Seeds the dealing of patients into folds.
 _DEAL = 0
+
+
+@dataclass(frozen=True)
+class Ellipse:
+    """The pons as an axis-aligned ellipse, in pixels of the slice; pixel centres at integers."""
+
+    cx: float
+    cy: float
+    rx: float
+    ry: float
+
+    def mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """Draw it on (H, W) pixels; bool."""
+        y, x = np.ogrid[: shape[0], : shape[1]]
+        inside = np.hypot((x - self.cx) / self.rx, (y - self.cy) / self.ry) <= 1
+        return np.asarray(inside)
 
 
 @dataclass(frozen=True)
 class Example:
     """One slice of a patient, and what is known of it.
 
-    ``mask`` is the path of its tumour mask, None where nothing is marked.
+    ``mask`` is the path of its tumour mask, None where nothing is marked; ``pons`` is where
+    somebody marked the pons, None where nobody did.
     """
 
     slice: Slice
     mask: Path | None
     tumour_free: bool
+    pons: Ellipse | None = None
 
     def truth(self) -> NDArray[np.bool_]:
         """Read the tumour mask; bool (H, W), of the slice's own pixel grid."""
@@ -65,6 +89,19 @@ class Patient:
     id: str
     examples: tuple[Example, ...]
     refused: tuple[Refusal, ...]
+
+    def clear_of_pons(self) -> list[bool]:
+        """Tell of each example whether it surely does not show the pons.
+
+        Only slices far from every mark of the pons are; near one, or in a patient without marks,
+        nobody has said.
+        """
+        marked = [n for n, example in enumerate(self.examples) if example.pons is not None]
+        clearance = PONS_CLEARANCE * len(self.examples)
+        return [
+            bool(marked) and min(abs(number - other) for other in marked) > clearance
+            for number in range(len(self.examples))
+        ]
 
     @property
     def slices(self) -> list[Slice]:
@@ -146,15 +183,7 @@ def _marked(mask: Path | None) -> Path | None:
 
 
 def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patient]:
-    try:
-        with index.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            every_row, columns = list(reader), set(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{index}: not a table that can be read") from error
-    missing = {"image", "mask", "patient"} - columns
-    if missing:
-        raise DatasetError(f"{index}: no column {', '.join(sorted(missing))}")
+    every_row = _read_table(index, {"image", "mask", "patient"})
     for number, row in enumerate(every_row, start=2):
         if not row["image"] or not row["patient"] or row["mask"] is None:
             raise DatasetError(f"{index}: line {number} lacks an image or a patient")
@@ -164,13 +193,45 @@ def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patie
     by_patient: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for row in rows:
         by_patient[row["patient"]].append(row)
-    return [_indexed_patient(directory, name, rows) for name, rows in by_patient.items()]
+    pons = _load_pons(directory / PONS_TABLE)
+    return [_indexed_patient(directory, name, rows, pons) for name, rows in by_patient.items()]
 
 
-def _indexed_patient(directory: Path, name: str, rows: list[dict[str, str]]) -> Patient:
+def _load_pons(table: Path) -> dict[str, Ellipse]:
+    if not table.is_file():
+        return {}
+    ellipses = {}
+    for number, row in enumerate(_read_table(table, {"image", "cx", "cy", "rx", "ry"}), start=2):
+        try:
+            ellipse = Ellipse(*(float(row[name]) for name in ("cx", "cy", "rx", "ry")))
+        except (TypeError, ValueError) as error:
+            raise DatasetError(f"{table}: line {number} is not an ellipse") from error
+        if not (ellipse.rx > 0 and ellipse.ry > 0 and all(map(math.isfinite, astuple(ellipse)))):
+            raise DatasetError(f"{table}: line {number} is not an ellipse")
+        ellipses[row["image"]] = ellipse
+    return ellipses
+
+
+def _read_table(path: Path, columns: set[str]) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            rows, there = list(reader), set(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path}: not a table that can be read") from error
+    if missing := columns - there:
+        raise DatasetError(f"{path}: no column {', '.join(sorted(missing))}")
+    return rows
+
+
+def _indexed_patient(
+    directory: Path, name: str, rows: list[dict[str, str]], pons: Mapping[str, Ellipse]
+) -> Patient:
     reads = [_read_image(directory / row["image"], row["image"]) for row in rows]
     marks = [directory / row["mask"] if row["mask"] else None for row in rows]
-    return _patient(name, list(zip(reads, marks, strict=True)))
+    patient = _patient(name, list(zip(reads, marks, strict=True)))
+    examples = [replace(e, pons=pons.get(e.slice.source)) for e in patient.examples]
+    return replace(patient, examples=tuple(examples))
 
 
 def _patient(name: str, images: Sequence[tuple[Iterable[Slice | Refusal], Path | None]]) -> Patient:

@@ -18,6 +18,7 @@ from gliomart_training.batches import HealthyBatches, Variation, tumour_free_ima
 from gliomart_training.corruption import CORRUPTIONS  # noqa: E402
 from gliomart_training.fitting import RECIPES  # noqa: E402
 from gliomart_training.networks import NETWORKS  # noqa: E402
+from gliomart_training.pons import PonsRecipe  # noqa: E402
 
 SMALL = Preprocessing(size=64)
 
@@ -28,6 +29,7 @@ def _plan(data: Path, out: Path, **changes: object) -> training.Plan:
         split="train",
         out=out,
         recipe=replace(RECIPES["dae"], epochs=2, batch_size=4),
+        pons=PonsRecipe(),
         preprocessing=SMALL,
         variation=Variation(),
         folds=2,
@@ -116,6 +118,7 @@ def test_a_run_leaves_networks_pictures_and_a_record(dataset_folder: Path, tmp_p
     assert (plan.folder / training.RECORD).read_text() == json.dumps(record, indent=1)
     assert {path.name for path in plan.folder.iterdir()} == {
         "curves.png", "reconstructions.png", "record.json",
+        "fold-1.autoencoder.keras", "fold-2.autoencoder.keras", "final.autoencoder.keras",
         "fold-1.keras", "fold-2.keras", "final.keras",
         "fold-1.json", "fold-2.json", "final.json",
     }  # fmt: skip
@@ -162,7 +165,7 @@ def test_one_patient_alone_cannot_be_trained_on(dataset_folder: Path, tmp_path: 
 def test_networks_noise_and_losses_know_only_keras() -> None:
     """They have to train, unchanged, on any of Keras' backends."""
     folder = Path(gliomart_training.__file__).parent
-    for name in ("networks", "corruption", "residual", "fitting", "batches"):
+    for name in ("networks", "corruption", "residual", "fitting", "batches", "pons"):
         tree = ast.parse((folder / f"{name}.py").read_text())
         imported = {
             alias.name.split(".")[0]

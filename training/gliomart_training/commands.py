@@ -35,6 +35,7 @@ def train(arguments: Sequence[str]) -> int:
     from gliomart_training import training
     from gliomart_training.batches import Variation
     from gliomart_training.fitting import RECIPES
+    from gliomart_training.pons import PonsRecipe
 
     recipe = RECIPES[options.network]
     given = {
@@ -47,6 +48,7 @@ def train(arguments: Sequence[str]) -> int:
         split=options.split or _training_split(options.directory),
         out=options.out,
         recipe=replace(recipe, **given),
+        pons=PonsRecipe(seed=recipe.seed if options.seed is None else options.seed),
         preprocessing=Preprocessing(channels=_CHANNELS[options.channels]),
         variation=Variation(),
         folds=options.folds,

@@ -2,8 +2,9 @@
 
 Every network takes ``image`` (N, size, size, channels) and gives two outputs: ``reconstruction``,
 of the same shape, and ``brain`` (N, size, size, 1) in [0, 1], the probability that a pixel lies in
-the brain. To add one, write a function ``(size, channels) -> keras.Model`` and name it in
-``NETWORKS``; ``size`` is any multiple of 32, and the weights fit all of them.
+the brain. The pons localiser is trained by itself and joined to one afterwards. To add a network,
+write a function ``(size, channels) -> keras.Model`` and name it in ``NETWORKS``; ``size`` is any
+multiple of 32, and the weights fit all of them.
 
 Convolutions with a 1×1 kernel and stride 2 are avoided (their gradient corrupts memory on some
 TensorFlow builds), and upsampling is bilinear (it exports to one ONNX node).
@@ -18,6 +19,9 @@ from keras import layers, ops
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+# The pons localiser sees the image at this fraction of its resolution.
+PONS_POOLING = 4
 
 
 def convolutional_autoencoder(size: int, channels: int) -> keras.Model:
@@ -73,11 +77,45 @@ def attentive_unet(size: int, channels: int) -> keras.Model:
     return denoising_unet(size, channels, at_the_bottom=_self_attention)
 
 
+def pons_localiser(size: int) -> keras.Model:
+    """U-Net of a few channels that tells where the pons is, on a quarter of the model's grid.
+
+    Takes ``image`` (N, size / 4, size / 4, 1), the plain channel averaged; gives the probability
+    that a pixel is pons, of the same shape. An eighth of the denoising network's operations.
+    """
+    side = size // PONS_POOLING
+    image = keras.Input((side, side, 1), name="image")
+    x = _convolution(image, 16)
+    skips = [x]
+    for filters in (32, 48, 64):
+        x = _convolution(layers.AveragePooling2D(2)(x), filters)
+        skips.append(x := _convolution(x, filters))
+    for skip in reversed(skips[:-1]):
+        filters = skip.shape[-1]
+        x = layers.Conv2D(filters, 1, use_bias=False)(x)
+        x = _convolution(layers.Add()([_upsample(x), skip]), filters)
+    logits = layers.Conv2D(1, 3, padding="same", name="logits")(x)
+    return keras.Model(image, layers.Activation("sigmoid")(logits), name="pons_localiser")
+
+
 NETWORKS: dict[str, Callable[[int, int], keras.Model]] = {
     "cae": convolutional_autoencoder,
     "dae": denoising_unet,
     "dae-attention": attentive_unet,
 }
+
+
+def with_pons(network: keras.Model, localiser: keras.Model) -> keras.Model:
+    """Give a network a third output, ``pons`` (N, size, size, 1) in [0, 1], and leave it as it is.
+
+    The localiser is a branch of its own: what it learns cannot change what the rest does.
+    """
+    (image,) = network.inputs
+    coarse = layers.AveragePooling2D(PONS_POOLING)(image[..., :1])
+    pons = layers.UpSampling2D(PONS_POOLING, interpolation="bilinear", name="pons")(
+        localiser(coarse)
+    )
+    return keras.Model(image, {**network.output, "pons": pons}, name=network.name)
 
 
 def _convolution(x: Any, filters: int, *, kernel: int = 3, strides: int = 1) -> Any:  # noqa: ANN401

@@ -2,7 +2,9 @@
 
 Every patient is held out once: a network is trained for each fold without that fold's patients,
 which later calibrates the model on patients it never saw, and the final network is trained on
-all of them (as scikit-learn's cross-validation with ``refit`` does).
+all of them (as scikit-learn's cross-validation with ``refit`` does). Where the dataset says where
+the pons is, each network is an autoencoder joined with a pons localiser, trained one after the
+other on the same patients.
 """
 
 from __future__ import annotations
@@ -25,6 +27,14 @@ from gliomart_training import dataset, pictures
 from gliomart_training.batches import HealthyBatches, HealthyImages, Variation, tumour_free_images
 from gliomart_training.corruption import CORRUPTIONS
 from gliomart_training.fitting import Recipe, fit
+from gliomart_training.networks import with_pons
+from gliomart_training.pons import (
+    PonsImages,
+    PonsRecipe,
+    fit_localiser,
+    marked_images,
+    simulated_images,
+)
 from gliomart_training.record import RECORD, run_folder
 
 if TYPE_CHECKING:
@@ -34,6 +44,8 @@ if TYPE_CHECKING:
     from gliomart_training.dataset import Patient
 
 FINAL = "final"
+# A network before a pons localiser was joined to it.
+_AUTOENCODER = "{}.autoencoder.keras"
 # With a single fold, this fraction of the patients is held out and the network trained on the
 # others is the final one.
 _HOLD_OUT_ONE_IN = 5
@@ -51,8 +63,8 @@ class Plan:
         Dataset folder, and the split of its index.
     out
         Where the final network goes; the run's folder lies beside it (``.run`` for ``.keras``).
-    recipe, preprocessing, variation
-        How networks are trained, what they see, how far it is varied.
+    recipe, pons, preprocessing, variation
+        How autoencoders and pons localisers are trained, what they see, how far it is varied.
     folds
         How many groups of patients are held out in turn; 1 holds out a fifth once.
     """
@@ -61,6 +73,7 @@ class Plan:
     split: str | None
     out: Path
     recipe: Recipe
+    pons: PonsRecipe
     preprocessing: Preprocessing
     variation: Variation
     folds: int
@@ -92,8 +105,14 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
     if total == 0:
         raise DatasetError(f"{plan.data}: no tumour-free slice to train on")
     groups = _held_out(patients, plan)
+    pons = _pons_images(patients, plan)
     # Known before the first fit, so that a run is never resumed with its patients dealt anew.
-    record = _describe(plan) | {"patients": len(patients), "slices": total, "folds": groups}
+    record = _describe(plan) | {
+        "patients": len(patients),
+        "slices": total,
+        "folds": groups,
+        "pons": _describe_pons(pons, plan),
+    }
     _prepare_folder(plan, record, resume=resume, overwrite=overwrite)
     refused = sum(len(patient.refused) for patient in patients)
     print(
@@ -102,13 +121,24 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
         file=sys.stderr,
     )
 
-    fits: dict[str, dict[str, Any]] = {}
-    for number, held_out in enumerate(groups, start=1):
-        fits[f"fold-{number}"] = _fit_one(plan, f"fold-{number}", images, held_out)
+    simulated = simulated_images(plan.pons, plan.preprocessing) if pons else None
+
+    def fit_one(name: str, held_out: Sequence[str]) -> dict[str, Any]:
+        outcome = _fit_autoencoder(plan, name, images, held_out)
+        if simulated is None:
+            shutil.copyfile(plan.folder / _AUTOENCODER.format(name), plan.folder / f"{name}.keras")
+            return outcome
+        seen = [marked for patient, marked in pons.items() if patient not in held_out]
+        return outcome | {"pons": _fit_pons(plan, name, seen, simulated)}
+
+    fits = {
+        f"fold-{number}": fit_one(f"fold-{number}", held_out)
+        for number, held_out in enumerate(groups, start=1)
+    }
     if plan.folds == 1:
         shutil.copyfile(plan.folder / "fold-1.keras", plan.folder / f"{FINAL}.keras")
     else:
-        fits[FINAL] = _fit_one(plan, FINAL, images, held_out=[])
+        fits[FINAL] = fit_one(FINAL, held_out=[])
 
     pictures.curves({name: fit["losses"] for name, fit in fits.items()}, plan.folder / "curves.png")
     first_fold = keras.models.load_model(plan.folder / "fold-1.keras", compile=False)
@@ -124,11 +154,12 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
     return record
 
 
-def _fit_one(
+def _fit_autoencoder(
     plan: Plan, name: str, images: dict[str, HealthyImages], held_out: Sequence[str]
 ) -> dict[str, Any]:
-    """Train one network, unless an earlier call finished it."""
-    network_file, losses_file = plan.folder / f"{name}.keras", plan.folder / f"{name}.json"
+    """Train one autoencoder, unless an earlier call finished it."""
+    network_file = plan.folder / _AUTOENCODER.format(name)
+    losses_file = plan.folder / f"{name}.json"
     if network_file.exists() and losses_file.exists():
         finished: dict[str, Any] = json.loads(losses_file.read_text())
         return finished
@@ -141,12 +172,62 @@ def _fit_one(
     validation = _batches(plan, unseen, frozen=True) if len(unseen) else None
     network, losses = fit(plan.recipe, batches, validation, plan.folder / f"{name}.state", name)
     seconds = round(time.monotonic() - started, 1)
-    temporary = plan.folder / f"{name}.partial.keras"
-    network.save(temporary)
-    temporary.replace(network_file)
+    _save(network, network_file)
     outcome = {"losses": losses, "seconds": seconds, "slices": len(batches.images)}
     write_atomically(losses_file, json.dumps(outcome).encode())
     return outcome
+
+
+def _fit_pons(
+    plan: Plan, name: str, seen: Sequence[PonsImages], simulated: PonsImages
+) -> dict[str, Any]:
+    """Train one pons localiser and join it to its autoencoder, unless an earlier call did."""
+    network_file, losses_file = plan.folder / f"{name}.keras", plan.folder / f"{name}.pons.json"
+    if network_file.exists() and losses_file.exists():
+        finished: dict[str, Any] = json.loads(losses_file.read_text())
+        return finished
+    started = time.monotonic()
+    marked = PonsImages.together(seen, plan.preprocessing)
+    localiser, losses = fit_localiser(
+        marked, simulated, plan.pons, plan.variation, plan.preprocessing
+    )
+    print(f"{name}: pons localiser, loss {losses[-1]:.5f}", file=sys.stderr, flush=True)
+    autoencoder = keras.models.load_model(plan.folder / _AUTOENCODER.format(name), compile=False)
+    _save(with_pons(autoencoder, localiser), network_file)
+    outcome = {
+        "losses": losses,
+        "seconds": round(time.monotonic() - started, 1),
+        "slices": len(marked),
+    }
+    write_atomically(losses_file, json.dumps(outcome).encode())
+    return outcome
+
+
+def _save(network: keras.Model, file: Path) -> None:
+    temporary = file.with_suffix(".partial.keras")
+    network.save(temporary)
+    temporary.replace(file)
+
+
+def _pons_images(patients: Sequence[Patient], plan: Plan) -> dict[str, PonsImages]:
+    """Prepare what a localiser learns from; nothing where the pons is nowhere marked."""
+    if not any(example.pons for patient in patients for example in patient.examples):
+        return {}
+    if plan.preprocessing.channels[0] != "plain":
+        print("the pons is not learned: it needs the plain image as first channel", file=sys.stderr)
+        return {}
+    return {patient.id: marked_images(patient, plan.preprocessing) for patient in patients}
+
+
+def _describe_pons(pons: dict[str, PonsImages], plan: Plan) -> dict[str, Any] | None:
+    if not pons:
+        return None
+    return {
+        "recipe": dataclasses.asdict(plan.pons),
+        "patients": sum(bool(images.shown.any()) for images in pons.values()),
+        "marked_slices": sum(int(images.shown.sum()) for images in pons.values()),
+        "clear_slices": sum(int((~images.shown).sum()) for images in pons.values()),
+    }
 
 
 def _together(plan: Plan, images: dict[str, HealthyImages], ids: Sequence[str]) -> HealthyImages:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gliomart.card import Calibration, ModelCard, Scoring
+from gliomart.card import Calibration, ModelCard, PonsCalibration, Scoring
 from gliomart.preprocess import Preprocessing
 
 GOLDEN = Path(__file__).parents[1] / "runtime" / "gliomart" / "golden"
@@ -37,6 +37,23 @@ def draw_head(
     return np.abs(cv2.GaussianBlur(head, (0, 0), height / 256) + noise).astype(np.float32)
 
 
+# Where tiny_model sees the pons, on its grid of 256 pixels: centre and radius.
+PONS = (128, 160, 16)
+PONS_RULES = PonsCalibration(
+    minimum_area_px=300.0,
+    top_fraction=0.25,
+    signal_median=0.0,
+    signal_spread=0.02,
+    area_median_px=800.0,
+    area_spread=0.1,
+    pixel_threshold=0.02,
+    pixel_false_alarm_rate=0.05,
+    series_top=2,
+    slice_scores=tuple(np.linspace(0.0, 2.0, 59).tolist()),
+    series_scores=tuple(np.linspace(0.0, 2.0, 29).tolist()),
+)
+
+
 def card(**changes: object) -> ModelCard:
     """Make a valid card for :func:`tiny_model`."""
     values: dict[str, object] = {
@@ -55,6 +72,7 @@ def card(**changes: object) -> ModelCard:
             patients=39,
             method="made up for tests",
         ),
+        "pons": None,
         "modality": "MR",
         "sequence": "FLAIR",
         "plane": "axial",
@@ -68,9 +86,17 @@ def card(**changes: object) -> ModelCard:
 
 
 def tiny_model(
-    path: Path, *, metadata: dict[str, str] | None = None, size: int = 256, channels: int = 1
+    path: Path,
+    *,
+    metadata: dict[str, str] | None = None,
+    size: int = 256,
+    channels: int = 1,
+    pons: bool = False,
 ) -> Path:
-    """Write a model whose reconstruction is min(image, 0.5); its map is the rest, in the brain."""
+    """Write a model whose reconstruction is min(image, 0.5); its map is the rest, in the brain.
+
+    With ``pons``, what of the brain lies in a disk, see ``PONS``, is the pons.
+    """
     onnx = pytest.importorskip("onnx")
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     scalp = max(1, size // 36)
@@ -94,23 +120,31 @@ def tiny_model(
         helper.make_node("Sub", ["one", "near"], ["brain"]),
         helper.make_node("Mul", ["most", "brain"], ["anomaly_map"]),
     ]
+    outputs = {"reconstruction": channels, "anomaly_map": 1, "brain": 1}
+    if pons:
+        nodes.append(helper.make_node("Mul", ["brain", "disk"], ["pons"]))
+        outputs["pons"] = 1
+    y, x = np.ogrid[:size, :size]
+    disk = np.hypot(x - PONS[0], y - PONS[1]) <= PONS[2]
     graph = helper.make_graph(
         nodes,
         "tiny",
         [helper.make_tensor_value_info("image", kind, ["batch", size, size, channels])],
         [
-            helper.make_tensor_value_info("reconstruction", kind, ["batch", size, size, channels]),
-            helper.make_tensor_value_info("anomaly_map", kind, ["batch", size, size, 1]),
-            helper.make_tensor_value_info("brain", kind, ["batch", size, size, 1]),
+            helper.make_tensor_value_info(name, kind, ["batch", size, size, depth])
+            for name, depth in outputs.items()
         ],
         [
             onnx.numpy_helper.from_array(np.float32(0.5), "half"),
             onnx.numpy_helper.from_array(np.float32(0.15), "dark"),
             onnx.numpy_helper.from_array(np.float32(1.0), "one"),
             onnx.numpy_helper.from_array(np.array([-1]), "axis"),
+            onnx.numpy_helper.from_array(disk[..., np.newaxis].astype(np.float32), "disk"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    helper.set_model_props(model, {"gliomart": card().to_json()} if metadata is None else metadata)
+    if metadata is None:
+        metadata = {"gliomart": card(pons=PONS_RULES if pons else None).to_json()}
+    helper.set_model_props(model, metadata)
     path.write_bytes(model.SerializeToString())
     return path

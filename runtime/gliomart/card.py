@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 METADATA_KEY = "gliomart"
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,45 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class PonsCalibration:
+    """How the pons is judged, and what it scores in tumour-free slices.
+
+    Attributes
+    ----------
+    minimum_area_px
+        Smallest section of the pons that is judged, in pixels of the model's grid.
+    top_fraction
+        A section's signal is the mean of this fraction of it, the highest of the anomaly map.
+    signal_median, signal_spread
+        Of that signal in tumour-free sections: median, and standard deviation about it.
+    area_median_px, area_spread
+        Of their size: median, in pixels of the model's grid, and standard deviation of the
+        logarithm of size over median.
+    pixel_threshold
+        Anomaly-map value that ``pixel_false_alarm_rate`` of their pixels exceed.
+    pixel_false_alarm_rate
+        See there.
+    series_top
+        A series' score is the mean of its this many highest sections' scores.
+    slice_scores, series_scores
+        Scores of tumour-free sections, and of patients' tumour-free sections taken together, in
+        rising order. Every one comes from a model that never saw its patient.
+    """
+
+    minimum_area_px: float
+    top_fraction: float
+    signal_median: float
+    signal_spread: float
+    area_median_px: float
+    area_spread: float
+    pixel_threshold: float
+    pixel_false_alarm_rate: float
+    series_top: int
+    slice_scores: tuple[float, ...]
+    series_scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Who a model is, what it may be used for, and how it is run.
 
@@ -88,6 +127,8 @@ class ModelCard:
         What surrounds the graph.
     calibration
         None only while a model is being calibrated.
+    pons
+        How the pons is judged; None for a model that does not know where it is.
     modality, sequence, plane
         What the model was trained for; ``modality`` as in DICOM.
     training
@@ -108,6 +149,7 @@ class ModelCard:
     preprocessing: Preprocessing
     scoring: Scoring
     calibration: Calibration | None
+    pons: PonsCalibration | None
     modality: str
     sequence: str
     plane: str
@@ -174,10 +216,9 @@ def _problems(card: ModelCard) -> Iterator[str]:
         lengths["pixel_threshold"] = calibration.pixel_threshold
         if not 0 < calibration.display_limit < math.inf:
             yield f"display_limit {calibration.display_limit} is not above 0"
-        for name in ("slice_scores", "series_scores"):
-            scores = getattr(calibration, name)
-            if not all(map(math.isfinite, scores)) or list(scores) != sorted(scores):
-                yield f"{name} are not finite and rising"
+        yield from _unordered(calibration)
+    if card.pons is not None:
+        yield from _problems_of_pons(card.pons)
     yield from (f"{name} {v} is not in (0, 1)" for name, v in fractions.items() if not 0 < v < 1)
     yield from (
         f"{name} {v} is not a length" for name, v in lengths.items() if not 0 <= v < math.inf
@@ -186,11 +227,34 @@ def _problems(card: ModelCard) -> Iterator[str]:
         yield f"series_top {rules.series_top} is below 1"
 
 
+def _problems_of_pons(pons: PonsCalibration) -> Iterator[str]:
+    for name in ("top_fraction", "pixel_false_alarm_rate"):
+        if not 0 < getattr(pons, name) < 1:
+            yield f"pons {name} {getattr(pons, name)} is not in (0, 1)"
+    for name in ("signal_spread", "area_median_px", "area_spread"):
+        if not 0 < getattr(pons, name) < math.inf:
+            yield f"pons {name} {getattr(pons, name)} is not above 0"
+    for name in ("minimum_area_px", "signal_median", "pixel_threshold"):
+        if not 0 <= getattr(pons, name) < math.inf:
+            yield f"pons {name} {getattr(pons, name)} is below 0"
+    if pons.series_top < 1:
+        yield f"pons series_top {pons.series_top} is below 1"
+    yield from (f"pons {problem}" for problem in _unordered(pons))
+
+
+def _unordered(scored: Calibration | PonsCalibration) -> Iterator[str]:
+    for name in ("slice_scores", "series_scores"):
+        scores = getattr(scored, name)
+        if not all(map(math.isfinite, scores)) or list(scores) != sorted(scores):
+            yield f"{name} are not finite and rising"
+
+
 _T = TypeVar("_T")
 _NESTED = {
     "preprocessing": Preprocessing,
     "scoring": Scoring,
     "calibration": Calibration,
+    "pons": PonsCalibration,
 }
 
 

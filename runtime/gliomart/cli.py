@@ -181,6 +181,8 @@ def _report(document: dict[str, Any], out: Path, *, as_json: bool) -> None:
             f"series {series['source']}: {verdict[series['flagged']]}"
             f" (p = {series['p_value']:.3f}, {series['slices']} slices)"
         )
+        if series["pons"]:
+            print(f"  {_pons(series['pons'], verdict)}")
     if flagged:
         print(f"{len(flagged)} flagged of {len(document['slices'])} slices, most anomalous first:")
         for entry in flagged:
@@ -193,6 +195,12 @@ def _report(document: dict[str, Any], out: Path, *, as_json: bool) -> None:
     for series in document["series"]:
         print(f"overview: {out / series['overview']}")
     print("Research software, not a medical device; not for diagnosis.")
+
+
+def _pons(pons: dict[str, Any], verdict: dict[bool | None, str]) -> str:
+    if pons["score"] is None:
+        return f"{pons['coverage']}: nothing is said about it"
+    return f"pons: {verdict[pons['flagged']]} (p = {pons['p_value']:.3f}, {pons['slices']} slices)"
 
 
 def _place(entry: dict[str, Any]) -> str:

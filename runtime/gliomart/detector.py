@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import scoring, sources
+from gliomart import pons, scoring, sources
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
 from gliomart.preprocess import Frame, estimate_frame, estimate_frames, prepare
@@ -162,6 +162,9 @@ class Detector:
             slices=tuple(analysed),
             not_analysed=tuple(refused),
             verdict=judge([r.score for r in analysed], self.card, self.settings.false_alarm_rate),
+            pons=pons.judge(
+                (r.pons for r in analysed), self.card.pons, self.settings.false_alarm_rate
+            ),
             settings=self.settings,
         )
 
@@ -209,6 +212,7 @@ class Detector:
             source.spacing,
         )
         p = scoring.p_value(score, calibration.slice_scores)
+        rate, rules_of_pons = self.settings.false_alarm_rate, self.card.pons
         return SliceResult(
             slice=source,
             frame=frame,
@@ -219,7 +223,10 @@ class Detector:
             regions=regions,
             score=score,
             p_value=p,
-            flagged=p <= self.settings.false_alarm_rate,
+            flagged=p <= rate,
+            pons=pons.look(outputs, on_source, frame.box, rules_of_pons, rate)
+            if rules_of_pons
+            else None,
             settings=self.settings,
             ms=Milliseconds(read_ms, preprocess_ms, infer_ms, _since(started)),
         )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from gliomart import pons
 from gliomart.errors import GliomartError, NothingAnalysedError, UsageError
 from gliomart.outputs import folder as output
 from gliomart.outputs import pictures, records
@@ -103,7 +104,7 @@ class Run:
     ) -> SeriesRecord:
         record = SeriesRecord()
         tiles = []
-        scores = []
+        scores, sections = [], []
         limit = self.detector.calibration.display_limit
         for item in self.detector.stream_series(series):
             if isinstance(item, Refusal):
@@ -116,12 +117,20 @@ class Run:
             write_ms = (perf_counter() - started) * 1e3
             record.slices.append(records.slice_entry(item, paths, write_ms))
             scores.append(item.score)
+            sections.append(item.pons)
         settings = self.detector.settings
         verdict = judge(scores, self.detector.card, settings.false_alarm_rate)
         if verdict is not None:
             output.write_atomically(self.folder / sheet, pictures.png(pictures.overview(tiles)))
             record.series.append(
-                records.series_entry(series.id, series.source, len(scores), verdict, sheet)
+                records.series_entry(
+                    series.id,
+                    series.source,
+                    len(scores),
+                    verdict,
+                    pons=pons.judge(sections, self.detector.card.pons, settings.false_alarm_rate),
+                    overview=sheet,
+                )
             )
         return record
 

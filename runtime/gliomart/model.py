@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _LARGEST_FILE = 512 * 2**20
 _INPUT = "image"
 _OUTPUTS = ["reconstruction", "anomaly_map", "brain"]
+_PONS = "pons"
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,14 @@ class Outputs:
         0 upwards.
     brain
         Probability, in [0, 1], that a pixel lies in the brain.
+    pons
+        Likewise in the pons; None where the model does not know.
     """
 
     reconstruction: NDArray[np.float32]
     anomaly_map: NDArray[np.float32]
     brain: NDArray[np.float32]
+    pons: NDArray[np.float32] | None = None
 
 
 def default_model() -> Path:
@@ -97,7 +101,8 @@ class Model:
             if METADATA_KEY not in metadata:
                 raise ModelCardError("the file carries no gliomart card")
             self.card = ModelCard.from_json(metadata[METADATA_KEY])
-            _check_signature(self._session, self.card)
+            self._outputs = [*_OUTPUTS, _PONS] if self.card.pons else _OUTPUTS
+            _check_signature(self._session, self.card, self._outputs)
         except ModelError as error:
             raise type(error)(f"{path}: {error}") from error
 
@@ -110,7 +115,7 @@ class Model:
             float32 (size, size, channels) in [0, 1], from :func:`gliomart.preprocess.prepare`.
 
         """
-        outputs = self._session.run(_OUTPUTS, {_INPUT: image[np.newaxis]})
+        outputs = self._session.run(self._outputs, {_INPUT: image[np.newaxis]})
         return Outputs(*(output[0, ..., 0] for output in outputs))
 
 
@@ -126,13 +131,13 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read ({reason})") from error
 
 
-def _check_signature(session: Any, card: ModelCard) -> None:  # noqa: ANN401
+def _check_signature(session: Any, card: ModelCard, names: list[str]) -> None:  # noqa: ANN401
     size, channels = card.preprocessing.size, len(card.preprocessing.channels)
     inputs = {value.name: value.shape[1:] for value in session.get_inputs()}
     outputs = {value.name: value.shape[1:] for value in session.get_outputs()}
     if inputs != {_INPUT: [size, size, channels]}:
         raise ModelError(f"the graph's inputs {inputs} are not what its card says")
-    expected = {name: [size, size, 1] for name in _OUTPUTS}
+    expected = {name: [size, size, 1] for name in names}
     expected["reconstruction"] = [size, size, channels]
     if outputs != expected:
         raise ModelError(f"the graph's outputs {outputs} are not what its card says")

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from gliomart.pons import Pons, PonsVerdict
     from gliomart.preprocess import Frame
     from gliomart.providers import ProviderChoice
     from gliomart.scoring import Region
@@ -62,6 +63,8 @@ class SliceResult:
         Higher scores are more anomalous; the p-value is conformal, against tumour-free slices.
     flagged
         ``p_value <= settings.false_alarm_rate``.
+    pons
+        What it shows of the pons; None where the model does not know the pons.
     settings
         What produced this result.
     ms
@@ -78,6 +81,7 @@ class SliceResult:
     score: float
     p_value: float
     flagged: bool
+    pons: Pons | None
     settings: Settings
     ms: Milliseconds
 
@@ -86,7 +90,8 @@ class SliceResult:
 class SeriesResult:
     """One series: its slices in order, what was refused, and the verdict on the whole.
 
-    ``verdict`` is None where no slice could be analysed.
+    ``verdict`` is None where no slice could be analysed; ``pons`` is the verdict on the pons, None
+    where the model does not know it.
     """
 
     id: str
@@ -94,4 +99,5 @@ class SeriesResult:
     slices: tuple[SliceResult, ...]
     not_analysed: tuple[Refusal, ...]
     verdict: Verdict | None
+    pons: PonsVerdict | None
     settings: Settings

@@ -80,9 +80,10 @@ def test_results_keep_the_contract(model: Path, study: Path, tmp_path: Path) -> 
         False,
     ]
     third = document["slices"][2]
+    assert third["pons"] is series["pons"] is None  # this model does not know it
     assert set(third) == {
         "series", "source", "sop_instance_uid", "frame", "score", "p_value", "flagged",
-        "regions", "overlay", "map", "mask", "ms",
+        "regions", "pons", "overlay", "map", "mask", "ms",
     }  # fmt: skip
     assert set(third["ms"]) == {"read", "preprocess", "infer", "score", "write"}
     assert third["overlay"] == "overlays/study/3.png"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gliomart.results import SliceResult
 
 _OUTLINE = (255, 255, 0)  # cyan in BGR: absent from greys and from the heat's colours
+_PONS = (120, 220, 120)  # green: where the pons is, whatever it looks like
 _TILE = 192
 _COLUMNS = 6
 # Enough for any stack that is looked at as a whole; longer series are shown evenly thinned.
@@ -28,7 +29,7 @@ _MOST_TILES = 60
 
 
 def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
-    """Draw one slice, its anomaly map as heat and its mask as outline.
+    """Draw one slice, its anomaly map as heat, its mask and the pons as outlines.
 
     Returns
     -------
@@ -40,12 +41,17 @@ def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
     opacity = (0.6 * np.minimum(strength * 3, 1))[..., np.newaxis]
     blended = grey[..., np.newaxis] * (1 - opacity) + heat * opacity
     picture: NDArray[np.uint8] = np.rint(blended).astype(np.uint8)
-    if result.regions:
-        contours, _ = cv2.findContours(
-            result.mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-        )
-        cv2.drawContours(picture, contours, -1, _OUTLINE, 1)
+    if result.pons is not None:
+        _outline(picture, result.pons.mask, _PONS)
+    _outline(picture, result.mask, _OUTLINE)
     return picture
+
+
+def _outline(
+    picture: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]
+) -> None:
+    contours, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, contours, -1, colour, 1)
 
 
 def tile(result: SliceResult, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

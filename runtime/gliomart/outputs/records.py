@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gliomart._version import __version__
 
 if TYPE_CHECKING:
+    from gliomart.pons import Pons, PonsVerdict
     from gliomart.results import Settings, SliceResult
     from gliomart.series import Verdict
     from gliomart.slices import Refusal
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 SCHEMA = 1
 _COLUMNS = (
     "source", "frame", "series", "analysed", "score", "p_value", "flagged",
-    "regions", "area_px", "area_mm2", "peak", "code", "reason",
+    "regions", "area_px", "area_mm2", "peak",
+    "pons_visible", "pons_score", "pons_p_value", "pons_flagged", "code", "reason",
 )  # fmt: skip
 
 
@@ -71,9 +73,15 @@ def document(header: dict[str, Any], records: list[SeriesRecord]) -> dict[str, A
 
 
 def series_entry(
-    identity: str, source: str, slices: int, verdict: Verdict, overview: str
+    identity: str,
+    source: str,
+    slices: int,
+    verdict: Verdict,
+    *,
+    pons: PonsVerdict | None,
+    overview: str,
 ) -> dict[str, Any]:
-    """Describe one analysed series."""
+    """Describe one analysed series; its ``pons`` is None where the model does not know it."""
     return {
         "id": identity,
         "source": source,
@@ -81,6 +89,7 @@ def series_entry(
         "score": round(verdict.score, 6),
         "p_value": round(verdict.p_value, 6),
         "flagged": verdict.flagged,
+        "pons": _rounded(asdict(pons)) if pons else None,
         "overview": overview,
     }
 
@@ -107,9 +116,19 @@ def slice_entry(
             }
             for region in result.regions
         ],
+        "pons": _pons_entry(result.pons) if result.pons else None,
         **paths,
         "ms": {stage: round(value, 3) for stage, value in times.items()},
     }
+
+
+def _pons_entry(pons: Pons) -> dict[str, Any]:
+    names = ("visible", "score", "p_value", "flagged", "fraction_anomalous", "box")
+    return _rounded({name: getattr(pons, name) for name in names})
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
 
 
 def refusal_entry(refusal: Refusal) -> dict[str, Any]:
@@ -141,6 +160,10 @@ def to_csv(document: dict[str, Any]) -> bytes:
                 "area_px": sum(region["area_px"] for region in regions),
                 "area_mm2": round(sum(in_mm2), 2) if len(in_mm2) == len(regions) else "",
                 "peak": max((region["peak"] for region in regions), default=""),
+            }
+            | {
+                f"pons_{name}": (entry["pons"] or {}).get(name)
+                for name in ("visible", "score", "p_value", "flagged")
             }
         )
     for entry in document["not_analysed"]:

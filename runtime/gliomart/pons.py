@@ -1,0 +1,204 @@
+"""The pons of a slice: whether it shows, where it is, and how far it departs from healthy ones.
+
+Gliomas of the brainstem begin in the pons, so it is judged by itself, against the pons of
+tumour-free slices. It is the pons that is found, not the whole brainstem.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from gliomart.preprocess import uncrop
+from gliomart.scoring import p_value, smallest_p_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from gliomart.card import PonsCalibration
+    from gliomart.model import Outputs
+    from gliomart.preprocess import Box
+
+COVERED, NOT_COVERED = "pons covered", "pons not covered"
+# A pixel belongs to the pons where that is likelier than not.
+_LIKELY = 0.5
+
+
+@dataclass(frozen=True)
+class Section:
+    """The pons as one slice cuts it, on the model's grid.
+
+    Attributes
+    ----------
+    mask
+        bool (size, size), connected.
+    signal
+        Mean of the highest pixels of the anomaly map in it.
+    area_px
+        Its size in pixels of the model's grid, and so relative to the head's.
+    """
+
+    mask: NDArray[np.bool_]
+    signal: float
+    area_px: int
+
+
+@dataclass(frozen=True)
+class Pons:
+    """What a slice shows of the pons; where nothing, the mask is empty and what follows None.
+
+    Attributes
+    ----------
+    probability
+        float32 (size, size) in [0, 1], on the model's grid: that a pixel lies in the pons.
+    section
+        Where it is on the model's grid.
+    mask
+        bool (H, W), on the source's grid.
+    box
+        (x0, y0, x1, y1) in source pixels: left, upper, and one past the right and lower edge.
+    score, p_value
+        Higher scores are more anomalous; the p-value is conformal, against tumour-free pons.
+    flagged
+        ``p_value <= false_alarm_rate``; None also where the model was calibrated on too few slices
+        to tell at this rate.
+    fraction_anomalous
+        Share, in [0, 1], of the pons in which the anomaly map is above the pons' own threshold.
+    """
+
+    probability: NDArray[np.float32]
+    section: Section | None
+    mask: NDArray[np.bool_]
+    box: tuple[int, int, int, int] | None = None
+    score: float | None = None
+    p_value: float | None = None
+    flagged: bool | None = None
+    fraction_anomalous: float | None = None
+
+    @property
+    def visible(self) -> bool:
+        """The slice shows enough of the pons for it to be judged."""
+        return self.section is not None
+
+
+@dataclass(frozen=True)
+class PonsVerdict:
+    """What a series shows of the pons.
+
+    Attributes
+    ----------
+    coverage
+        ``pons covered``, or ``pons not covered``: then nothing is said about it, least of all that
+        it is healthy.
+    slices
+        Number of slices that show it.
+    score, p_value, flagged
+        As of a slice, against the pons of whole tumour-free series; None where it is not covered.
+    """
+
+    coverage: str
+    slices: int
+    score: float | None = None
+    p_value: float | None = None
+    flagged: bool | None = None
+
+
+def find_section(
+    probability: NDArray[np.float32], anomaly_map: NDArray[np.float32], rules: PonsCalibration
+) -> Section | None:
+    """Find the pons in what a model made of a slice, (size, size); None where it does not show.
+
+    It is the largest 4-connected part in which the pons is likelier than not, if that is large
+    enough.
+    """
+    likely = (probability > _LIKELY).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(likely, connectivity=4)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    if not len(areas) or areas.max() < rules.minimum_area_px:
+        return None
+    mask = labels == 1 + int(areas.argmax())
+    inside = anomaly_map[mask]
+    count = max(1, round(rules.top_fraction * len(inside)))
+    signal = float(np.partition(inside, -count)[-count:].mean())
+    return Section(mask, signal, len(inside))
+
+
+def section_score(section: Section, rules: PonsCalibration) -> float:
+    """Add up what a glioma does to the pons: it brightens and it swells.
+
+    Both are counted in standard deviations of tumour-free sections, from their median, so that a
+    usual pons has a score about 0.
+    """
+    brightness = (section.signal - rules.signal_median) / rules.signal_spread
+    swelling = math.log(section.area_px / rules.area_median_px) / rules.area_spread
+    return brightness + swelling
+
+
+def look(
+    outputs: Outputs,
+    anomaly_map: NDArray[np.float32],
+    box: Box,
+    rules: PonsCalibration,
+    false_alarm_rate: float,
+) -> Pons:
+    """Find and judge the pons of a slice.
+
+    Parameters
+    ----------
+    outputs
+        What the model made of it.
+    anomaly_map
+        float32 (H, W), on the source's grid.
+    box
+        Of the slice's frame.
+    """
+    assert outputs.pons is not None  # noqa: S101  # a card with a pons has a graph with one
+    height, width = anomaly_map.shape
+    section = find_section(outputs.pons, outputs.anomaly_map, rules)
+    if section is None:
+        return Pons(outputs.pons, None, mask=np.zeros((height, width), bool))
+    mask = uncrop(section.mask.astype(np.float32), box, (height, width)) > _LIKELY
+    score = section_score(section, rules)
+    p = p_value(score, rules.slice_scores)
+    left, top, across, down = cv2.boundingRect(mask.view(np.uint8))
+    anomalous = anomaly_map[mask] > rules.pixel_threshold
+    return Pons(
+        outputs.pons,
+        section,
+        mask=mask,
+        box=(left, top, left + across, top + down),
+        score=score,
+        p_value=p,
+        flagged=_flag(p, rules.slice_scores, false_alarm_rate),
+        fraction_anomalous=float(anomalous.mean()) if len(anomalous) else 0.0,
+    )
+
+
+def series_score(slice_scores: Sequence[float], rules: PonsCalibration) -> float:
+    """Mean of the highest scores of the slices that show the pons."""
+    return float(np.mean(sorted(slice_scores, reverse=True)[: rules.series_top]))
+
+
+def judge(
+    slices: Iterable[Pons | None], rules: PonsCalibration | None, false_alarm_rate: float
+) -> PonsVerdict | None:
+    """Judge the pons of a whole series; None for a model that does not know it."""
+    if rules is None:
+        return None
+    scores = [pons.score for pons in slices if pons is not None and pons.score is not None]
+    if not scores:
+        return PonsVerdict(NOT_COVERED, slices=0)
+    score = series_score(scores, rules)
+    p = p_value(score, rules.series_scores)
+    flagged = _flag(p, rules.series_scores, false_alarm_rate)
+    return PonsVerdict(COVERED, len(scores), score, p, flagged)
+
+
+def _flag(p: float, healthy: Sequence[float], rate: float) -> bool | None:
+    return p <= rate if smallest_p_value(healthy) <= rate else None

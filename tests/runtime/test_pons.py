@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from gliomart import Detector, cli, pons
+from gliomart.errors import ModelCardError, ModelError
+from gliomart.model import Model
+from gliomart.pons import COVERED, NOT_COVERED, Section
+from gliomart.slices import Slice
+from samples import PONS, PONS_RULES, card, draw_head, needs_real_images, tiny_model
+from samples import SHARED as REAL
+
+# Where the head's frame puts the pons of ``tiny_model``.
+PONS_IN_SOURCE = (129, 158)
+
+
+@pytest.fixture
+def knowing(tmp_path: Path) -> Path:
+    return tiny_model(tmp_path / "knowing.onnx", pons=True)
+
+
+def _head(*, lesion: float = 0.0, seed: int = 0) -> np.ndarray:
+    """Draw a head whose bright spot, if any, is where the model sees the pons."""
+    head = draw_head(seed=seed)
+    if lesion:
+        cv2.circle(head, PONS_IN_SOURCE, 12, 400 * (1 + lesion), cv2.FILLED)
+    return head
+
+
+def _map(section: tuple[int, int, int] = PONS, value: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.ogrid[:256, :256]
+    disk = np.hypot(x - section[0], y - section[1]) <= section[2]
+    return disk.astype(np.float32), np.where(disk, value, 0).astype(np.float32)
+
+
+def test_a_bright_pons_is_flagged_and_a_usual_one_is_not(knowing: Path) -> None:
+    detector = Detector(knowing, provider="cpu")
+    usual, bright = (detector.detect(_head(lesion=lesion)).pons for lesion in (0.0, 0.9))
+    assert usual is not None
+    assert bright is not None
+    assert usual.visible
+    assert usual.flagged is False
+    assert bright.flagged is True
+    assert bright.score > usual.score
+    assert bright.p_value == pytest.approx(1 / 60)
+    assert usual.fraction_anomalous < 0.05
+    assert bright.fraction_anomalous > 0.3
+    x0, y0, x1, y1 = bright.box
+    rows, columns = np.nonzero(bright.mask)
+    assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+
+
+def test_the_score_counts_brightness_and_size() -> None:
+    usual = Section(np.zeros((4, 4), bool), signal=0.0, area_px=800)
+    assert pons.section_score(usual, PONS_RULES) == 0
+    bright = replace(usual, signal=0.04)
+    assert pons.section_score(bright, PONS_RULES) == pytest.approx(2.0)
+    swollen = replace(usual, area_px=round(800 * np.e**0.3))
+    assert pons.section_score(swollen, PONS_RULES) == pytest.approx(3.0, abs=0.01)
+
+
+def test_the_section_is_the_largest_part_and_has_a_smallest_size() -> None:
+    probability, anomaly = _map(value=0.1)
+    speck, _ = _map((60, 60, 5))
+    section = pons.find_section(np.maximum(probability, speck), anomaly, PONS_RULES)
+    assert section is not None
+    assert section.area_px == section.mask.sum() == probability.sum()
+    assert section.signal == pytest.approx(0.1)
+    assert pons.find_section(speck, anomaly, PONS_RULES) is None
+    assert pons.find_section(0 * speck, anomaly, PONS_RULES) is None
+
+
+def test_the_signal_is_that_of_the_brightest_quarter() -> None:
+    probability, anomaly = _map()
+    anomaly[: PONS[1] - 8] = 0.2 * probability[: PONS[1] - 8]  # about a fifth of the disk
+    section = pons.find_section(probability, anomaly, PONS_RULES)
+    assert section is not None
+    ordered = np.sort(anomaly[probability > 0])
+    assert section.signal == pytest.approx(ordered[-round(len(ordered) / 4) :].mean(), rel=1e-6)
+
+
+def test_a_series_without_the_pons_is_not_covered_rather_than_negative(knowing: Path) -> None:
+    detector = Detector(knowing, provider="cpu")
+    result = detector.detect_series([Slice(_head(seed=seed)) for seed in range(3)])
+    assert result.pons is not None
+    assert (result.pons.coverage, result.pons.slices) == (COVERED, 3)
+    assert result.pons.flagged is False
+    # Where the model sees the pons there is no brain.
+    hollow = _head()
+    cv2.circle(hollow, PONS_IN_SOURCE, 30, 0, cv2.FILLED)
+    hidden = detector.detect_series([Slice(hollow)])
+    assert hidden.pons is not None
+    assert hidden.pons.coverage == NOT_COVERED
+    assert hidden.pons.flagged is None
+    assert hidden.slices[0].pons is not None
+    assert not hidden.slices[0].pons.visible
+    assert not hidden.slices[0].pons.mask.any()
+
+
+def test_too_few_patients_give_no_flag(tmp_path: Path) -> None:
+    few = replace(PONS_RULES, series_scores=(0.0, 1.0))
+    metadata = {"gliomart": card(pons=few).to_json()}
+    model = tiny_model(tmp_path / "few.onnx", metadata=metadata, pons=True)
+    result = Detector(model, provider="cpu").detect_series([Slice(_head(lesion=0.9))])
+    assert result.pons is not None
+    assert result.pons.flagged is None
+    assert result.slices[0].pons is not None
+    assert result.slices[0].pons.flagged is True
+
+
+def test_a_model_without_a_pons_says_nothing(model: Path) -> None:
+    result = Detector(model, provider="cpu").detect_series([Slice(_head())])
+    assert result.pons is None
+    assert result.slices[0].pons is None
+
+
+def test_card_and_graph_have_to_agree(tmp_path: Path) -> None:
+    claims = {"gliomart": card(pons=PONS_RULES).to_json()}
+    with pytest.raises(ModelError, match="outputs"):
+        Model(tiny_model(tmp_path / "claims.onnx", metadata=claims))
+    hides = {"gliomart": card().to_json()}
+    with pytest.raises(ModelError, match="outputs"):
+        Model(tiny_model(tmp_path / "hides.onnx", metadata=hides, pons=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("top_fraction", 0.0), ("signal_spread", 0.0), ("area_median_px", -1.0),
+        ("minimum_area_px", -1.0), ("series_top", 0), ("slice_scores", (2.0, 1.0)),
+    ],
+)  # fmt: skip
+def test_a_bad_calibration_of_the_pons_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    bad = card(pons=replace(PONS_RULES, **{name: value}))  # type: ignore[arg-type]
+    with pytest.raises(ModelCardError, match=f"pons {name}"):
+        Model(tiny_model(tmp_path / "m.onnx", metadata={"gliomart": bad.to_json()}, pons=True))
+
+
+def test_results_carry_the_pons_and_overlays_show_it(
+    knowing: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scans, out = tmp_path / "scans", tmp_path / "out"
+    scans.mkdir()
+    for number, lesion in enumerate((0.0, 0.9)):
+        cv2.imwrite(str(scans / f"{number}.png"), (_head(lesion=lesion) / 5).clip(0, 255))
+    assert cli.main(["infer", str(scans), "--model", str(knowing), "--out", str(out)]) == 0
+    assert "pons: FLAGGED" in capsys.readouterr().out
+    document = json.loads((out / "results.json").read_text())
+    entry = document["slices"][1]["pons"]
+    assert list(entry) == [
+        "visible", "score", "p_value", "flagged", "fraction_anomalous", "box",
+    ]  # fmt: skip
+    assert entry["flagged"] is True
+    assert document["series"][0]["pons"]["coverage"] == COVERED
+    rows = list(csv.DictReader((out / "results.csv").open()))
+    assert [row["pons_flagged"] for row in rows] == ["False", "True"]
+    x0, y0, x1, y1 = document["slices"][0]["pons"]["box"]
+    drawn = cv2.imread(str(out / document["slices"][0]["overlay"])).astype(int)
+    green = (drawn[..., 1] - drawn[..., 2] > 60) & (drawn[..., 1] - drawn[..., 0] > 60)
+    rows_, columns = np.nonzero(green)
+    assert (columns.min(), rows_.min()) == (x0, y0)
+    assert (columns.max(), rows_.max()) == (x1 - 1, y1 - 1)
+
+
+@needs_real_images
+def test_the_built_in_model_finds_the_pons_in_real_slices() -> None:
+    folder = REAL / "lgg_flair"
+    with (folder / "pons.csv").open() as stream:
+        row = next(row for row in csv.DictReader(stream) if row["split"] == "train")
+    found = Detector(provider="cpu").detect(folder / row["image"]).pons
+    assert found is not None
+    assert found.visible
+    centre = np.argwhere(found.mask).mean(axis=0)
+    assert np.hypot(centre[1] - float(row["cx"]), centre[0] - float(row["cy"])) < 6

@@ -8,12 +8,13 @@ a series without its tumour slices scores like a healthy one, which has more sli
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.card import Calibration
+from gliomart import pons
+from gliomart.card import Calibration, PonsCalibration
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
 from gliomart.scoring import series_score
@@ -47,6 +48,24 @@ UNCALIBRATED = Calibration(
 )
 
 
+# A pixel of a tumour-free pons lies above the pons' own threshold this often.
+PONS_PIXEL_FALSE_ALARM_RATE = 0.05
+
+UNCALIBRATED_PONS = PonsCalibration(
+    minimum_area_px=300.0,
+    top_fraction=0.25,
+    signal_median=0.0,
+    signal_spread=1.0,
+    area_median_px=1.0,
+    area_spread=1.0,
+    pixel_threshold=1e9,
+    pixel_false_alarm_rate=PONS_PIXEL_FALSE_ALARM_RATE,
+    series_top=2,
+    slice_scores=(),
+    series_scores=(),
+)
+
+
 @dataclass(frozen=True)
 class Scores:
     """What one fold's model makes of the tumour-free slices that its network never saw.
@@ -57,12 +76,18 @@ class Scores:
         Scores of slices, and of every patient's slices taken together.
     positive, pixels
         Anomaly-map values above 0, and the number of all pixels.
+    sections
+        Of the pons, patient by patient; patients without one are left out.
+    pons_pixels
+        Anomaly-map values in the pons.
     """
 
     slices: tuple[float, ...]
     series: tuple[float, ...]
     positive: NDArray[np.float32]
     pixels: int
+    sections: tuple[tuple[pons.Section, ...], ...]
+    pons_pixels: NDArray[np.float32]
 
 
 def score(model: Path, patients: Sequence[Patient]) -> Scores:
@@ -72,6 +97,8 @@ def score(model: Path, patients: Sequence[Patient]) -> Scores:
     series: list[float] = []
     positive = [np.empty(0, np.float32)]
     pixels = 0
+    sections: list[tuple[pons.Section, ...]] = []
+    in_pons = [np.empty(0, np.float32)]
     for patient in patients:
         tumour_free = {id(e.slice) for e in patient.examples if e.tumour_free}
         result = detector.detect_series(patient.slices)
@@ -82,7 +109,18 @@ def score(model: Path, patients: Sequence[Patient]) -> Scores:
             series.append(series_score(scores, detector.card.scoring))
             pixels += sum(r.anomaly_map.size for r in analysed)
             positive += [r.anomaly_map[r.anomaly_map > 0] for r in analysed]
-    return Scores(tuple(slices), tuple(series), np.concatenate(positive), pixels)
+        shown = [(r.pons.section, r) for r in analysed if r.pons and r.pons.section]
+        if shown:
+            sections.append(tuple(section for section, _ in shown))
+            in_pons += [r.anomaly_map[r.pons.mask] for _, r in shown if r.pons]
+    return Scores(
+        tuple(slices),
+        tuple(series),
+        np.concatenate(positive),
+        pixels,
+        tuple(sections),
+        np.concatenate(in_pons),
+    )
 
 
 def calibrate(folds: Sequence[Scores]) -> Calibration:
@@ -111,6 +149,42 @@ def calibrate(folds: Sequence[Scores]) -> Calibration:
         if len(folds) > 1
         else "patients held out of training",
     )
+
+
+def calibrate_pons(folds: Sequence[Scores]) -> PonsCalibration:
+    """Pool what the folds' models made of the pons of their held-out patients.
+
+    Raises
+    ------
+    DatasetError
+        Not one tumour-free slice shows the pons.
+    """
+    patients = [sections for fold in folds for sections in fold.sections]
+    if not patients:
+        raise DatasetError("no tumour-free slice of a held-out patient shows the pons")
+    every_section = [section for sections in patients for section in sections]
+    signals = np.array([section.signal for section in every_section])
+    areas = np.array([section.area_px for section in every_section], np.float64)
+    signal_median, area_median = float(np.median(signals)), float(np.median(areas))
+    pixels = np.concatenate([fold.pons_pixels for fold in folds])
+    rules = replace(
+        UNCALIBRATED_PONS,
+        signal_median=signal_median,
+        signal_spread=max(_deviation(signals - signal_median), _SMALLEST_LIMIT),
+        area_median_px=area_median,
+        area_spread=max(_deviation(np.log(areas / area_median)), _SMALLEST_LIMIT),
+        pixel_threshold=float(np.quantile(pixels, 1 - PONS_PIXEL_FALSE_ALARM_RATE)),
+    )
+    scores = [[pons.section_score(section, rules) for section in s] for s in patients]
+    return replace(
+        rules,
+        slice_scores=tuple(sorted(round(score, 6) for s in scores for score in s)),
+        series_scores=tuple(sorted(round(pons.series_score(s, rules), 6) for s in scores)),
+    )
+
+
+def _deviation(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def _threshold(positive: NDArray[np.float32], pixels: int) -> float:

@@ -66,6 +66,10 @@ def export(arguments: Sequence[str]) -> int:
         bare = conversion.with_card(model, card)
         return model, replace(card, parity=conversion.parity(network, residual, bare, samples))
 
+    def calibrated(card: ModelCard, scores: Sequence[calibration.Scores]) -> ModelCard:
+        pons = calibration.calibrate_pons(scores) if card.pons else None
+        return replace(card, calibration=calibration.calibrate(scores), pons=pons)
+
     card = ModelCard(
         name=options.name or f"{options.sequence.lower()}-{record['recipe']['network']}",
         version=options.model_version,
@@ -73,6 +77,7 @@ def export(arguments: Sequence[str]) -> int:
         preprocessing=spec,
         scoring=scoring,
         calibration=calibration.UNCALIBRATED,
+        pons=calibration.UNCALIBRATED_PONS if record["pons"] else None,
         modality=options.modality,
         sequence=options.sequence,
         plane=options.plane,
@@ -83,6 +88,7 @@ def export(arguments: Sequence[str]) -> int:
             "slices": record["slices"],
             "recipe": record["recipe"],
             "variation": record["variation"],
+            "pons": record["pons"],
             "software": record["software"],
         },
         metrics=metrics,
@@ -99,9 +105,8 @@ def export(arguments: Sequence[str]) -> int:
     for file, graph, own in zip(fold_files, graphs, scores, strict=True):
         # A fold is calibrated on the others, so that its false alarms are not counted in advance.
         others = [fold for fold in scores if fold is not own] or scores
-        calibrated = replace(card, calibration=calibration.calibrate(others))
-        write_atomically(file, conversion.with_card(graph, calibrated))
-    card = replace(card, calibration=calibration.calibrate(scores))
+        write_atomically(file, conversion.with_card(graph, calibrated(card, others)))
+    card = calibrated(card, scores)
     model, card = convert(options.network, card)
     write_atomically(options.model, conversion.with_card(model, card))
     _report(options.model, card)
@@ -147,6 +152,12 @@ def _report(path: Path, card: Any) -> None:  # noqa: ANN401
         f" {calibrated.patients} patients ({calibrated.method})"
     )
     print(f"pixel threshold {calibrated.pixel_threshold:.4f}")
+    if card.pons is not None:
+        print(
+            f"pons: {len(card.pons.slice_scores)} tumour-free sections of"
+            f" {len(card.pons.series_scores)} patients, pixel threshold"
+            f" {card.pons.pixel_threshold:.4f}"
+        )
     if len(calibrated.series_scores) + 1 < 1 / calibrated.false_alarm_rate:
         print(
             f"too few patients to judge a series at {calibrated.false_alarm_rate:.0%}:"

@@ -26,7 +26,8 @@ def to_onnx(network: keras.Model, residual: Residual) -> Any:  # noqa: ANN401
     """Convert a network, with its anomaly map, to an ONNX model (opset 18).
 
     The graph takes ``image`` float32 (batch, size, size, C) and gives ``reconstruction`` of the
-    same shape, ``anomaly_map`` and ``brain`` float32 (batch, size, size, 1).
+    same shape, ``anomaly_map``, ``brain`` and, where the network has one, ``pons`` float32
+    (batch, size, size, 1).
 
     Raises
     ------
@@ -52,8 +53,8 @@ def to_onnx(network: keras.Model, residual: Residual) -> Any:  # noqa: ANN401
     )
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
-    for value, channels in (("reconstruction", shape[-1]), ("anomaly_map", 1), ("brain", 1)):
-        output = next(o for o in model.graph.output if o.name == value)
+    for output in model.graph.output:
+        channels = shape[-1] if output.name == "reconstruction" else 1
         for dimension, length in zip(
             output.type.tensor_type.shape.dim[1:], (*shape[:-1], channels), strict=True
         ):
@@ -110,9 +111,7 @@ def parity(
 
 def _outputs(network: keras.Model, residual: Residual, image: Any) -> dict[str, Any]:  # noqa: ANN401
     outputs = network(image, training=False)
-    reconstruction, brain = outputs["reconstruction"], outputs["brain"]
     return {
-        "reconstruction": reconstruction,
-        "anomaly_map": anomaly_map(image, reconstruction, brain, residual),
-        "brain": brain,
+        **outputs,
+        "anomaly_map": anomaly_map(image, outputs["reconstruction"], outputs["brain"], residual),
     }

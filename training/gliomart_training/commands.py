@@ -62,9 +62,13 @@ def evaluate(arguments: Sequence[str]) -> int:
     """Measure a model on a dataset folder with tumour masks."""
     options = _evaluate_options(arguments)
 
-    import sklearn  # noqa: F401  # first, so that its absence names the extra
+    # First, so that their absence names the extra before anything has been measured.
+    import sklearn  # noqa: F401
 
-    from gliomart_training.evaluation import comparison, evaluation, report
+    if options.plot is not None:
+        import matplotlib as mpl  # noqa: F401
+
+    from gliomart_training.evaluation import comparison, evaluation, pons, pons_report, report
 
     splits = _splits(options.directory)
     if options.split is None and _takes_split(options) and len(splits) > 1:
@@ -74,6 +78,11 @@ def evaluate(arguments: Sequence[str]) -> int:
     if options.compare:
         result = comparison.compare(options.directory, *options.compare, **common)
         table = report.comparison(result)
+    elif options.pons:
+        result = pons.evaluate(
+            options.directory, options.model, held_out=options.held_out, **common
+        )
+        table = pons_report.table(result)
     else:
         result = evaluation.evaluate(
             options.directory, options.model, held_out=options.held_out, **common
@@ -81,6 +90,8 @@ def evaluate(arguments: Sequence[str]) -> int:
         table = report.table(result)
     if options.out is not None:
         write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
+    if options.plot is not None:
+        write_atomically(options.plot, pons_report.plot(result))
     print(json.dumps(result, indent=1) if options.json else table)
     return 0
 
@@ -155,6 +166,12 @@ def _evaluate_options(arguments: Sequence[str]) -> argparse.Namespace:
         "--compare", type=Path, nargs=2, metavar=("A", "B"),
         help="two models, each a FILE or a RUN as above, paired patient by patient",
     )  # fmt: skip
+    parser.add_argument(
+        "--pons", action="store_true",
+        help="measure how the pons is found, and simulated gliomas put into it, instead"
+        " (needs a pons.csv that marks it)",
+    )  # fmt: skip
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="with --pons: plot it")
     parser.add_argument("--split", help="split of index.csv (needed where it names several)")
     parser.add_argument("--provider", choices=PROVIDERS, default="auto")
     parser.add_argument(
@@ -163,4 +180,9 @@ def _evaluate_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the resampling")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.pons and options.compare:
+        parser.error("--pons measures one model: it does not go with --compare")
+    if options.plot and not options.pons:
+        parser.error("--plot goes with --pons")
+    return options

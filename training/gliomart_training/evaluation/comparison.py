@@ -126,7 +126,7 @@ def _figures(cohort: Cohort) -> dict[str, dict[str, Figure]]:
 
 def _side(panel: Panel, cohort: Cohort) -> dict[str, Any]:
     nominal = panel.settings.false_alarm_rate
-    return {**panel.described(cohort), "false_alarm": {"nominal": nominal}}
+    return {**panel.described(cohort.contents()), "false_alarm": {"nominal": nominal}}
 
 
 def _pair(name: str, a: Figure, b: Figure) -> dict[str, Any]:

@@ -78,17 +78,13 @@ def evaluate(
         There is no tumour mask, or no tumour-free slice, to evaluate against.
     """
     started = perf_counter()
-    panel = (
-        Panel.of_model(directory, model, split, provider)
-        if held_out is None
-        else Panel.of_run(directory, held_out, provider)
-    )
+    panel = Panel.of(directory, model=model, held_out=held_out, split=split, provider=provider)
     panel.check()
     cohort = panel.observe(Resamples.draw(len(panel.looks), bootstrap, seed))
     analysed = perf_counter()
     return {
         "schema": SCHEMA,
-        **panel.described(cohort),
+        **panel.described(cohort.contents()),
         "protocol": PROTOCOL,
         "method": described(cohort.ranking(MODEL) | cohort.thresholded()),
         "baselines": {name: described(cohort.ranking(name)) for name in BASELINES},

@@ -45,6 +45,21 @@ class Panel:
     looks: tuple[tuple[Patient, Detector], ...]
 
     @classmethod
+    def of(
+        cls,
+        directory: Path,
+        *,
+        model: Path | None,
+        held_out: Path | None,
+        split: str | None,
+        provider: Requested,
+    ) -> Panel:
+        """Take a model, or a run's folds where ``held_out`` names the run's folder."""
+        if held_out is None:
+            return cls.of_model(directory, model, split, provider)
+        return cls.of_run(directory, held_out, provider)
+
+    @classmethod
     def of_model(
         cls, directory: Path, model: Path | None, split: str | None, provider: Requested
     ) -> Panel:
@@ -104,14 +119,14 @@ class Panel:
         looks = tqdm(self.looks, desc=what, unit="patient", disable=None)
         return Cohort([observe(patient, detector) for patient, detector in looks], resamples)
 
-    def described(self, cohort: Cohort) -> dict[str, Any]:
-        """Tell as JSON values what was run, and on what."""
+    def described(self, contents: dict[str, Any]) -> dict[str, Any]:
+        """Tell as JSON values what was run, and on what; ``contents`` counts what was there."""
         return {
             **provenance(self.settings),
             "dataset": {
                 "folder": self.directory.resolve().name,
                 "split": self.split,
                 "held_out_by": self.run,
-                **cohort.contents(),
+                **contents,
             },
         }

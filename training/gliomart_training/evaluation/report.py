@@ -34,7 +34,7 @@ _MISSING = "-"
 
 def table(result: dict[str, Any]) -> str:
     """Lay out what :func:`gliomart_training.evaluation.evaluation.evaluate` returns."""
-    sections = (_heading, _figures, _heights, _verdicts, _counts)
+    sections = (heading, _figures, _heights, _verdicts, _counts)
     return "\n\n".join("\n".join(section(result)) for section in sections)
 
 
@@ -66,17 +66,18 @@ def _differences(result: dict[str, Any]) -> Iterator[str]:
             rows.append(
                 [
                     third + labels[name],
-                    _figure(pair["a"]),
-                    _figure(pair["b"]),
-                    _figure(pair["difference"], "+z.3f"),
+                    figure_cell(pair["a"]),
+                    figure_cell(pair["b"]),
+                    figure_cell(pair["difference"], "+z.3f"),
                     better,
                 ]
             )
-    yield from _aligned(rows)
+    yield from aligned(rows)
     yield "(B better: fraction of the resamples; distances and false alarms are better low)"
 
 
-def _heading(result: dict[str, Any]) -> Iterator[str]:
+def heading(result: dict[str, Any]) -> Iterator[str]:
+    """Tell what was run on what, and what intervals come from."""
     yield _what(result)
     yield _how(result, result["bootstrap"])
 
@@ -102,8 +103,8 @@ def _figures(result: dict[str, Any]) -> Iterator[str]:
     rows = [["", "model", *result["baselines"]]]
     for name, label in _LABELS.items():
         columns = [result["method"], *result["baselines"].values()]
-        rows.append([label, *(_figure(column.get(name)) for column in columns)])
-    yield from _aligned(rows)
+        rows.append([label, *(figure_cell(column.get(name)) for column in columns)])
+    yield from aligned(rows)
     rates = result["dataset"]["base_rates"]
     yield f"(AP of chance: {rates['pixels']:.3f} for pixels, {rates['slices']:.3f} for slices)"
 
@@ -112,24 +113,26 @@ def _heights(result: dict[str, Any]) -> Iterator[str]:
     rows = [["", "model", *result["baselines"]]]
     for third, figures in result["heights"].items():
         for name in ("pixel_average_precision", "slice_auroc"):
-            cells = [_figure(column[name]) for column in figures["columns"].values()]
+            cells = [figure_cell(column[name]) for column in figures["columns"].values()]
             rows.append([f"{third}: {_LABELS[name]}", *cells])
-    yield from _aligned(rows)
+    yield from aligned(rows)
 
 
 def _verdicts(result: dict[str, Any]) -> Iterator[str]:
     alarm, beside, series = result["false_alarm"], result["beside_tumour"], result["series"]
-    rows = [[_VERDICTS["realised"], _figure(alarm["realised"]), f"nominal {alarm['nominal']:g}"]]
+    rows = [
+        [_VERDICTS["realised"], figure_cell(alarm["realised"]), f"nominal {alarm['nominal']:g}"]
+    ]
     for third, part in result["heights"].items():
         slices = f"{part['tumour_free_slices']} slices"
-        rows.append([f"  {third}", _figure(part["false_alarm_rate"]), slices])
+        rows.append([f"  {third}", figure_cell(part["false_alarm_rate"]), slices])
     rows.append(
-        ["flagged beside a tumour", _figure(beside["flagged"]), f"{beside['slices']} slices"]
+        ["flagged beside a tumour", figure_cell(beside["flagged"]), f"{beside['slices']} slices"]
     )
     for name, kind in (("sensitivity", "with_tumour"), ("false_alarm", "tumour_free")):
         judged = f"{series['judged'][kind]} judged, {series['not_judged'][kind]} not"
-        rows.append([_VERDICTS[name], _figure(series[name]), judged])
-    yield from _aligned(rows)
+        rows.append([_VERDICTS[name], figure_cell(series[name]), judged])
+    yield from aligned(rows)
 
 
 def _counts(result: dict[str, Any]) -> Iterator[str]:
@@ -146,7 +149,8 @@ def _counts(result: dict[str, Any]) -> Iterator[str]:
     yield f"{seconds['analysis'] + seconds['figures']:.0f} s"
 
 
-def _figure(figure: dict[str, Any] | None, layout: str = ".3f") -> str:
+def figure_cell(figure: dict[str, Any] | None, layout: str = ".3f") -> str:
+    """Write a figure with its interval."""
     if figure is None or figure["value"] is None:
         return _MISSING
     if figure["interval"] is None:
@@ -155,7 +159,8 @@ def _figure(figure: dict[str, Any] | None, layout: str = ".3f") -> str:
     return f"{figure['value']:{layout}} [{low:{layout}}, {high:{layout}}]"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Lay out rows of equal length in columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -18,7 +18,7 @@ from gliomart import cli
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
 from gliomart_training import dataset
-from gliomart_training.evaluation import pons, pons_report
+from gliomart_training.evaluation import lesions, pons, pons_report
 from gliomart_training.evaluation.pons import BASELINES, MODEL
 from samples import draw_head, tiny_model
 
@@ -33,7 +33,7 @@ PATIENTS = ("one", "two", "unmarked")
 # Some of the kinds of lesion, at least one of each that the plot draws.
 ROWS = tuple(
     row
-    for row in pons.ROWS
+    for row in lesions.ROWS
     if row.fraction == 1.0 or row.expansion == 1.6 or (row.fraction, row.signal) == (0.25, 0.15)
 )
 HOW: dict[str, Any] = {"split": "dev", "provider": "cpu", "bootstrap": 50, "seed": 0}
@@ -132,15 +132,9 @@ def test_figures_are_those_of_scores_taken_one_by_one(
     truths, scores = [], []
     for patient in dataset.load(data, "dev"):
         marks = {n: e.pons for n, e in enumerate(patient.examples) if e.pons}
-        implanted = pons._implanted(patient, marks, row)
-        for series in (False, True):
-            slices = [
-                implanted[n].pixels if series and n in implanted else s.pixels
-                for n, s in enumerate(patient.slices)
-            ]
-            analysed = detector.detect_series(
-                [type(s)(p) for s, p in zip(patient.slices, slices, strict=True)]
-            )
+        with_lesions, _ = lesions.with_lesions(patient, row)
+        for series, slices in ((False, patient.slices), (True, with_lesions)):
+            analysed = detector.detect_series(slices)
             for number in marks:
                 seen = analysed.slices[number].pons
                 assert seen is not None
@@ -151,7 +145,7 @@ def test_figures_are_those_of_scores_taken_one_by_one(
 
 
 def test_a_patient_keeps_a_lesion_through_the_slices_and_rows_differ() -> None:
-    row, other = ROWS[:2]
+    row, other = lesions.ROWS[:2]
     assert row.generator("one").random() == row.generator("one").random()
     assert row.generator("one").random() != row.generator("two").random()
     assert row.generator("one").random() != other.generator("one").random()
@@ -215,13 +209,15 @@ def test_what_cannot_be_measured_says_why(data: Path, model: Path, tmp_path: Pat
 def test_the_command(
     data: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures, picture = tmp_path / "pons.json", tmp_path / "pons.png"
+    figures, picture, sheet = (tmp_path / name for name in ("a.json", "plot.png", "sheet.png"))
     command = ["evaluate", str(data), "--pons", "--model", str(model), "--provider", "cpu"]
     command += ["--bootstrap", "20", "--out", str(figures), "--plot", str(picture)]
+    command += ["--sheet", str(sheet)]
     assert cli.main(command) == 0
     assert "swollen ×1.6" in capsys.readouterr().out
     assert json.loads(figures.read_text())["bootstrap"]["resamples"] == 20
     assert cv2.imread(str(picture)) is not None
+    assert cv2.imread(str(sheet)).shape[1] > 1000
     assert cli.main([*command[:2], "--plot", str(picture)]) == 2
     assert "--pons" in capsys.readouterr().err
     assert cli.main([*command[:3], "--compare", str(model), str(model)]) == 2
@@ -229,7 +225,7 @@ def test_the_command(
 
 def test_no_training_framework_is_imported() -> None:
     check = (
-        "import sys; from gliomart_training.evaluation import pons, pons_report;"
+        "import sys; from gliomart_training.evaluation import lesions, pons, pons_report;"
         " assert not {'tensorflow', 'keras', 'torch', 'jax', 'matplotlib'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", check], check=True)

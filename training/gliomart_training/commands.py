@@ -65,10 +65,17 @@ def evaluate(arguments: Sequence[str]) -> int:
     # First, so that their absence names the extra before anything has been measured.
     import sklearn  # noqa: F401
 
-    if options.plot is not None:
+    if options.plot or options.sheet:
         import matplotlib as mpl  # noqa: F401
 
-    from gliomart_training.evaluation import comparison, evaluation, pons, pons_report, report
+    from gliomart_training.evaluation import (
+        comparison,
+        evaluation,
+        pons,
+        pons_report,
+        pons_sheet,
+        report,
+    )
 
     splits = _splits(options.directory)
     if options.split is None and _takes_split(options) and len(splits) > 1:
@@ -79,6 +86,11 @@ def evaluate(arguments: Sequence[str]) -> int:
         result = comparison.compare(options.directory, *options.compare, **common)
         table = report.comparison(result)
     elif options.pons:
+        if options.sheet:
+            looked = {name: getattr(options, name) for name in ("split", "provider", "held_out")}
+            write_atomically(
+                options.sheet, pons_sheet.draw(options.directory, options.model, **looked)
+            )
         result = pons.evaluate(
             options.directory, options.model, held_out=options.held_out, **common
         )
@@ -172,6 +184,9 @@ def _evaluate_options(arguments: Sequence[str]) -> argparse.Namespace:
         " (needs a pons.csv that marks it)",
     )  # fmt: skip
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="with --pons: plot it")
+    parser.add_argument(
+        "--sheet", type=Path, metavar="FILE.png", help="with --pons: show what was put in"
+    )
     parser.add_argument("--split", help="split of index.csv (needed where it names several)")
     parser.add_argument("--provider", choices=PROVIDERS, default="auto")
     parser.add_argument(
@@ -183,6 +198,6 @@ def _evaluate_options(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.pons and options.compare:
         parser.error("--pons measures one model: it does not go with --compare")
-    if options.plot and not options.pons:
-        parser.error("--plot goes with --pons")
+    if (options.plot or options.sheet) and not options.pons:
+        parser.error("--plot and --sheet go with --pons")
     return options

@@ -7,10 +7,9 @@ about simulated lesions in these patients' slices, not about the sensitivity to 
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -18,6 +17,7 @@ from tqdm import tqdm
 from gliomart.errors import DatasetError
 from gliomart.preprocess import prepare
 from gliomart_training.evaluation.evaluation import resampling
+from gliomart_training.evaluation.lesions import ROWS, with_lesions
 from gliomart_training.evaluation.metrics import (
     AUROC,
     Levels,
@@ -26,7 +26,6 @@ from gliomart_training.evaluation.metrics import (
     sensitivity_at,
 )
 from gliomart_training.evaluation.panel import Panel
-from gliomart_training.pontine import Implanted, draw_lesion, implant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,12 +37,12 @@ if TYPE_CHECKING:
     from gliomart.detector import Detector
     from gliomart.providers import Requested
     from gliomart.results import SeriesResult, SliceResult
-    from gliomart_training.dataset import Ellipse, Patient
+    from gliomart_training.dataset import Patient
+    from gliomart_training.evaluation.lesions import Row
     from gliomart_training.evaluation.metrics import Figure
 
 SCHEMA = 1
 MODEL = "model"
-Arm = Literal["swollen and bright", "bright", "swollen"]
 
 # A centre this near, in pixels of the source, is found.
 NEAR_PX = 6.0
@@ -67,38 +66,6 @@ PROTOCOL = {
     " (cerebellum), and mean rank among the slice's brain.",
     "intervals": "95 % percentile intervals from resampling patients with replacement.",
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One kind of lesion; ``expansion`` None draws it for each patient."""
-
-    arm: Arm
-    fraction: float
-    signal: float
-    expansion: float | None
-
-    @property
-    def name(self) -> str:
-        """As in tables."""
-        if self.arm == "swollen":
-            return f"{self.arm} ×{self.expansion:g}"
-        return f"{self.arm}, {self.fraction:.0%} at +{self.signal:.0%}"
-
-    def generator(self, patient: str) -> np.random.Generator:
-        """Draw alike for every slice of a patient, whatever else is run."""
-        digest = hashlib.sha256(f"{patient}/{self.name}".encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest[:8], "little"))
-
-
-FRACTIONS = (0.1, 0.25, 0.5, 0.75, 1.0)
-SIGNALS = (0.15, 0.3, 0.6)
-SWELLINGS = (1.1, 1.2, 1.35, 1.5, 1.6)
-ROWS = (
-    *(Row("swollen and bright", f, s, None) for s in SIGNALS for f in FRACTIONS),
-    *(Row("bright", f, 0.3, 1.0) for f in FRACTIONS),
-    *(Row("swollen", 0.0, 0.0, e) for e in SWELLINGS),
-)
 
 
 def relative_to_cerebellum(result: SliceResult, card: ModelCard) -> float:
@@ -235,11 +202,7 @@ def look(patient: Patient, detector: Detector) -> Look:
     untouched = {n: (ellipse.mask(shapes[n]), None) for n, ellipse in marks.items()}
     lesions, series = [], [_flagged(result)]
     for row in ROWS if marks else ():
-        implanted = _implanted(patient, marks, row)
-        slices = [
-            replace(s, pixels=implanted[n].pixels) if n in implanted else s
-            for n, s in enumerate(patient.slices)
-        ]
+        slices, implanted = with_lesions(patient, row)
         with_lesion = detector.detect_series(slices)
         truths = {n: (i.pons, i.lesion & i.pons) for n, i in implanted.items()}
         lesions.append(list(_found(patient, with_lesion, truths, detector.card)))
@@ -254,19 +217,6 @@ def look(patient: Patient, detector: Detector) -> Look:
         clear=[_presence(seen[places[n]]) for n in clear],
         series=series,
     )
-
-
-def _implanted(patient: Patient, marks: dict[int, Ellipse], row: Row) -> dict[int, Implanted]:
-    random = row.generator(patient.id)
-    expansion = row.expansion or random.uniform(1.1, 1.1 + 0.5 * row.fraction)
-    lesion = draw_lesion(random, fraction=row.fraction, signal=row.signal, expansion=expansion)
-    state = random.bit_generator.state
-    implanted = {}
-    for number, ellipse in marks.items():
-        random.bit_generator.state = state
-        pixels = patient.examples[number].slice.pixels
-        implanted[number] = implant(pixels, ellipse, lesion, random)
-    return implanted
 
 
 def _found(

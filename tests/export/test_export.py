@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from samples import card, draw_head
+from samples import PONS_RULES, card, draw_head, tiny_model
 
 keras = pytest.importorskip("keras", reason="needs the extra: training")
 onnx = pytest.importorskip("onnx", reason="needs the extra: export")
@@ -14,11 +14,12 @@ pytest.importorskip("tf2onnx", reason="needs the extra: export")
 
 from gliomart import Detector  # noqa: E402
 from gliomart.errors import DatasetError  # noqa: E402
+from gliomart.pons import section_score  # noqa: E402
 from gliomart.preprocess import Preprocessing, estimate_frame, prepare  # noqa: E402
 from gliomart.slices import Slice  # noqa: E402
 from gliomart_export import calibration, conversion  # noqa: E402
 from gliomart_training.dataset import Example, Patient  # noqa: E402
-from gliomart_training.networks import NETWORKS  # noqa: E402
+from gliomart_training.networks import NETWORKS, pons_localiser, with_pons  # noqa: E402
 from gliomart_training.residual import Residual, anomaly_map  # noqa: E402
 
 
@@ -56,6 +57,25 @@ def test_every_network_exports_and_keeps_parity(name: str, channels: tuple, tmp_
         allowed |= {"Gather", "MatMul", "Neg", "Reciprocal", "ReduceMean", "ReduceProd", "Softmax",
                     "Sqrt"}  # fmt: skip
     assert {node.op_type for node in model.graph.node} <= allowed
+
+
+def test_the_pons_is_exported_beside_the_rest(tmp_path: Path) -> None:
+    spec = Preprocessing()
+    keras.utils.set_random_seed(1)
+    network = with_pons(NETWORKS["dae"](spec.size, 1), pons_localiser(spec.size))
+    for weights in network.weights:
+        weights.assign_add(keras.random.normal(weights.shape, stddev=0.02))
+    model = conversion.to_onnx(network, Residual())
+    assert {output.name for output in model.graph.output} == {
+        "reconstruction", "anomaly_map", "brain", "pons",
+    }  # fmt: skip
+    content = conversion.with_card(model, card(pons=PONS_RULES))
+    differences = conversion.parity(network, Residual(), content, _inputs(spec))
+    assert set(differences) == {"reconstruction", "anomaly_map", "brain", "pons"}
+    (tmp_path / "m.onnx").write_bytes(content)
+    pons = Detector(tmp_path / "m.onnx", provider="cpu").detect(draw_head()).pons
+    assert pons is not None
+    assert pons.probability.shape == (256, 256)
 
 
 def test_the_map_is_bright_where_a_lesion_is_and_not_beside_the_brain() -> None:
@@ -103,6 +123,26 @@ def test_calibration_takes_tumour_free_slices_of_every_fold(model: Path) -> None
     assert max(calibrated.slice_scores) < min(ill)
 
 
+def test_the_pons_is_calibrated_on_its_tumour_free_sections(tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "knowing.onnx", pons=True)
+    patients = _patients(4)
+    scores = [calibration.score(model, part) for part in (patients[:2], patients[2:])]
+    rules = calibration.calibrate_pons(scores)
+    assert len(rules.slice_scores) == 8
+    assert len(rules.series_scores) == 4
+    assert list(rules.slice_scores) == sorted(rules.slice_scores)
+    assert rules.area_median_px == pytest.approx(804, abs=10)  # of tiny_model's disk
+    sections = [s for fold in scores for patient in fold.sections for s in patient]
+    expected = sorted(section_score(section, rules) for section in sections)
+    assert rules.slice_scores == pytest.approx(expected, abs=1e-5)
+    assert np.median(rules.slice_scores) == pytest.approx(0, abs=0.5)
+    pixels = np.concatenate([fold.pons_pixels for fold in scores])
+    assert np.mean(pixels > rules.pixel_threshold) <= rules.pixel_false_alarm_rate
+
+
 def test_nothing_to_calibrate_on_is_an_error(model: Path) -> None:
+    nothing = [calibration.score(model, [Patient("p", (), ())])]
     with pytest.raises(DatasetError):
-        calibration.calibrate([calibration.score(model, [Patient("p", (), ())])])
+        calibration.calibrate(nothing)
+    with pytest.raises(DatasetError, match="shows the pons"):
+        calibration.calibrate_pons(nothing)

@@ -229,8 +229,12 @@ def fit_localiser(
     batches = PonsBatches(marked, simulated, variation, recipe, spec.brain_level)
     watched = _Losses()
     localiser.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watched])
+    # Without its optimizer, which a network that is joined with it would carry into its file, and
+    # which another backend could not read.
+    trained = pons_localiser(spec.size)
+    trained.set_weights(localiser.get_weights())
     parts = np.array_split(watched.losses, min(20, len(watched.losses)))
-    return localiser, [float(np.mean(part)) for part in parts]
+    return trained, [float(np.mean(part)) for part in parts]
 
 
 class _Losses(keras.callbacks.Callback):

@@ -189,6 +189,14 @@ def test_a_localiser_joined_to_a_network_leaves_the_rest_as_it_was(channels: int
     assert np.array_equal(joined(changed)["pons"], together["pons"])
 
 
+def test_a_network_from_a_file_can_be_joined_to_a_new_localiser(tmp_path: Path) -> None:
+    NETWORKS["dae"](64, 1).save(tmp_path / "m.keras")
+    for _ in range(4):  # whatever names Keras has come to by now
+        network = keras.models.load_model(tmp_path / "m.keras", compile=False)
+        with_pons(network, pons_localiser(64))
+        keras.backend.clear_session()
+
+
 def _plan(data: Path, out: Path, preprocessing: Preprocessing = SMALL) -> training.Plan:
     return training.Plan(
         data=data,

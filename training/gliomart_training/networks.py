@@ -111,7 +111,8 @@ def with_pons(network: keras.Model, localiser: keras.Model) -> keras.Model:
     The localiser is a branch of its own: what it learns cannot change what the rest does.
     """
     (image,) = network.inputs
-    coarse = layers.AveragePooling2D(PONS_POOLING)(image[..., :1])
+    # By a name of its own: a network read from a file brings the names it was given once.
+    coarse = layers.AveragePooling2D(PONS_POOLING, name="pons_pooling")(image[..., :1])
     pons = layers.UpSampling2D(PONS_POOLING, interpolation="bilinear", name="pons")(
         localiser(coarse)
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from gliomart import Detector, bench, cli
@@ -32,6 +33,17 @@ def test_the_demo_flags_the_lesion_slices_and_not_the_others(tmp_path: Path) -> 
         assert found == shown or (found and any(lesion[number - 1 : number + 2]))
     (series,) = document["series"]
     assert series["flagged"]
+    assert series["pons"]["coverage"] == "pons covered"
+    assert series["pons"]["flagged"]
+    with (GOLDEN / "lesion.csv").open(newline="") as stream:
+        pons = [int(row["pons_pixels"]) for row in csv.DictReader(stream)]
+    for entry, pixels in zip(document["slices"], pons, strict=True):
+        if pixels > 0.8 * max(pons):
+            assert entry["pons"]["flagged"]
+            left, top, right, bottom = entry["pons"]["box"]
+            assert 0.6 < np.pi / 4 * (right - left) * (bottom - top) / pixels < 1.4
+        elif pixels == 0:
+            assert not entry["pons"]["visible"]
     sheet = cv2.imread(str(out / series["overview"]))
     assert sheet.shape == (4 * 192, 6 * 192, 3)
 

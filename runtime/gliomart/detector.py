@@ -163,7 +163,9 @@ class Detector:
             not_analysed=tuple(refused),
             verdict=judge([r.score for r in analysed], self.card, self.settings.false_alarm_rate),
             pons=pons.judge(
-                (r.pons for r in analysed), self.card.pons, self.settings.false_alarm_rate
+                (r.pons.part for r in analysed if r.pons),
+                self.card.pons,
+                self.settings.false_alarm_rate,
             ),
             settings=self.settings,
         )

@@ -117,7 +117,7 @@ class Run:
             write_ms = (perf_counter() - started) * 1e3
             record.slices.append(records.slice_entry(item, paths, write_ms))
             scores.append(item.score)
-            sections.append(item.pons)
+            sections.append(item.pons.part if item.pons else None)
         settings = self.detector.settings
         verdict = judge(scores, self.detector.card, settings.false_alarm_rate)
         if verdict is not None:

@@ -86,6 +86,22 @@ class Pons:
         """The slice shows enough of the pons for it to be judged."""
         return self.section is not None
 
+    @property
+    def part(self) -> Part | None:
+        """What it adds to the verdict on its series; None where the pons does not show."""
+        if self.score is None or self.fraction_anomalous is None:
+            return None
+        return Part(self.score, self.fraction_anomalous, int(self.mask.sum()))
+
+
+@dataclass(frozen=True)
+class Part:
+    """One section among those of a series: its score, its anomalous share, its source pixels."""
+
+    score: float
+    fraction_anomalous: float
+    area_px: int
+
 
 @dataclass(frozen=True)
 class PonsVerdict:
@@ -100,6 +116,8 @@ class PonsVerdict:
         Number of slices that show it.
     score, p_value, flagged
         As of a slice, against the pons of whole tumour-free series; None where it is not covered.
+    fraction_anomalous
+        As of a slice, of all sections taken together.
     """
 
     coverage: str
@@ -107,6 +125,7 @@ class PonsVerdict:
     score: float | None = None
     p_value: float | None = None
     flagged: bool | None = None
+    fraction_anomalous: float | None = None
 
 
 def find_section(
@@ -186,18 +205,25 @@ def series_score(slice_scores: Sequence[float], rules: PonsCalibration) -> float
 
 
 def judge(
-    slices: Iterable[Pons | None], rules: PonsCalibration | None, false_alarm_rate: float
+    sections: Iterable[Part | None], rules: PonsCalibration | None, false_alarm_rate: float
 ) -> PonsVerdict | None:
     """Judge the pons of a whole series; None for a model that does not know it."""
     if rules is None:
         return None
-    scores = [pons.score for pons in slices if pons is not None and pons.score is not None]
-    if not scores:
+    parts = [part for part in sections if part is not None]
+    if not parts:
         return PonsVerdict(NOT_COVERED, slices=0)
-    score = series_score(scores, rules)
+    score = series_score([part.score for part in parts], rules)
     p = p_value(score, rules.series_scores)
-    flagged = _flag(p, rules.series_scores, false_alarm_rate)
-    return PonsVerdict(COVERED, len(scores), score, p, flagged)
+    anomalous = sum(part.fraction_anomalous * part.area_px for part in parts)
+    return PonsVerdict(
+        COVERED,
+        len(parts),
+        score,
+        p,
+        flagged=_flag(p, rules.series_scores, false_alarm_rate),
+        fraction_anomalous=anomalous / max(sum(part.area_px for part in parts), 1),
+    )
 
 
 def _flag(p: float, healthy: Sequence[float], rate: float) -> bool | None:

@@ -92,6 +92,9 @@ def test_a_series_without_the_pons_is_not_covered_rather_than_negative(knowing: 
     assert result.pons is not None
     assert (result.pons.coverage, result.pons.slices) == (COVERED, 3)
     assert result.pons.flagged is False
+    assert result.pons.fraction_anomalous == pytest.approx(
+        np.mean([s.pons.fraction_anomalous for s in result.slices if s.pons]), abs=1e-6
+    )
     # Where the model sees the pons there is no brain.
     hollow = _head()
     cv2.circle(hollow, PONS_IN_SOURCE, 30, 0, cv2.FILLED)
@@ -99,6 +102,7 @@ def test_a_series_without_the_pons_is_not_covered_rather_than_negative(knowing: 
     assert hidden.pons is not None
     assert hidden.pons.coverage == NOT_COVERED
     assert hidden.pons.flagged is None
+    assert hidden.pons.fraction_anomalous is None
     assert hidden.slices[0].pons is not None
     assert not hidden.slices[0].pons.visible
     assert not hidden.slices[0].pons.mask.any()

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,8 @@ from gliomart.detector import Detector
 from gliomart.errors import DatasetError
 from gliomart_training import dataset
 from gliomart_training.evaluation import lesions, pons, pons_report
-from gliomart_training.evaluation.pons import BASELINES, MODEL
+from gliomart_training.evaluation.metrics import Resamples
+from gliomart_training.evaluation.pons import BASELINES, MODEL, Look
 from samples import draw_head, tiny_model
 
 if TYPE_CHECKING:
@@ -159,7 +161,12 @@ def test_a_pons_that_is_not_found_ranks_last_and_counts(data: Path, model: Path)
     truth[140:160, 120:140] = True
     (found,) = pons._found(patient, blind, {MARKED[0]: (truth, truth)}, detector.card)
     assert (found.visible, found.flagged, found.lesion_dice, found.dice) == (False, False, 0, 0)
-    assert set(found.scores.values()) == {-np.inf}
+    assert set(found.scores.values()) == {pons._NOT_FOUND}
+    seen = replace(found, visible=True, scores=dict.fromkeys(found.scores, -50.0))
+    look = Look(untouched=[seen], lesions=[[found]], marked=[], clear=[], series=[False, False])
+    row = pons._row(ROWS[0], 0, [look, look], Resamples.draw(2, 10, seed=0))
+    assert row["columns"][MODEL]["auroc"]["value"] == 0
+    assert row["visible"]["value"] == 0
 
 
 def test_baselines_see_what_they_say(data: Path, model: Path) -> None:

@@ -48,8 +48,8 @@ MODEL = "model"
 NEAR_PX = 6.0
 # Above this share of a patient's slices there is no pons.
 _HIGH = 0.6
-# A slice in which no pons is found ranks below every other.
-_NOT_FOUND = -np.inf
+# A slice in which no pons is found ranks below every other; finite, as scikit-learn wants it.
+_NOT_FOUND = -1e9
 
 PROTOCOL = {
     "location": "Slices in which somebody marked the pons as an ellipse; centre and Dice in pixels"

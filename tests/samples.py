@@ -41,7 +41,10 @@ def draw_head(
 PONS = (128, 160, 16)
 PONS_RULES = PonsCalibration(
     minimum_area_px=300.0,
+    smoothing_px=1.5,
     top_fraction=0.25,
+    near_radii=1.3,
+    far_radii=3.0,
     signal_median=0.0,
     signal_spread=0.02,
     area_median_px=800.0,

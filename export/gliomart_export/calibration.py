@@ -53,7 +53,10 @@ PONS_PIXEL_FALSE_ALARM_RATE = 0.05
 
 UNCALIBRATED_PONS = PonsCalibration(
     minimum_area_px=300.0,
+    smoothing_px=1.5,
     top_fraction=0.25,
+    near_radii=1.3,
+    far_radii=3.0,
     signal_median=0.0,
     signal_spread=1.0,
     area_median_px=1.0,

@@ -82,8 +82,13 @@ class PonsCalibration:
     ----------
     minimum_area_px
         Smallest section of the pons that is judged, in pixels of the model's grid.
-    top_fraction
-        A section's signal is the mean of this fraction of it, the highest of the anomaly map.
+    smoothing_px, top_fraction
+        A section's contrast is the mean of its brightest pixels, this fraction of it, after a
+        Gaussian of this standard deviation, over the median of its surroundings: a logarithm. Its
+        signal is the contrast of the image less that of the reconstruction.
+    near_radii, far_radii
+        Its surroundings are the brain between these distances from its centre, in radii of a disk
+        of its size.
     signal_median, signal_spread
         Of that signal in tumour-free sections: median, and standard deviation about it.
     area_median_px, area_spread
@@ -101,7 +106,10 @@ class PonsCalibration:
     """
 
     minimum_area_px: float
+    smoothing_px: float
     top_fraction: float
+    near_radii: float
+    far_radii: float
     signal_median: float
     signal_spread: float
     area_median_px: float
@@ -231,12 +239,16 @@ def _problems_of_pons(pons: PonsCalibration) -> Iterator[str]:
     for name in ("top_fraction", "pixel_false_alarm_rate"):
         if not 0 < getattr(pons, name) < 1:
             yield f"pons {name} {getattr(pons, name)} is not in (0, 1)"
-    for name in ("signal_spread", "area_median_px", "area_spread"):
+    for name in ("smoothing_px", "near_radii", "signal_spread", "area_median_px", "area_spread"):
         if not 0 < getattr(pons, name) < math.inf:
             yield f"pons {name} {getattr(pons, name)} is not above 0"
-    for name in ("minimum_area_px", "signal_median", "pixel_threshold"):
+    for name in ("minimum_area_px", "pixel_threshold"):
         if not 0 <= getattr(pons, name) < math.inf:
             yield f"pons {name} {getattr(pons, name)} is below 0"
+    if not pons.near_radii < pons.far_radii < math.inf:
+        yield f"pons far_radii {pons.far_radii} is not above near_radii"
+    if not math.isfinite(pons.signal_median):
+        yield f"pons signal_median {pons.signal_median} is not finite"
     if pons.series_top < 1:
         yield f"pons series_top {pons.series_top} is below 1"
     yield from (f"pons {problem}" for problem in _unordered(pons))

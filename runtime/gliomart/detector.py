@@ -226,7 +226,14 @@ class Detector:
             score=score,
             p_value=p,
             flagged=p <= rate,
-            pons=pons.look(outputs, on_source, frame.box, rules_of_pons, rate)
+            pons=pons.look(
+                prepared.image[..., 0],
+                outputs,
+                on_source,
+                box=frame.box,
+                rules=rules_of_pons,
+                false_alarm_rate=rate,
+            )
             if rules_of_pons
             else None,
             settings=self.settings,

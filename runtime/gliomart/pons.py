@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 COVERED, NOT_COVERED = "pons covered", "pons not covered"
 # A pixel belongs to the pons where that is likelier than not.
 _LIKELY = 0.5
+# Of an image in [0, 1]; what is darker is taken for this.
+_DARK = 1e-3
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Section:
     mask
         bool (size, size), connected.
     signal
-        Mean of the highest pixels of the anomaly map in it.
+        How much brighter it is, beside its surroundings, than the network expects: a logarithm.
     area_px
         Its size in pixels of the model's grid, and so relative to the head's.
     """
@@ -129,23 +131,66 @@ class PonsVerdict:
 
 
 def find_section(
-    probability: NDArray[np.float32], anomaly_map: NDArray[np.float32], rules: PonsCalibration
+    image: NDArray[np.float32], outputs: Outputs, rules: PonsCalibration
 ) -> Section | None:
-    """Find the pons in what a model made of a slice, (size, size); None where it does not show.
+    """Find the pons in a slice and see how bright it is; None where it does not show.
 
     It is the largest 4-connected part in which the pons is likelier than not, if that is large
-    enough.
+    enough and lies in a brain.
+
+    Parameters
+    ----------
+    image
+        float32 (size, size): the first channel of what the model saw.
+    outputs
+        What the model made of it.
     """
-    likely = (probability > _LIKELY).astype(np.uint8)
+    assert outputs.pons is not None  # noqa: S101  # a card with a pons has a graph with one
+    likely = (outputs.pons > _LIKELY).astype(np.uint8)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(likely, connectivity=4)
     areas = stats[1:, cv2.CC_STAT_AREA]
     if not len(areas) or areas.max() < rules.minimum_area_px:
         return None
     mask = labels == 1 + int(areas.argmax())
-    inside = anomaly_map[mask]
+    area = int(areas.max())
+    around, window = _surroundings(mask, outputs.brain, rules)
+    if not around.any():
+        return None
+    # Beside the brain about it, because a coil may brighten all of a slice or a region of it.
+    seen, expected = (
+        _contrast(plane[window], mask[window], around, rules)
+        for plane in (image, outputs.reconstruction)
+    )
+    return Section(mask, signal=seen - expected, area_px=area)
+
+
+def _surroundings(
+    mask: NDArray[np.bool_], brain: NDArray[np.float32], rules: PonsCalibration
+) -> tuple[NDArray[np.bool_], tuple[slice, slice]]:
+    """Brain about a section, (h, w), and the window of the model's grid that it is seen in."""
+    rows, columns = np.nonzero(mask)
+    radius = math.sqrt(len(rows) / math.pi)
+    y, x = float(rows.mean()), float(columns.mean())
+    reach = math.ceil(rules.far_radii * radius)
+    top, left = max(round(y) - reach, 0), max(round(x) - reach, 0)
+    window = np.s_[top : round(y) + reach + 1, left : round(x) + reach + 1]
+    seen = brain[window] > _LIKELY
+    down, across = np.ogrid[top : top + seen.shape[0], left : left + seen.shape[1]]
+    distance = np.hypot(down - y, across - x) / radius
+    return seen & (distance > rules.near_radii) & (distance < rules.far_radii), window
+
+
+def _contrast(
+    plane: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    around: NDArray[np.bool_],
+    rules: PonsCalibration,
+) -> float:
+    """Logarithm of the brightest part of a section over the median of its surroundings."""
+    inside = cv2.GaussianBlur(plane, (0, 0), rules.smoothing_px)[mask]
     count = max(1, round(rules.top_fraction * len(inside)))
-    signal = float(np.partition(inside, -count)[-count:].mean())
-    return Section(mask, signal, len(inside))
+    brightest = float(np.partition(inside, -count)[-count:].mean())
+    return math.log(max(brightest, _DARK) / max(float(np.median(plane[around])), _DARK))
 
 
 def section_score(section: Section, rules: PonsCalibration) -> float:
@@ -160,8 +205,10 @@ def section_score(section: Section, rules: PonsCalibration) -> float:
 
 
 def look(
+    image: NDArray[np.float32],
     outputs: Outputs,
     anomaly_map: NDArray[np.float32],
+    *,
     box: Box,
     rules: PonsCalibration,
     false_alarm_rate: float,
@@ -170,8 +217,8 @@ def look(
 
     Parameters
     ----------
-    outputs
-        What the model made of it.
+    image, outputs
+        First channel of what the model saw, and what it made of it.
     anomaly_map
         float32 (H, W), on the source's grid.
     box
@@ -179,7 +226,7 @@ def look(
     """
     assert outputs.pons is not None  # noqa: S101  # a card with a pons has a graph with one
     height, width = anomaly_map.shape
-    section = find_section(outputs.pons, outputs.anomaly_map, rules)
+    section = find_section(image, outputs, rules)
     if section is None:
         return Pons(outputs.pons, None, mask=np.zeros((height, width), bool))
     mask = uncrop(section.mask.astype(np.float32), box, (height, width)) > _LIKELY

@@ -11,7 +11,7 @@ import pytest
 
 from gliomart import Detector, cli, pons
 from gliomart.errors import ModelCardError, ModelError
-from gliomart.model import Model
+from gliomart.model import Model, Outputs
 from gliomart.pons import COVERED, NOT_COVERED, Section
 from gliomart.slices import Slice
 from samples import PONS, PONS_RULES, card, draw_head, needs_real_images, tiny_model
@@ -34,10 +34,15 @@ def _head(*, lesion: float = 0.0, seed: int = 0) -> np.ndarray:
     return head
 
 
-def _map(section: tuple[int, int, int] = PONS, value: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def _disk(place: tuple[int, int, int] = PONS) -> np.ndarray:
     y, x = np.ogrid[:256, :256]
-    disk = np.hypot(x - section[0], y - section[1]) <= section[2]
-    return disk.astype(np.float32), np.where(disk, value, 0).astype(np.float32)
+    return np.asarray(np.hypot(x - place[0], y - place[1]) <= place[2])
+
+
+def _outputs(pons: np.ndarray, expected: float = 0.4) -> Outputs:
+    """A model's idea of a slice that is brain all over and expected to be as bright as this."""
+    flat = np.full((256, 256), expected, np.float32)
+    return Outputs(flat, 0 * flat, np.ones_like(flat), pons.astype(np.float32))
 
 
 def test_a_bright_pons_is_flagged_and_a_usual_one_is_not(knowing: Path) -> None:
@@ -67,23 +72,45 @@ def test_the_score_counts_brightness_and_size() -> None:
 
 
 def test_the_section_is_the_largest_part_and_has_a_smallest_size() -> None:
-    probability, anomaly = _map(value=0.1)
-    speck, _ = _map((60, 60, 5))
-    section = pons.find_section(np.maximum(probability, speck), anomaly, PONS_RULES)
+    image, speck = np.full((256, 256), 0.4, np.float32), _disk((60, 60, 5))
+    section = pons.find_section(image, _outputs(_disk() | speck), PONS_RULES)
     assert section is not None
-    assert section.area_px == section.mask.sum() == probability.sum()
-    assert section.signal == pytest.approx(0.1)
-    assert pons.find_section(speck, anomaly, PONS_RULES) is None
-    assert pons.find_section(0 * speck, anomaly, PONS_RULES) is None
+    assert section.area_px == section.mask.sum() == _disk().sum()
+    assert section.signal == pytest.approx(0, abs=1e-6)
+    assert pons.find_section(image, _outputs(speck), PONS_RULES) is None
+    assert pons.find_section(image, _outputs(0 * speck), PONS_RULES) is None
 
 
-def test_the_signal_is_that_of_the_brightest_quarter() -> None:
-    probability, anomaly = _map()
-    anomaly[: PONS[1] - 8] = 0.2 * probability[: PONS[1] - 8]  # about a fifth of the disk
-    section = pons.find_section(probability, anomaly, PONS_RULES)
+def test_the_signal_is_that_of_the_brightest_quarter_beside_its_surroundings() -> None:
+    image = np.full((256, 256), 0.4, np.float32)
+    image[_disk((128, 160, 12))] = 0.6  # more than half of the section
+    outputs = _outputs(_disk())
+    section = pons.find_section(image, outputs, PONS_RULES)
     assert section is not None
-    ordered = np.sort(anomaly[probability > 0])
-    assert section.signal == pytest.approx(ordered[-round(len(ordered) / 4) :].mean(), rel=1e-6)
+    assert section.signal == pytest.approx(np.log(0.6 / 0.4), abs=0.01)
+    # What brightens section and surroundings alike is the coil's doing.
+    brighter = pons.find_section(1.3 * image, outputs, PONS_RULES)
+    assert brighter is not None
+    assert brighter.signal == pytest.approx(section.signal, abs=1e-5)
+    # What the network expects is no anomaly.
+    expected = replace(outputs, reconstruction=image)
+    usual = pons.find_section(image, expected, PONS_RULES)
+    assert usual is not None
+    assert usual.signal == 0
+
+
+def test_surroundings_are_brain_between_two_distances() -> None:
+    image = np.full((256, 256), 0.4, np.float32)
+    # Further than 3 radii, and nearer than 1.3 of them.
+    image[~_disk((128, 160, 48))] = 0.9
+    image[_disk((128, 160, 20)) & ~_disk((128, 160, 19))] = 0.9
+    section = pons.find_section(image, _outputs(_disk(), expected=0.4), PONS_RULES)
+    clear = pons.find_section(np.full_like(image, 0.4), _outputs(_disk()), PONS_RULES)
+    assert section is not None
+    assert clear is not None
+    assert section.signal == pytest.approx(clear.signal, abs=0.05)
+    nowhere = replace(_outputs(_disk()), brain=_disk().astype(np.float32))
+    assert pons.find_section(image, nowhere, PONS_RULES) is None
 
 
 def test_a_series_without_the_pons_is_not_covered_rather_than_negative(knowing: Path) -> None:
@@ -137,7 +164,7 @@ def test_card_and_graph_have_to_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("top_fraction", 0.0), ("signal_spread", 0.0), ("area_median_px", -1.0),
+        ("top_fraction", 0.0), ("signal_spread", 0.0), ("far_radii", 1.0), ("area_median_px", -1.0),
         ("minimum_area_px", -1.0), ("series_top", 0), ("slice_scores", (2.0, 1.0)),
     ],
 )  # fmt: skip

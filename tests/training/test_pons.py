@@ -144,6 +144,20 @@ def test_bending_moves_image_and_pons_alike() -> None:
     assert np.allclose(same, image)
 
 
+def test_recolouring_changes_the_pons_and_nothing_far_from_it() -> None:
+    image, pons = np.full((2, 32, 32), 0.4, np.float32)
+    pons[:] = 0
+    pons[12:20, 12:20] = 1
+    changed = [
+        localiser._recolour(image, pons, 0.3, np.random.default_rng(seed)) for seed in range(40)
+    ]
+    assert all(one.dtype == np.float32 for one in changed)
+    assert all(np.allclose(one[:3], 0.4, atol=1e-3) for one in changed)
+    inside = np.log([one[16, 16] / 0.4 for one in changed])
+    assert 0.15 < inside.std() < 0.4
+    assert np.allclose(localiser._recolour(image, pons, 0.0, np.random.default_rng(0)), image)
+
+
 def test_a_localiser_learns_where_a_pons_is() -> None:
     random = np.random.default_rng(0)
     plain = np.full((24, SIDE, SIDE), 0.4, np.float32)

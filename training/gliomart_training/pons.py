@@ -54,6 +54,11 @@ class PonsRecipe:
         Fraction of a batch that shows the pons.
     corrupted
         Fraction of a batch that noise shaped like lesions is added to.
+    recoloured
+        Standard deviation of the logarithm of a factor that the pons is multiplied by, and what
+        lies about it with a softness drawn anew. Brightness then says nothing about where the pons
+        is, and one that is far brighter than usual is still found (domain randomisation: Billot et
+        al., SynthSeg, Medical Image Analysis 2023).
     bend
         Standard deviation of a smooth displacement, in pixels of the localiser's grid. Every pons
         then has a size and shape of its own, and the localiser learns to follow its border rather
@@ -72,6 +77,7 @@ class PonsRecipe:
     weight_decay: float = 1e-3
     shown: float = 0.6
     corrupted: float = 0.4
+    recoloured: float = 0.3
     bend: float = 1.2
     simulated: float = 0.25
     heads: int = 12
@@ -188,6 +194,7 @@ class PonsBatches(keras.utils.PyDataset):
         chosen = shown == (random.random() < self.recipe.shown)
         number = random.choice(np.flatnonzero(chosen) if chosen.any() else len(images))
         image, pons = _bend(images.plain[number], images.pons[number], self.recipe.bend, random)
+        image = _recolour(image, pons, self.recipe.recoloured, random)
         image, pons = self.variation.apply(image, pons, self.level, random)
         if random.random() < self.recipe.corrupted:
             image, _ = lesions_anywhere(image, pons, random)
@@ -267,6 +274,18 @@ def _bend(
         for plane in (image, pons)
     )
     return image, pons
+
+
+def _recolour(
+    image: NDArray[np.float32],
+    pons: NDArray[np.float32],
+    strength: float,
+    random: np.random.Generator,
+) -> NDArray[np.float32]:
+    """Brighten or darken the pons of a (side, side) image, beyond its border by a random blur."""
+    gain, blur = np.exp(strength * random.standard_normal()), random.uniform(0.3, 2.5)
+    soft = cv2.GaussianBlur(pons, (0, 0), blur)
+    return np.clip(image * (1 + (gain - 1) * soft), 0, 1, dtype=np.float32)
 
 
 def _on_model_grid(pons: Ellipse, frame: Frame, spec: Preprocessing) -> NDArray[np.float32]:

@@ -173,9 +173,9 @@ def calibrate_pons(folds: Sequence[Scores]) -> PonsCalibration:
     rules = replace(
         UNCALIBRATED_PONS,
         signal_median=signal_median,
-        signal_spread=max(_deviation(signals - signal_median), _SMALLEST_LIMIT),
+        signal_spread=max(_upwards(signals - signal_median), _SMALLEST_LIMIT),
         area_median_px=area_median,
-        area_spread=max(_deviation(np.log(areas / area_median)), _SMALLEST_LIMIT),
+        area_spread=max(_upwards(np.log(areas / area_median)), _SMALLEST_LIMIT),
         pixel_threshold=float(np.quantile(pixels, 1 - PONS_PIXEL_FALSE_ALARM_RATE)),
     )
     scores = [[pons.section_score(section, rules) for section in s] for s in patients]
@@ -186,8 +186,13 @@ def calibrate_pons(folds: Sequence[Scores]) -> PonsCalibration:
     )
 
 
-def _deviation(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.mean(values**2)))
+def _upwards(values: NDArray[np.float64]) -> float:
+    """Deviation from 0 of what is above it.
+
+    How small the sections at the ends of a pons are says nothing about how large one may be.
+    """
+    above = values[values > 0]
+    return float(np.sqrt(np.mean(above**2))) if len(above) else 0.0
 
 
 def _threshold(positive: NDArray[np.float32], pixels: int) -> float:

@@ -90,9 +90,9 @@ class PonsCalibration:
         Its surroundings are the brain between these distances from its centre, in radii of a disk
         of its size.
     signal_median, signal_spread
-        Of that signal in tumour-free sections: median, and standard deviation about it.
+        Of that signal in tumour-free sections: median, and standard deviation upwards from it.
     area_median_px, area_spread
-        Of their size: median, in pixels of the model's grid, and standard deviation of the
+        Of their size: median, in pixels of the model's grid, and standard deviation upwards of the
         logarithm of size over median.
     pixel_threshold
         Anomaly-map value that ``pixel_false_alarm_rate`` of their pixels exceed.

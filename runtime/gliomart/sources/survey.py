@@ -1,0 +1,326 @@
+"""A survey of DICOM data elements that believes no length before it has checked it.
+
+A loop, not a recursion, that reads the stream as pydicom will (DICOM PS3.5 section 7), so that
+pydicom meets nothing that was not counted and measured.
+"""
+
+from __future__ import annotations
+
+import zlib
+from struct import Struct
+from time import monotonic
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from gliomart.errors import InputRefusedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gliomart.sources.budget import Budget
+
+UNDEFINED = 0xFFFFFFFF
+
+_BLOCK = 1 << 16
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_DELIMITERS, _META = 0xFFFE, 0x0002
+# Float Pixel Data, Double Float Pixel Data, Pixel Data (DICOM PS3.3 C.7.6.24, C.7.6.25, C.7.6.3).
+_PIXELS = {0x7FE00008: ("OF",), 0x7FE00009: ("OD",), 0x7FE00010: ("OW", "OB")}
+# DICOM PS3.5 7.1.2: these representations have a length of 32 bits, the others one of 16.
+_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR",
+                   b"UT", b"UV"})  # fmt: skip
+_SHORT = frozenset({b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO",
+                    b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL",
+                    b"US"})  # fmt: skip
+# Values that stay one object, however long they are.
+_OPAQUE = frozenset({None, "OB", "OD", "OF", "OL", "OV", "OW", "UN", "UR", "UT"})
+
+
+class Encoding(NamedTuple):
+    """How data elements are encoded (DICOM PS3.5 section 7)."""
+
+    explicit: bool
+    little_endian: bool
+
+
+class PixelElement(NamedTuple):
+    """The header of the element that holds the pixels, and where its value starts."""
+
+    tag: int
+    representation: str
+    start: int
+    length: int
+
+
+class Window:
+    """The bytes of a stream so far, read on as far as they are asked for.
+
+    ``size`` is how many there can be, and ``overrun`` makes the refusal for asking for more.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[int], bytes | None],
+        size: int,
+        overrun: Callable[[int], InputRefusedError],
+    ) -> None:
+        self.data = bytearray()
+        self._read = read
+        self._size = size
+        self._overrun = overrun
+
+    def reach(self, end: int) -> bool:
+        """Read on to ``end``; False where the stream is over before."""
+        while len(self.data) < end:
+            block = self._read(max(min(end, self._size) - len(self.data), _BLOCK))
+            if not block:
+                return False
+            self.data += block
+        return True
+
+    def need(self, end: int) -> None:
+        """Read on to ``end``, where there have to be as many bytes."""
+        self.expect(end)
+        if not self.reach(end):
+            raise truncated()
+
+    def expect(self, end: int) -> None:
+        """Refuse an end that the stream cannot have, without reading it."""
+        if end > self._size:
+            raise self._overrun(end)
+
+    def take(self, start: int, end: int) -> bytearray:
+        """Take a long value without holding it twice; the window is empty afterwards."""
+        self.expect(end)
+        value = self.data[start:end]
+        self.data = bytearray()
+        while len(value) < end - start:
+            block = self._read(min(end - start - len(value), 16 * _BLOCK))
+            if not block:
+                raise truncated()
+            value += block
+        return value
+
+
+class Inflater:
+    """A deflated data set (DICOM PS3.5 A.5), inflated no further than it is read."""
+
+    def __init__(self, read: Callable[[int], bytes | None], deflated: bytes) -> None:
+        self._read = read
+        self._deflated = deflated
+        self._stream = zlib.decompressobj(-zlib.MAX_WBITS)
+
+    def read(self, size: int) -> bytes:
+        """Inflate up to so many bytes; none where the data set is over."""
+        while not self._stream.eof:
+            self._deflated = self._deflated or self._read(_BLOCK) or b""
+            if not self._deflated:
+                raise truncated()
+            try:
+                inflated = self._stream.decompress(self._deflated, size)
+            except zlib.error as error:
+                raise InputRefusedError("unreadable", f"not deflated data: {error}") from error
+            self._deflated = self._stream.unconsumed_tail
+            if inflated:
+                return inflated
+        return b""
+
+
+class _Level(NamedTuple):
+    """A data set, or else a sequence of items, that the survey is inside of."""
+
+    is_dataset: bool
+    explicit: bool
+    end: int | None  # None where a delimiter ends it
+
+
+class Survey:
+    """A walk over data elements, up to the pixels.
+
+    Attributes
+    ----------
+    encoding
+        What the first element looks like, which may not be what the transfer syntax says.
+    pixels
+        Where the pixels are; None where the walk came to the end of the file first.
+    """
+
+    def __init__(self, window: Window, budget: Budget, deadline: float) -> None:
+        self.encoding = Encoding(explicit=True, little_endian=True)
+        self.pixels: PixelElement | None = None
+        self._window = window
+        self._budget = budget
+        self._deadline = deadline
+        self._elements = 0
+
+    def walk(self, start: int, encoding: Encoding, *, only_meta: bool = False) -> int:
+        """Walk data elements and return where the walk ended.
+
+        That is at the pixels, at the end of the file or, with ``only_meta``, after the file meta
+        information (DICOM PS3.10 7.1).
+
+        Raises
+        ------
+        InputRefusedError
+            ``truncated``, ``unreadable`` or one of the budget's codes.
+        """
+        window, data, position = self._window, self._window.data, start
+        header = Struct("<HHL" if encoding.little_endian else ">HHL").unpack_from
+        explicit = self._looks_explicit(start, otherwise=encoding.explicit)
+        self.encoding = encoding._replace(explicit=explicit)
+        level, outer = _Level(is_dataset=True, explicit=explicit, end=None), list[_Level]()
+        while True:
+            while level.end is not None and position >= level.end:
+                if position > level.end:
+                    unreadable("an element runs past the end of its sequence")
+                level = outer.pop()
+            if len(data) < position + 8 and not window.reach(position + 8):
+                if len(data) == position and not outer:
+                    return position
+                raise truncated()
+            self._count()
+            group, element, length = header(data, position)
+            tag = group << 16 | element
+            if not level.is_dataset:
+                position += 8
+                if tag == _SEQUENCE_END and level.end is None:
+                    level = outer.pop()
+                elif tag == _ITEM:
+                    outer.append(level)
+                    explicit = level.explicit and self._looks_explicit(position, otherwise=True)
+                    level = _Level(True, explicit, _end(position, length))
+                else:
+                    unreadable("a sequence holds something that is no item")
+            elif group == _DELIMITERS:
+                if tag != _ITEM_END or level.end is not None or not outer:
+                    unreadable("a delimiter stands where none belongs")
+                position += 8
+                level = outer.pop()
+            elif only_meta and group != _META:
+                return position
+            else:
+                representation, value, length = self._read_header(position, length, level.explicit)
+                if tag in _PIXELS and not outer:
+                    allowed = _PIXELS[tag]
+                    known = representation if representation in allowed else allowed[0]
+                    self.pixels = PixelElement(tag, known, value, length)
+                    return position
+                position = value
+                if self._is_sequence(representation, tag, position, length, header):
+                    outer.append(level)
+                    level = _Level(False, level.explicit, _end(position, length))
+                    if len(outer) > 2 * self._budget.depth:
+                        reason = f"sequences are nested more than {self._budget.depth} deep"
+                        raise InputRefusedError("nested-too-deep", reason)
+                elif length == UNDEFINED:
+                    position = self.walk_fragments(position) + 8
+                else:
+                    position += length
+                    if len(data) < position:
+                        window.need(position)
+                    if length > self._budget.value_bytes:
+                        self._refuse_long(representation, tag, length)
+
+    def walk_fragments(self, position: int) -> int:
+        """Walk the fragments of an encapsulated value (DICOM PS3.5 A.4); return their end."""
+        order = "little" if self.encoding.little_endian else "big"
+        while True:
+            self._window.need(position + 8)
+            self._count()
+            data = self._window.data
+            group = int.from_bytes(data[position : position + 2], order)
+            element = int.from_bytes(data[position + 2 : position + 4], order)
+            length = int.from_bytes(data[position + 4 : position + 8], order)
+            if group << 16 | element == _SEQUENCE_END:
+                return position
+            if group << 16 | element != _ITEM or length == UNDEFINED:
+                unreadable("an encapsulated value holds something that is no fragment")
+            position += 8 + length
+
+    def _read_header(
+        self, position: int, length: int, explicit: bool
+    ) -> tuple[str | None, int, int]:
+        """Return representation, where the value starts and its length."""
+        data, little_endian = self._window.data, self.encoding.little_endian
+        letters = bytes(data[position + 4 : position + 6])
+        if not explicit or not b"AA" <= letters <= b"ZZ":  # implicit VR all the same
+            return None, position + 8, length
+        representation = letters.decode("latin-1")
+        if letters not in _LONG:
+            return representation, position + 8, length >> 16 if little_endian else length & 0xFFFF
+        self._window.need(position + 12)
+        order = "little" if little_endian else "big"
+        length = int.from_bytes(data[position + 8 : position + 12], order)
+        return representation, position + 12, length
+
+    def _is_sequence(
+        self,
+        representation: str | None,
+        tag: int,
+        position: int,
+        length: int,
+        header: Callable[[bytearray, int], tuple[int, ...]],
+    ) -> bool:
+        if representation == "UN" and length == UNDEFINED:
+            return True  # DICOM PS3.5 6.2.2, note on UN
+        known = _known(tag) if representation in {None, "UN"} else representation
+        if known is None and length == UNDEFINED:
+            self._window.need(position + 8)
+            group, element, _ = header(self._window.data, position)
+            return group << 16 | element == _ITEM
+        return known == "SQ"
+
+    def _refuse_long(self, representation: str | None, tag: int, length: int) -> None:
+        known = _known(tag) if representation in {None, "UN"} else representation
+        # Where the dictionary leaves a choice, OW is the last one.
+        if known not in _OPAQUE and not str(known).endswith("OW"):
+            raise beyond("value-too-long", "a value holds", length, self._budget.value_bytes)
+
+    def _count(self) -> None:
+        self._elements += 1
+        if self._elements > self._budget.elements:
+            reason = f"there are more than {self._budget.elements} data elements"
+            raise InputRefusedError("too-many-elements", reason)
+        if not self._elements & 1023 and monotonic() > self._deadline:
+            reason = f"the survey takes longer than {self._budget.seconds:g} s"
+            raise InputRefusedError("too-slow", reason)
+
+    def _looks_explicit(self, position: int, *, otherwise: bool) -> bool:
+        """Look for the two capitals that the first element has in explicit VR."""
+        if not self._window.reach(position + 6):
+            return otherwise
+        first, second = self._window.data[position + 4 : position + 6]
+        return 0x40 < first < 0x5B and 0x40 < second < 0x5B  # noqa: PLR2004
+
+
+def guess_encoding(window: Window, start: int) -> Encoding:
+    """Guess the encoding of a data set whose transfer syntax is not given."""
+    window.reach(start + 6)
+    explicit = bytes(window.data[start + 4 : start + 6]) in _LONG | _SHORT
+    # The groups that a data set starts with are below 0x0400, unless their bytes are swapped.
+    group = int.from_bytes(window.data[start : start + 2], "little")
+    return Encoding(explicit, little_endian=not explicit or group < 0x0400)  # noqa: PLR2004
+
+
+def unreadable(reason: str) -> NoReturn:
+    """Refuse what is no DICOM."""
+    raise InputRefusedError("unreadable", f"not valid DICOM: {reason}")
+
+
+def truncated() -> InputRefusedError:
+    """Make the refusal of a file that breaks off."""
+    return InputRefusedError("truncated", "the file ends in the middle of an element")
+
+
+def beyond(code: str, what: str, amount: int, limit: int) -> InputRefusedError:
+    """Make the refusal of a file that asks for more bytes than its budget."""
+    return InputRefusedError(code, f"{what} {amount} bytes, and the budget is {limit}")
+
+
+def _known(tag: int) -> str | None:
+    from pydicom.datadict import DicomDictionary
+
+    return DicomDictionary[tag][0] if tag in DicomDictionary else None
+
+
+def _end(position: int, length: int) -> int | None:
+    return None if length == UNDEFINED else position + length

@@ -87,9 +87,7 @@ def parse(path: Path, *, pixels: bool, budget: Budget = DEFAULT) -> Dataset:
         return parse_stream(stream, status.st_size, pixels=pixels, budget=budget)
 
 
-def parse_stream(
-    stream: BinaryIO, size: int, *, pixels: bool, budget: Budget = DEFAULT
-) -> Dataset:
+def parse_stream(stream: BinaryIO, size: int, *, pixels: bool, budget: Budget = DEFAULT) -> Dataset:
     """Parse a stream of ``size`` bytes, from its start; see :func:`parse`."""
     from pydicom.dataset import FileMetaDataset
 
@@ -177,9 +175,7 @@ def _check_promise(dataset: Dataset, pixels: PixelElement, syntax: str, budget: 
         raise InputRefusedError("truncated", reason)
 
 
-def _add_pixels(
-    dataset: Dataset, pixels: PixelElement, survey: Survey, window: Window
-) -> None:
+def _add_pixels(dataset: Dataset, pixels: PixelElement, survey: Survey, window: Window) -> None:
     from pydicom.dataelem import RawDataElement
     from pydicom.tag import BaseTag
 

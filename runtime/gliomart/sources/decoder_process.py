@@ -1,0 +1,116 @@
+"""The process in which native code decodes compressed frames; started by isolation.py.
+
+It is run as a script of its own and imports nothing but the decoders, so that it starts quickly.
+A request on standard input is a header and a frame, a reply on standard output a header and the
+decoded values or, where the decoder refused, a reason.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import struct
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Decoder, rows, columns, precision in bits, seconds, memory in bytes, length of the frame.
+REQUEST = struct.Struct("<8sHHBdQQ")
+# Whether it was decoded, length of what follows.
+REPLY = struct.Struct("<?Q")
+
+
+def _pyjpegls(frame: bytes, _rows: int, _columns: int, _precision: int) -> bytes:
+    import jpeg_ls
+
+    values, _ = jpeg_ls.decode_pixel_data(frame)
+    return values
+
+
+def _openjpeg(frame: bytes, _rows: int, _columns: int, _precision: int) -> bytes:
+    import openjpeg.utils
+
+    return openjpeg.utils.decode_pixel_data(frame, version=2)
+
+
+def _gdcm(frame: bytes, rows: int, columns: int, precision: int) -> bytes:
+    """Decode JPEG of any process, which GDCM takes from the codestream, not from the syntax."""
+    import gdcm
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(frame)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((columns, rows, 1))
+    image.SetDataElement(element)
+    monochrome = gdcm.PhotometricInterpretation.MONOCHROME2
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(monochrome))
+    lossless = gdcm.TransferSyntax.JPEGLosslessProcess14_1
+    image.SetTransferSyntax(gdcm.TransferSyntax(lossless))
+    allocated = 8 if precision <= 8 else 16  # noqa: PLR2004
+    image.SetPixelFormat(gdcm.PixelFormat(1, allocated, precision, precision - 1, 0))
+    # SWIG makes a str of the bytes.
+    return image.GetBuffer().encode("utf-8", "surrogateescape")
+
+
+_DECODERS: dict[bytes, Callable[[bytes, int, int, int], bytes]] = {
+    b"pyjpegls": _pyjpegls,
+    b"openjpeg": _openjpeg,
+    b"gdcm": _gdcm,
+}
+
+
+def _limit(seconds: float, memory: int) -> None:
+    """Limit this process where the platform can: memory by an error, time by its end.
+
+    The parent kills it in time; the alarm is for when there is no parent any more.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds and seconds + 1)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
+
+
+def serve(requests: BinaryIO, replies: BinaryIO) -> None:
+    """Decode frame after frame until there are no more requests."""
+    while len(header := requests.read(REQUEST.size)) == REQUEST.size:
+        decoder, rows, columns, precision, seconds, memory, length = REQUEST.unpack(header)
+        frame = requests.read(length)
+        decode = _DECODERS[decoder.rstrip(b"\0")]
+        try:
+            _limit(seconds, memory)
+            reply, decoded = decode(frame, rows, columns, precision), True
+            size = rows * columns * (1 if precision <= 8 else 2 if precision <= 16 else 4)
+            if len(reply) != size:
+                raise ValueError(f"{len(reply)} bytes were decoded instead of {size}")
+        except Exception as error:  # noqa: BLE001  # whatever a decoder raises is its answer
+            line = " ".join(f"{type(error).__name__}: {error}".split())
+            reply, decoded = line[:200].encode(), False
+        _limit(0, -1)
+        replies.write(REPLY.pack(decoded, len(reply)))
+        replies.write(reply)
+        replies.flush()
+
+
+def main() -> None:
+    """Serve on the standard streams, of which decoders that print get none."""
+    replies = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    if hasattr(signal, "SIGINT"):  # Ctrl-C is the parent's to answer
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(sys.stdin.buffer, replies)
+
+
+if __name__ == "__main__":
+    main()

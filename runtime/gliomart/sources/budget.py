@@ -93,10 +93,12 @@ class Image(NamedTuple):
 
     @property
     def frame_bytes(self) -> int:
+        """Size of one frame by itself."""
         return -(-self.rows * self.columns * self.samples * self.bits_allocated // 8)
 
     @property
     def total_bytes(self) -> int:
+        """Size of all frames, which are packed where a value is one bit."""
         values = self.frames * self.rows * self.columns * self.samples
         return -(-values * self.bits_allocated // 8)
 
@@ -135,6 +137,6 @@ def _count(dataset: Dataset, keyword: str, default: int | None = None) -> int:
         value = dataset.get(keyword)
         if value is None or value == "":
             value = default
-        return int(value)  # type: ignore[arg-type]  # None is a refusal too
+        return int(value)
     except Exception as error:  # pydicom parses a value when it is looked at
         raise InputRefusedError("undecodable", f"{keyword} is missing or not one number") from error

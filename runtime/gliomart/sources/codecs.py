@@ -140,7 +140,7 @@ def frames(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[NDArray[np.in
 
 
 def _native(dataset: Dataset, uid: str) -> Iterator[NDArray[np.integer]]:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     with _undecodable():
         decoded = get_decoder(uid).iter_array(dataset, raw=True, correct_unused_bits=False)

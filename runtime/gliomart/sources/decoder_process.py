@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Decoder, rows, columns, precision in bits, seconds, memory in bytes, length of the frame.
-REQUEST = struct.Struct("<8sHHBdQQ")
+# Decoder, rows, columns, precision in bits, bytes of the values, seconds, bytes of memory, bytes
+# of the frame.
+REQUEST = struct.Struct("<8sHHBQdQQ")
 # Whether it was decoded, length of what follows.
 REPLY = struct.Struct("<?Q")
 
 
-def _pyjpegls(frame: bytes, _rows: int, _columns: int, _precision: int) -> bytes:
+def _pyjpegls(frame: bytes, _rows: int, _columns: int, _precision: int) -> bytearray:
     import jpeg_ls
 
+    values: bytearray
     values, _ = jpeg_ls.decode_pixel_data(frame)
     return values
 
@@ -32,7 +34,7 @@ def _pyjpegls(frame: bytes, _rows: int, _columns: int, _precision: int) -> bytes
 def _openjpeg(frame: bytes, _rows: int, _columns: int, _precision: int) -> bytes:
     import openjpeg.utils
 
-    return openjpeg.utils.decode_pixel_data(frame, version=2)
+    return bytes(openjpeg.utils.decode_pixel_data(frame, version=2))
 
 
 def _gdcm(frame: bytes, rows: int, columns: int, precision: int) -> bytes:
@@ -56,10 +58,11 @@ def _gdcm(frame: bytes, rows: int, columns: int, precision: int) -> bytes:
     allocated = 8 if precision <= 8 else 16  # noqa: PLR2004
     image.SetPixelFormat(gdcm.PixelFormat(1, allocated, precision, precision - 1, 0))
     # SWIG makes a str of the bytes.
-    return image.GetBuffer().encode("utf-8", "surrogateescape")
+    values: bytes = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return values
 
 
-_DECODERS: dict[bytes, Callable[[bytes, int, int, int], bytes]] = {
+_DECODERS: dict[bytes, Callable[[bytes, int, int, int], bytes | bytearray]] = {
     b"pyjpegls": _pyjpegls,
     b"openjpeg": _openjpeg,
     b"gdcm": _gdcm,
@@ -84,19 +87,18 @@ def _limit(seconds: float, memory: int) -> None:
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
     """Decode frame after frame until there are no more requests."""
     while len(header := requests.read(REQUEST.size)) == REQUEST.size:
-        decoder, rows, columns, precision, seconds, memory, length = REQUEST.unpack(header)
+        decoder, rows, columns, precision, size, seconds, memory, length = REQUEST.unpack(header)
         frame = requests.read(length)
         decode = _DECODERS[decoder.rstrip(b"\0")]
         try:
             _limit(seconds, memory)
             reply, decoded = decode(frame, rows, columns, precision), True
-            size = rows * columns * (1 if precision <= 8 else 2 if precision <= 16 else 4)
-            if len(reply) != size:
-                raise ValueError(f"{len(reply)} bytes were decoded instead of {size}")
         except Exception as error:  # noqa: BLE001  # whatever a decoder raises is its answer
             line = " ".join(f"{type(error).__name__}: {error}".split())
             reply, decoded = line[:200].encode(), False
         _limit(0, -1)
+        if decoded and len(reply) != size:
+            reply, decoded = f"{len(reply)} bytes come out instead of {size}".encode(), False
         replies.write(REPLY.pack(decoded, len(reply)))
         replies.write(reply)
         replies.flush()

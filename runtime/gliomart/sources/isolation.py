@@ -14,10 +14,14 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Lock, Timer
+from typing import TYPE_CHECKING, cast
 
 from gliomart.errors import InputRefusedError
 from gliomart.sources import decoder_process
 from gliomart.sources.decoder_process import REPLY, REQUEST
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 # What Python, NumPy and the decoders map before they decode, and what they need for each byte.
 _BASE_BYTES = 768 << 20
@@ -67,7 +71,9 @@ class DecoderProcess:
         """
         size = shape[0] * shape[1] * container(precision)
         memory = _BASE_BYTES + _BYTES_PER_BYTE * size
-        request = REQUEST.pack(decoder.encode(), *shape, precision, seconds, memory, len(frame))
+        request = REQUEST.pack(
+            decoder.encode(), *shape, precision, size, seconds, memory, len(frame)
+        )
         expired = Event()
         with self._lock:
             process = self._running()
@@ -129,18 +135,17 @@ def _ask(process: subprocess.Popen[bytes], request: bytes, size: int) -> tuple[b
     The process may have been taken over by the bytes it decodes, so its reply is not believed
     either; one that dies or replies nonsense comes out as no reason at all.
     """
-    assert process.stdin is not None
-    assert process.stdout is not None
+    requests, replies = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
     try:
-        process.stdin.write(request)
-        process.stdin.flush()
+        requests.write(request)
+        requests.flush()
     except OSError:
         return False, b""
-    header = process.stdout.read(REPLY.size)
+    header = replies.read(REPLY.size)
     if len(header) == REPLY.size:
         decoded, length = REPLY.unpack(header)
         if length == size if decoded else length <= _LONGEST_REASON:
-            reply = process.stdout.read(length)
+            reply = replies.read(length)
             if len(reply) == length:
                 return decoded, reply
     process.kill()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from struct import Struct
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn
 
 from gliomart.errors import InputRefusedError
 
@@ -24,7 +24,7 @@ _BLOCK = 1 << 16
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _DELIMITERS, _META = 0xFFFE, 0x0002
 # Float Pixel Data, Double Float Pixel Data, Pixel Data (DICOM PS3.3 C.7.6.24, C.7.6.25, C.7.6.3).
-_PIXELS = {0x7FE00008: ("OF",), 0x7FE00009: ("OD",), 0x7FE00010: ("OW", "OB")}
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 # DICOM PS3.5 7.1.2: these representations have a length of 32 bits, the others one of 16.
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR",
                    b"UT", b"UV"})  # fmt: skip
@@ -32,7 +32,8 @@ _SHORT = frozenset({b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL
                     b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL",
                     b"US"})  # fmt: skip
 # Values that stay one object, however long they are.
-_OPAQUE = frozenset({None, "OB", "OD", "OF", "OL", "OV", "OW", "UN", "UR", "UT"})
+_OPAQUE = ("OB", "OD", "OF", "OL", "OV", "OW", "UN", "UR", "UT")
+_LITTLE, _BIG = Struct("<HHL").unpack_from, Struct(">HHL").unpack_from
 
 
 class Encoding(NamedTuple):
@@ -46,7 +47,7 @@ class PixelElement(NamedTuple):
     """The header of the element that holds the pixels, and where its value starts."""
 
     tag: int
-    representation: str
+    representation: str | None
     start: int
     length: int
 
@@ -151,6 +152,9 @@ class Survey:
         self._budget = budget
         self._deadline = deadline
         self._elements = 0
+        self._position = 0
+        self._level = _Level(is_dataset=True, explicit=True, end=None)
+        self._outer: list[_Level] = []
 
     def walk(self, start: int, encoding: Encoding, *, only_meta: bool = False) -> int:
         """Walk data elements and return where the walk ended.
@@ -163,117 +167,122 @@ class Survey:
         InputRefusedError
             ``truncated``, ``unreadable`` or one of the budget's codes.
         """
-        window, data, position = self._window, self._window.data, start
-        header = Struct("<HHL" if encoding.little_endian else ">HHL").unpack_from
-        explicit = self._looks_explicit(start, otherwise=encoding.explicit)
+        self._position = start
+        explicit = self._looks_explicit(otherwise=encoding.explicit)
         self.encoding = encoding._replace(explicit=explicit)
-        level, outer = _Level(is_dataset=True, explicit=explicit, end=None), list[_Level]()
-        while True:
-            while level.end is not None and position >= level.end:
-                if position > level.end:
-                    unreadable("an element runs past the end of its sequence")
-                level = outer.pop()
-            if len(data) < position + 8 and not window.reach(position + 8):
-                if len(data) == position and not outer:
-                    return position
-                raise truncated()
+        self._level = _Level(is_dataset=True, explicit=explicit, end=None)
+        while not self._at_end():
             self._count()
-            group, element, length = header(data, position)
-            tag = group << 16 | element
-            if not level.is_dataset:
-                position += 8
-                if tag == _SEQUENCE_END and level.end is None:
-                    level = outer.pop()
-                elif tag == _ITEM:
-                    outer.append(level)
-                    explicit = level.explicit and self._looks_explicit(position, otherwise=True)
-                    level = _Level(True, explicit, _end(position, length))
-                else:
-                    unreadable("a sequence holds something that is no item")
-            elif group == _DELIMITERS:
-                if tag != _ITEM_END or level.end is not None or not outer:
-                    unreadable("a delimiter stands where none belongs")
-                position += 8
-                level = outer.pop()
-            elif only_meta and group != _META:
-                return position
+            tag, length = self._read_tag(self._position)
+            if not self._level.is_dataset:
+                self._enter_item(tag, length)
+            elif tag >> 16 == _DELIMITERS:
+                self._leave_item(tag)
+            elif only_meta and tag >> 16 != _META:
+                break
+            elif tag in _PIXELS and not self._outer:
+                self.pixels = PixelElement(tag, *self._read_header(length))
+                break
             else:
-                representation, value, length = self._read_header(position, length, level.explicit)
-                if tag in _PIXELS and not outer:
-                    allowed = _PIXELS[tag]
-                    known = representation if representation in allowed else allowed[0]
-                    self.pixels = PixelElement(tag, known, value, length)
-                    return position
-                position = value
-                if self._is_sequence(representation, tag, position, length, header):
-                    outer.append(level)
-                    level = _Level(False, level.explicit, _end(position, length))
-                    if len(outer) > 2 * self._budget.depth:
-                        reason = f"sequences are nested more than {self._budget.depth} deep"
-                        raise InputRefusedError("nested-too-deep", reason)
-                elif length == UNDEFINED:
-                    position = self.walk_fragments(position) + 8
-                else:
-                    position += length
-                    if len(data) < position:
-                        window.need(position)
-                    if length > self._budget.value_bytes:
-                        self._refuse_long(representation, tag, length)
+                self._pass_element(tag, length)
+        return self._position
 
-    def walk_fragments(self, position: int) -> int:
+    def walk_fragments(self, start: int) -> int:
         """Walk the fragments of an encapsulated value (DICOM PS3.5 A.4); return their end."""
-        order = "little" if self.encoding.little_endian else "big"
+        position = start
         while True:
             self._window.need(position + 8)
             self._count()
-            data = self._window.data
-            group = int.from_bytes(data[position : position + 2], order)
-            element = int.from_bytes(data[position + 2 : position + 4], order)
-            length = int.from_bytes(data[position + 4 : position + 8], order)
-            if group << 16 | element == _SEQUENCE_END:
+            tag, length = self._read_tag(position)
+            if tag == _SEQUENCE_END:
                 return position
-            if group << 16 | element != _ITEM or length == UNDEFINED:
+            if tag != _ITEM or length == UNDEFINED:
                 unreadable("an encapsulated value holds something that is no fragment")
             position += 8 + length
 
-    def _read_header(
-        self, position: int, length: int, explicit: bool
-    ) -> tuple[str | None, int, int]:
-        """Return representation, where the value starts and its length."""
-        data, little_endian = self._window.data, self.encoding.little_endian
+    def _at_end(self) -> bool:
+        """Leave what ends here by its length; tell whether it is the file that ends."""
+        position = self._position
+        while self._level.end is not None and position >= self._level.end:
+            if position > self._level.end:
+                unreadable("an element runs past the end of its sequence")
+            self._level = self._outer.pop()
+        data = self._window.data
+        if len(data) >= position + 8 or self._window.reach(position + 8):
+            return False
+        if len(data) > position or self._outer:
+            raise truncated()
+        return True
+
+    def _read_tag(self, position: int) -> tuple[int, int]:
+        """Read a tag, and the length as it is where there is no representation before it."""
+        header = _LITTLE if self.encoding.little_endian else _BIG
+        group, element, length = header(self._window.data, position)
+        return group << 16 | element, length
+
+    def _enter_item(self, tag: int, length: int) -> None:
+        """Enter the next data set of a sequence, or leave the sequence."""
+        self._position += 8
+        if tag == _SEQUENCE_END and self._level.end is None:
+            self._level = self._outer.pop()
+        elif tag == _ITEM:
+            explicit = self._level.explicit and self._looks_explicit(otherwise=True)
+            self._enter(length, is_dataset=True, explicit=explicit)
+        else:
+            unreadable("a sequence holds something that is no item")
+
+    def _leave_item(self, tag: int) -> None:
+        if tag != _ITEM_END or self._level.end is not None or not self._outer:
+            unreadable("a delimiter stands where none belongs")
+        self._position += 8
+        self._level = self._outer.pop()
+
+    def _pass_element(self, tag: int, length: int) -> None:
+        """Pass over the value of an element, or enter it where it is a sequence."""
+        representation, self._position, length = self._read_header(length)
+        if representation == "UN" and length == UNDEFINED:
+            representation = "SQ"  # DICOM PS3.5 6.2.2, note on UN
+        elif representation in {None, "UN"}:
+            representation = _known(tag)
+        if representation is None and length == UNDEFINED:
+            self._window.need(self._position + 8)
+            items = self._read_tag(self._position)[0] == _ITEM
+            representation = "SQ" if items else None
+        if representation == "SQ":
+            self._enter(length, is_dataset=False, explicit=self._level.explicit)
+        elif length == UNDEFINED:
+            self._position = self.walk_fragments(self._position) + 8
+        else:
+            self._position += length
+            if len(self._window.data) < self._position:
+                self._window.need(self._position)
+            longest = self._budget.value_bytes
+            # Where the dictionary leaves a choice, OW is the last one.
+            if length > longest and not (representation or "OW").endswith(_OPAQUE):
+                raise beyond("value-too-long", "a value holds", length, longest)
+
+    def _enter(self, length: int, *, is_dataset: bool, explicit: bool) -> None:
+        self._outer.append(self._level)
+        if len(self._outer) > 2 * self._budget.depth:
+            reason = f"sequences are nested more than {self._budget.depth} deep"
+            raise InputRefusedError("nested-too-deep", reason)
+        end = None if length == UNDEFINED else self._position + length
+        self._level = _Level(is_dataset, explicit, end)
+
+    def _read_header(self, length: int) -> tuple[str | None, int, int]:
+        """Return an element's representation, where its value starts and how long it is."""
+        position, data = self._position, self._window.data
         letters = bytes(data[position + 4 : position + 6])
-        if not explicit or not b"AA" <= letters <= b"ZZ":  # implicit VR all the same
+        if not self._level.explicit or not b"AA" <= letters <= b"ZZ":  # implicit all the same
             return None, position + 8, length
         representation = letters.decode("latin-1")
+        little_endian = self.encoding.little_endian
         if letters not in _LONG:
             return representation, position + 8, length >> 16 if little_endian else length & 0xFFFF
         self._window.need(position + 12)
-        order = "little" if little_endian else "big"
+        order: Literal["little", "big"] = "little" if little_endian else "big"
         length = int.from_bytes(data[position + 8 : position + 12], order)
         return representation, position + 12, length
-
-    def _is_sequence(
-        self,
-        representation: str | None,
-        tag: int,
-        position: int,
-        length: int,
-        header: Callable[[bytearray, int], tuple[int, ...]],
-    ) -> bool:
-        if representation == "UN" and length == UNDEFINED:
-            return True  # DICOM PS3.5 6.2.2, note on UN
-        known = _known(tag) if representation in {None, "UN"} else representation
-        if known is None and length == UNDEFINED:
-            self._window.need(position + 8)
-            group, element, _ = header(self._window.data, position)
-            return group << 16 | element == _ITEM
-        return known == "SQ"
-
-    def _refuse_long(self, representation: str | None, tag: int, length: int) -> None:
-        known = _known(tag) if representation in {None, "UN"} else representation
-        # Where the dictionary leaves a choice, OW is the last one.
-        if known not in _OPAQUE and not str(known).endswith("OW"):
-            raise beyond("value-too-long", "a value holds", length, self._budget.value_bytes)
 
     def _count(self) -> None:
         self._elements += 1
@@ -284,11 +293,11 @@ class Survey:
             reason = f"the survey takes longer than {self._budget.seconds:g} s"
             raise InputRefusedError("too-slow", reason)
 
-    def _looks_explicit(self, position: int, *, otherwise: bool) -> bool:
-        """Look for the two capitals that the first element has in explicit VR."""
-        if not self._window.reach(position + 6):
+    def _looks_explicit(self, *, otherwise: bool) -> bool:
+        """Look for the two capitals that the next element has in explicit VR."""
+        if not self._window.reach(self._position + 6):
             return otherwise
-        first, second = self._window.data[position + 4 : position + 6]
+        first, second = self._window.data[self._position + 4 : self._position + 6]
         return 0x40 < first < 0x5B and 0x40 < second < 0x5B  # noqa: PLR2004
 
 
@@ -317,10 +326,6 @@ def beyond(code: str, what: str, amount: int, limit: int) -> InputRefusedError:
 
 
 def _known(tag: int) -> str | None:
-    from pydicom.datadict import DicomDictionary
+    from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
-    return DicomDictionary[tag][0] if tag in DicomDictionary else None
-
-
-def _end(position: int, length: int) -> int | None:
-    return None if length == UNDEFINED else position + length
+    return dictionary_VR(tag) if dictionary_has_tag(tag) else None

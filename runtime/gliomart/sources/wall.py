@@ -42,6 +42,7 @@ BIG_ENDIAN = "1.2.840.10008.1.2.2"
 # Syntaxes whose pixels are plain numbers, so that there have to be as many as promised.
 NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})
 
+_PIXEL_DATA, _FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008
 # DICOM PS3.10 7.1: 128 bytes of preamble, then the prefix "DICM".
 _PREAMBLE, _PREFIX = 128, b"DICM"
 # What an operating system or an interpreter would run (CVE-2019-11687), in lower case.
@@ -179,14 +180,21 @@ def _add_pixels(dataset: Dataset, pixels: PixelElement, survey: Survey, window: 
     from pydicom.dataelem import RawDataElement
     from pydicom.tag import BaseTag
 
-    tag, representation, start, length = pixels
+    tag, _, start, length = pixels
     end = survey.walk_fragments(start) if length == UNDEFINED else start + length
     dataset[tag] = RawDataElement(
         BaseTag(tag),
-        representation,
+        _representation(pixels),
         length,
         window.take(start, end),  # type: ignore[arg-type]  # bytes that need no copy
         start,
         is_implicit_VR=not survey.encoding.explicit,
         is_little_endian=survey.encoding.little_endian,
     )
+
+
+def _representation(pixels: PixelElement) -> str:
+    """Let nothing be made of pixels but bytes, whatever their header says."""
+    if pixels.tag != _PIXEL_DATA:
+        return "OF" if pixels.tag == _FLOAT_PIXEL_DATA else "OD"
+    return "OB" if pixels.representation == "OB" else "OW"

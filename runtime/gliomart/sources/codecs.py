@@ -103,6 +103,11 @@ def syntax_of(dataset: Dataset) -> Syntax:
     return syntax
 
 
+def stop_decoders() -> None:
+    """End the process of the native decoders; the next compressed frame starts another."""
+    _process.stop()
+
+
 def frames(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[NDArray[np.integer]]:
     """Decode the frames of a data set that :func:`gliomart.sources.wall.parse` read, one by one.
 

@@ -36,6 +36,7 @@ class DecoderProcess:
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        atexit.register(self.stop)
 
     def decode(
         self,
@@ -99,8 +100,15 @@ class DecoderProcess:
         """Start the process where there is none yet, none any more, or only that of a parent."""
         if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
             self._process, self._owner = _start(), os.getpid()
-            atexit.register(self._process.kill)
         return self._process
+
+    def stop(self) -> None:
+        """End the process, where there is one; the next frame starts another."""
+        with self._lock:
+            if self._process is not None and self._owner == os.getpid():
+                self._process.kill()
+                self._process.communicate()
+            self._process = None
 
 
 def container(precision: int) -> int:

@@ -1,0 +1,231 @@
+"""Mutate DICOM files of every transfer syntax, and see that nothing but a refusal comes of it.
+
+``python tests/fuzz/mutate.py --count 100000 --seed 0 [--report FILE] [--files FOLDER]``
+
+A mutation is made of its seed and number alone: ``--only 1234`` makes that one again. Fails where
+anything but a GliomartError comes out, takes more than a second or more than 300 MB of memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import syntaxes
+from gliomart import sources
+from gliomart.errors import GliomartError, InputRefusedError
+from gliomart.slices import Refusal
+from gliomart.sources import codecs, wall
+
+SECONDS = 1.0
+MEGABYTES = 300
+_LENGTHS = (0, 1, 2, 7, 8, 0x7FFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0xFFFFFFFE, 0xFFFFFFFF)
+
+
+def through_the_wall(data: bytes) -> str:
+    """Parse a file and decode its frames; return what came of it."""
+    try:
+        dataset = wall.parse_stream(BytesIO(data), len(data), pixels=True)
+        for frame in codecs.frames(dataset):
+            frame.max()
+    except InputRefusedError as refusal:
+        crashed = refusal.reason.endswith("crashed")
+        return f"{refusal.code}, decoder crashed" if crashed else refusal.code
+    return "read"
+
+
+def through_sources(data: bytes) -> str:
+    """Scan and read a file, as the command does; return what came of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "file.dcm").write_bytes(data)
+        inventory = sources.scan([folder])
+        outcomes = [refusal.code for refusal in inventory.refused]
+        for series in inventory.series:
+            for file in series.files:
+                for item in sources.read(file):
+                    outcomes.append(item.code if isinstance(item, Refusal) else "read")
+    return outcomes[0] if outcomes else "ignored"
+
+
+TARGETS: dict[str, Callable[[bytes], str]] = {"wall": through_the_wall, "sources": through_sources}
+
+
+@dataclass
+class Outcomes:
+    """What came of all mutations."""
+
+    counts: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    escapes: list[str] = field(default_factory=list)
+    slow: list[str] = field(default_factory=list)
+    slowest_s: float = 0.0
+    peak_mb: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def faults(self) -> list[str]:
+        """Everything that must not be."""
+        large = [f"{name}: {mb:.0f} MB" for name, mb in self.peak_mb.items() if mb > MEGABYTES]
+        return self.escapes + self.slow + large
+
+
+def seeds(folder: Path | None = None) -> dict[str, bytes]:
+    """Make a small file in every syntax, and take those of a folder as well."""
+    made = {syntax.name: syntaxes.file_in(syntax.uid) for syntax in codecs.SYNTAXES}
+    made["Explicit VR Little Endian, 3 frames"] = syntaxes.frames_in(wall.EXPLICIT)
+    made["RLE Lossless, 3 frames"] = syntaxes.frames_in("1.2.840.10008.1.2.5")
+    files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
+    return made | {path.name: path.read_bytes() for path in files}
+
+
+def mutation(seeds: Mapping[str, bytes], seed: int, number: int) -> tuple[str, bytes]:
+    """Make one mutation; return the name of what was mutated, and the bytes."""
+    chance = random.Random(f"{seed} {number}")
+    name = chance.choice(sorted(seeds))
+    data = bytearray(seeds[name])
+    pixels = max(data.rfind(b"\xe0\x7f\x10\x00"), data.rfind(b"\x7f\xe0\x00\x10"))
+    kept = data[: pixels + 28] if pixels >= 0 and chance.random() < _ONLY_PIXELS else bytearray()
+    del data[: len(kept)]
+    mutations = _IN_PLACE if kept else _MUTATIONS
+    for _ in range(chance.choice((1, 1, 1, 2, 3, 8))):
+        chance.choice(mutations)(data, chance, seeds)
+    return name, bytes(kept + data)
+
+
+def _flip(data: bytearray, chance: random.Random, _: Mapping[str, bytes]) -> None:
+    for _ in range(chance.choice((1, 1, 4, 16))):
+        if data:
+            data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+
+
+def _overwrite(data: bytearray, chance: random.Random, _: Mapping[str, bytes]) -> None:
+    start = chance.randrange(max(len(data) - 8, 1))
+    data[start : start + 8] = chance.randbytes(8)[: len(data) - start]
+
+
+def _set_length(data: bytearray, chance: random.Random, _: Mapping[str, bytes]) -> None:
+    size = chance.choice((2, 4))
+    start = chance.randrange(len(data) // 2 + 1) * 2
+    order = chance.choice(("little", "big"))
+    length = chance.choice(_LENGTHS) & (256**size - 1)
+    data[start : start + size] = length.to_bytes(size, order)[: len(data) - start]
+
+
+def _splice(data: bytearray, chance: random.Random, seeds: Mapping[str, bytes]) -> None:
+    other = seeds[chance.choice(sorted(seeds))]
+    begin = chance.randrange(len(other))
+    part = other[begin : begin + chance.choice((8, 64, 512, 4096))]
+    start = chance.randrange(len(data) + 1)
+    data[start : start + chance.choice((0, len(part)))] = part
+
+
+def _truncate(data: bytearray, chance: random.Random, _: Mapping[str, bytes]) -> None:
+    del data[chance.randrange(len(data) + 1) :]
+
+
+def _duplicate(data: bytearray, chance: random.Random, _: Mapping[str, bytes]) -> None:
+    start = chance.randrange(len(data) + 1)
+    part = data[start : start + chance.choice((8, 16, 64, 512))]
+    data[start:start] = part * chance.choice((1, 2, 16))
+
+
+def _delete(data: bytearray, chance: random.Random, _: Mapping[str, bytes]) -> None:
+    start = chance.randrange(len(data) + 1)
+    del data[start : start + chance.choice((1, 2, 8, 64))]
+
+
+_MUTATIONS = (_flip, _flip, _overwrite, _set_length, _splice, _truncate, _duplicate, _delete)
+# For the part of mutations that leave everything but the pixels whole, so that decoders get them.
+_IN_PLACE = (_flip, _overwrite, _set_length)
+_ONLY_PIXELS = 0.5
+
+
+def run(
+    target: Callable[[bytes], str], seeds: Mapping[str, bytes], seed: int, numbers: Sequence[int]
+) -> Outcomes:
+    """Attack a target with mutations."""
+    outcomes = Outcomes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, about odd values
+        for name in sorted(seeds):  # what is imported and started on the way is not the attack
+            target(seeds[name])
+        codecs.stop_decoders()
+        before = _peaks_mb()
+        for number in numbers:
+            name, data = mutation(seeds, seed, number)
+            begin = time.perf_counter()
+            try:
+                outcome = target(data)
+            except GliomartError as error:
+                outcome = f"{type(error).__name__} {error.code}"
+            except BaseException as error:  # noqa: BLE001  # which is what is looked for
+                outcome = "ESCAPE"
+                outcomes.escapes.append(f"{number} ({name}): {type(error).__name__}: {error}")
+            taken = time.perf_counter() - begin
+            outcomes.slowest_s = max(outcomes.slowest_s, taken)
+            if taken > SECONDS:
+                outcomes.slow.append(f"{number} ({name}): {taken:.1f} s")
+            outcomes.counts[name][outcome] += 1
+    codecs.stop_decoders()  # only those that have ended are measured
+    after = _peaks_mb()
+    outcomes.peak_mb = {which: after[which] - before[which] for which in after}
+    return outcomes
+
+
+def _peaks_mb() -> dict[str, float]:
+    """Peak memory so far of this process and of all decoders that have ended, in MB."""
+    peaks = {
+        "process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "decoders": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
+    }
+    kilo = 1 if sys.platform != "darwin" else 1024
+    return {which: peak / kilo / 1000 for which, peak in peaks.items()}
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, metavar="NUMBER", help="make this mutation again")
+    parser.add_argument("--files", type=Path, metavar="FOLDER", help="mutate these files as well")
+    parser.add_argument("--target", choices=sorted(TARGETS), default="wall")
+    parser.add_argument("--report", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    numbers = range(given.count) if given.only is None else [given.only]
+    begin = time.perf_counter()
+    outcomes = run(TARGETS[given.target], seeds(given.files), given.seed, numbers)
+    report = {
+        "target": given.target,
+        "mutations": len(numbers),
+        "seed": given.seed,
+        "minutes": round((time.perf_counter() - begin) / 60, 1),
+        "outcomes": {name: dict(outcomes.counts[name]) for name in sorted(outcomes.counts)},
+        "total": dict(sum(outcomes.counts.values(), Counter())),
+        "slowest_s": round(outcomes.slowest_s, 3),
+        "peak_growth_mb": {which: round(mb) for which, mb in outcomes.peak_mb.items()},
+        "faults": outcomes.faults,
+    }
+    text = json.dumps(report, indent=1, sort_keys=True)
+    print(text)
+    if given.report:
+        partial = given.report.with_suffix(f".{os.getpid()}")
+        partial.write_text(text + "\n")
+        partial.replace(given.report)
+    return 1 if outcomes.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

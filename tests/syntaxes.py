@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import UID, JPEG2000, MRImageStorage
+from pydicom.uid import JPEG2000, UID, MRImageStorage
 
 from gliomart.sources import wall
 
@@ -147,7 +147,11 @@ def _encoded_by_gdcm(syntax: str, pixels: NDArray[np.integer]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         native, encoded = (f"{folder}/{name}.dcm" for name in ("native", "encoded"))
         Path(native).write_bytes(file_in(wall.EXPLICIT, pixels))
-        reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+        reader, change, writer = (
+            gdcm.ImageReader(),
+            gdcm.ImageChangeTransferSyntax(),
+            gdcm.ImageWriter(),
+        )
         reader.SetFileName(native)
         reader.Read()
         change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))

@@ -34,3 +34,9 @@ def positive(text: str) -> int:
     if value < 1:
         raise ValueError(text)
     return value
+
+
+def limit(text: str) -> tuple[str, float]:
+    """Read a limit on reading, ``NAME=VALUE``; which names there are is told by the budget."""
+    name, _, value = text.partition("=")
+    return name.replace("-", "_"), float(value)

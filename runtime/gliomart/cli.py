@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gliomart._version import __version__
-from gliomart.arguments import PROVIDERS, ArgumentParser, positive, threads
+from gliomart.arguments import PROVIDERS, ArgumentParser, limit, positive, threads
 from gliomart.errors import GliomartError, MissingExtraError, OutputError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _infer(options: argparse.Namespace) -> int:
     from gliomart.outputs import folder as output
 
     paths = [Path(path) for path in options.paths]
-    inventory = sources.scan(paths)
+    inventory = sources.scan(paths, _budget(options))
     detector = _detector(options)
     out = options.out or output.default_folder()
     output.open_folder(out, paths, overwrite=options.overwrite, resume=options.resume)
@@ -162,11 +162,19 @@ def _detector(options: argparse.Namespace) -> Any:  # noqa: ANN401  # imported w
         allow_fallback=options.allow_fallback,
         false_alarm_rate=options.false_alarm_rate,
         threads=options.threads,
+        force=options.force,
+        budget=_budget(options),
     )
     if detector.settings.provider.degraded:
         effective = detector.settings.provider.effective
         print(f"gliomart: {options.provider} does not run here; using {effective}", file=sys.stderr)
     return detector
+
+
+def _budget(options: argparse.Namespace) -> Any:  # noqa: ANN401  # imported where used
+    from gliomart.sources import DEFAULT
+
+    return DEFAULT.but(dict(options.limits))
 
 
 def _report(document: dict[str, Any], out: Path, *, as_json: bool) -> None:
@@ -181,6 +189,8 @@ def _report(document: dict[str, Any], out: Path, *, as_json: bool) -> None:
             f"series {series['source']}: {verdict[series['flagged']]}"
             f" (p = {series['p_value']:.3f}, {series['slices']} slices)"
         )
+        if series["outside_intended_use"]:
+            print(f"  OUTSIDE THE INTENDED USE: {', '.join(series['outside_intended_use'])}")
         if series["pons"]:
             print(f"  {_pons(series['pons'], verdict)}")
     if flagged:
@@ -250,7 +260,13 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument("model", nargs="?", type=Path, help="model file (default: the built-in one)")
     info.add_argument("--json", action="store_true", help="the whole card as JSON")
     info.set_defaults(
-        command=_info, provider="auto", allow_fallback=False, false_alarm_rate=None, threads=None
+        command=_info,
+        provider="auto",
+        allow_fallback=False,
+        false_alarm_rate=None,
+        threads=None,
+        force=False,
+        limits=[],
     )
 
     bench = commands.add_parser("bench", help="time every stage on this machine")
@@ -288,6 +304,13 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--false-alarm-rate", type=float, metavar="RATE", help="default: the model's own"
     )
+    parser.add_argument(
+        "--force", action="store_true", help="analyse what the model was not made for as well"
+    )
+    parser.add_argument(
+        "--limit", dest="limits", type=limit, action="append", default=[], metavar="NAME=VALUE",
+        help="what reading one file may take, such as seconds=5 (see docs/dicom.md)",
+    )  # fmt: skip
     parser.add_argument("--threads", type=threads, help="CPU threads (default: one per core)")
 
 

@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from gliomart.detector import Detector
     from gliomart.results import SliceResult
     from gliomart.sources import Inventory, SeriesFiles
+    from gliomart.suitability import Concern
 
 # Bytes of a file name, of the 255 that file systems allow.
 _LONGEST_NAME = 200
+_OVERVIEWS = PurePosixPath("overview")
 
 
 @dataclass(frozen=True)
@@ -83,15 +85,18 @@ class Run:
         done = [SeriesRecord(not_analysed=refused), *finished]
         names = _output_names(self.inventory)
         sheets = _overview_names(self.inventory)
-        files = sum(len(series.files) for series in self.inventory.series)
+        every_series = self.inventory.series
+        files = sum(len(series.files) for series in every_series)
         with tqdm(
             total=files, unit="file", file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
         ) as progress:
-            for number, series in enumerate(self.inventory.series):
-                if number >= len(finished):
-                    record = self._series(series, names, sheets[number])
-                    journal.add(record)
-                    done.append(record)
+            progress.update(sum(len(series.files) for series in every_series[: len(finished)]))
+            rest = every_series[len(finished) :]
+            streams = self.detector.stream_each(rest)
+            for series, sheet, items in zip(rest, sheets[len(finished) :], streams, strict=True):
+                record = self._series(series, items, names, sheet)
+                journal.add(record)
+                done.append(record)
                 progress.update(len(series.files))
         document = records.document(head, done)
         output.write_atomically(self.folder / output.TABLE, records.to_csv(document))
@@ -100,24 +105,32 @@ class Run:
         return _something(document)
 
     def _series(
-        self, series: SeriesFiles, names: dict[str, PurePosixPath], sheet: str
+        self,
+        series: SeriesFiles,
+        items: Iterator[SliceResult | Refusal],
+        names: dict[str, PurePosixPath],
+        sheet: str,
     ) -> SeriesRecord:
         record = SeriesRecord()
         tiles = []
         scores, sections = [], []
+        concerns: list[Concern] = []
+        # Slices that were put together from several images are named after the series.
+        whole = PurePosixPath(sheet.removesuffix(".png")).relative_to(_OVERVIEWS)
         limit = self.detector.calibration.display_limit
-        for item in self.detector.stream_series(series):
+        for item in items:
             if isinstance(item, Refusal):
                 record.not_analysed.append(records.refusal_entry(item))
                 continue
             started = perf_counter()
             picture = pictures.overlay(item, limit)
-            paths = self._write_slice(item, picture, names[item.slice.source])
+            paths = self._write_slice(item, picture, names.get(item.slice.source, whole))
             tiles.append(pictures.tile(item, picture))
             write_ms = (perf_counter() - started) * 1e3
             record.slices.append(records.slice_entry(item, paths, write_ms))
             scores.append(item.score)
             sections.append(item.pons.part if item.pons else None)
+            concerns += item.concerns
         settings = self.detector.settings
         verdict = judge(scores, self.detector.card, settings.false_alarm_rate)
         if verdict is not None:
@@ -129,6 +142,7 @@ class Run:
                     len(scores),
                     verdict,
                     pons=pons.judge(sections, self.detector.card.pons, settings.false_alarm_rate),
+                    concerns=concerns,
                     overview=sheet,
                 )
             )
@@ -235,7 +249,7 @@ def _overview_names(inventory: Inventory) -> list[str]:
         seen[series.source] += 1
         copy = f"~{seen[series.source]}" if seen[series.source] > 1 else ""
         name = _short(PurePosixPath(series.source))
-        names.append(str("overview" / name.with_name(f"{name.name}{copy}.png")))
+        names.append(str(_OVERVIEWS / name.with_name(f"{name.name}{copy}.png")))
     return names
 
 

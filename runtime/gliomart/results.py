@@ -15,17 +15,22 @@ if TYPE_CHECKING:
     from gliomart.scoring import Region
     from gliomart.series import Verdict
     from gliomart.slices import Refusal, Slice
+    from gliomart.suitability import Concern
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What produced a result: the model, the provider and the effective settings."""
+    """What produced a result: the model, the provider and the effective settings.
+
+    ``forced`` says that what the model was not made for was to be analysed as well.
+    """
 
     model_name: str
     model_version: str
     model_sha256: str
     provider: ProviderChoice
     false_alarm_rate: float
+    forced: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class SliceResult:
         ``p_value <= settings.false_alarm_rate``.
     pons
         What it shows of the pons; None where the model does not know the pons.
+    concerns
+        Why it lies outside the model's intended use, where it was analysed all the same.
     settings
         What produced this result.
     ms
@@ -82,6 +89,7 @@ class SliceResult:
     p_value: float
     flagged: bool
     pons: Pons | None
+    concerns: tuple[Concern, ...]
     settings: Settings
     ms: Milliseconds
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.card import Scoring
+    from gliomart.geometry import Plane
     from gliomart.preprocess import Box
 
 
@@ -34,6 +35,10 @@ class Region:
         (x0, y0, x1, y1): left, upper, and one past the right and lower edge.
     area_px, area_mm2
         Size; in mm² where the spacing is known.
+    centroid
+        Mean (x, y) of its pixels.
+    centroid_lps_mm
+        The same in the patient, where it is known how the image lies (DICOM PS3.3 C.7.6.2.1.1).
     peak
         Highest value of the anomaly map inside.
     """
@@ -41,6 +46,8 @@ class Region:
     box: tuple[int, int, int, int]
     area_px: int
     area_mm2: float | None
+    centroid: tuple[float, float]
+    centroid_lps_mm: tuple[float, ...] | None
     peak: float
 
 
@@ -75,6 +82,7 @@ def find_regions(
     threshold: float,
     minimum_area_px: float,
     spacing: tuple[float, float] | None,
+    plane: Plane | None = None,
 ) -> tuple[NDArray[np.bool_], tuple[Region, ...]]:
     """Threshold a map on the source grid and keep what is large enough.
 
@@ -88,6 +96,8 @@ def find_regions(
         Smallest region, in source pixels.
     spacing
         Of (rows, columns) in mm.
+    plane
+        How the image lies in the patient.
 
     Returns
     -------
@@ -98,7 +108,7 @@ def find_regions(
     mask = np.zeros(above.shape, bool)
     if not above.any():
         return mask, ()
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+    _, labels, stats, centroids = cv2.connectedComponentsWithStats(above, connectivity=8)
     regions = []
     for label, (x, y, width, height, area) in enumerate(stats.tolist()):
         if label == 0 or area < minimum_area_px:
@@ -111,6 +121,10 @@ def find_regions(
                 box=(x, y, x + width, y + height),
                 area_px=area,
                 area_mm2=area * spacing[0] * spacing[1] if spacing else None,
+                centroid=(float(centroids[label, 0]), float(centroids[label, 1])),
+                centroid_lps_mm=tuple(plane.to_patient(centroids[label : label + 1])[0].tolist())
+                if plane
+                else None,
                 peak=float(anomaly_map[window][part].max()),
             )
         )

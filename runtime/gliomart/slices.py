@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gliomart.errors import InputRefusedError
+from gliomart.geometry import Plane
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,10 +37,9 @@ class Slice:
         Image Position (Patient) in mm, LPS (DICOM PS3.3 C.7.6.2.1.1), None where unknown.
     orientation
         Image Orientation (Patient): row and column direction cosines, None where unknown.
-    modality
-        DICOM Modality, such as ``MR``; None where the file does not say.
     sop_instance_uid
-        SOP Instance UID of a DICOM slice.
+        SOP Instance UID of the DICOM image or multi-frame object that the slice is; None for a
+        slice that was put together from several.
     """
 
     pixels: NDArray[np.float32]
@@ -49,8 +49,14 @@ class Slice:
     spacing: tuple[float, float] | None = None
     position: tuple[float, ...] | None = None
     orientation: tuple[float, ...] | None = None
-    modality: str | None = None
     sop_instance_uid: str | None = None
+
+    @property
+    def plane(self) -> Plane | None:
+        """Where it lies in the patient; None where that is not known in full."""
+        if self.position is None or self.orientation is None or self.spacing is None:
+            return None
+        return Plane(self.position, self.orientation, self.spacing)
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,36 @@ class Refusal:
     reason: str
 
 
+def checked(item: Slice | Refusal) -> Slice | Refusal:
+    """Refuse a slice in which there is nothing to see; see :func:`greyscale`."""
+    if isinstance(item, Slice):
+        try:
+            _check(item.pixels)
+        except InputRefusedError as error:
+            return Refusal(item.source, item.frame, error.code, error.reason)
+    return item
+
+
 def greyscale(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Check an image and bring it to float32 (H, W).
+    """Bring an image to float32 (H, W), and check that there is something to see in it.
+
+    Parameters
+    ----------
+    pixels
+        As :func:`luma` takes them.
+
+    Raises
+    ------
+    InputRefusedError
+        ``bad-shape``, ``too-small``, ``too-large``, ``not-finite`` or ``blank-slice``.
+    """
+    grey = luma(pixels)
+    _check(grey)
+    return grey
+
+
+def luma(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Bring an image to float32 (H, W).
 
     Parameters
     ----------
@@ -75,7 +109,7 @@ def greyscale(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     Raises
     ------
     InputRefusedError
-        ``bad-shape``, ``too-small``, ``too-large``, ``not-finite`` or ``blank-slice``.
+        ``bad-shape``, ``too-large`` or ``not-finite``.
     """
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4):  # noqa: PLR2004
         grey = pixels[..., :3].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
@@ -88,17 +122,20 @@ def greyscale(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
             "bad-shape", f"shape {pixels.shape} of {pixels.dtype} is not a greyscale or RGB image"
         )
     height, width = grey.shape
-    if min(grey.shape) < SMALLEST_SIDE:
-        raise InputRefusedError(
-            "too-small", f"{width}x{height} pixels; at least {SMALLEST_SIDE} a side are needed"
-        )
     if max(grey.shape) > LARGEST_SIDE:
         raise InputRefusedError(
             "too-large", f"{width}x{height} pixels; at most {LARGEST_SIDE} a side are read"
         )
-    low, high = float(grey.min()), float(grey.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
+    if grey.size and not np.isfinite([grey.min(), grey.max()]).all():
         raise InputRefusedError("not-finite", "some pixels are NaN or infinite")
-    if low == high:
-        raise InputRefusedError("blank-slice", "every pixel has the same value")
     return grey
+
+
+def _check(grey: NDArray[np.float32]) -> None:
+    height, width = grey.shape
+    if min(grey.shape) < SMALLEST_SIDE:
+        raise InputRefusedError(
+            "too-small", f"{width}x{height} pixels; at least {SMALLEST_SIDE} a side are needed"
+        )
+    if grey.min() == grey.max():
+        raise InputRefusedError("blank-slice", "every pixel has the same value")

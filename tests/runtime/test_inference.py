@@ -82,8 +82,13 @@ def test_results_keep_the_contract(model: Path, study: Path, tmp_path: Path) -> 
     third = document["slices"][2]
     assert third["pons"] is series["pons"] is None  # this model does not know it
     assert set(third) == {
-        "series", "source", "sop_instance_uid", "frame", "score", "p_value", "flagged",
-        "regions", "pons", "overlay", "map", "mask", "ms",
+        "series", "source", "sop_instance_uid", "frame", "geometry", "outside_intended_use",
+        "score", "p_value", "flagged", "regions", "pons", "overlay", "map", "mask", "ms",
+    }  # fmt: skip
+    assert third["geometry"] == {"position_lps_mm": None, "orientation": None, "spacing_mm": None}
+    assert third["outside_intended_use"] == []
+    assert set(third["regions"][0]) == {
+        "box", "area_px", "area_mm2", "centroid", "centroid_lps_mm", "peak",
     }  # fmt: skip
     assert set(third["ms"]) == {"read", "preprocess", "infer", "score", "write"}
     assert third["overlay"] == "overlays/study/3.png"

@@ -167,6 +167,8 @@ def _load_plain(directory: Path) -> list[Patient]:
         marks = [_marked(masks[file.path.with_suffix("")]) for file in images]
         if images:
             reads = [sources.read(file) for file in images]
+            if not any(marks):  # masks lie on the images as they were acquired
+                reads, marks = [sources.read_series(images, series.source)], [None]
             patients.append(_patient(series.id, list(zip(reads, marks, strict=True))))
     return patients
 

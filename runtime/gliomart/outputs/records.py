@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Any
 from gliomart._version import __version__
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from gliomart.pons import Pons, PonsVerdict
     from gliomart.results import Settings, SliceResult
     from gliomart.series import Verdict
     from gliomart.slices import Refusal
     from gliomart.sources import Inventory
+    from gliomart.suitability import Concern
 
 SCHEMA = 1
 _COLUMNS = (
     "source", "frame", "series", "analysed", "score", "p_value", "flagged",
     "regions", "area_px", "area_mm2", "peak",
-    "pons_visible", "pons_score", "pons_p_value", "pons_flagged", "code", "reason",
+    "pons_visible", "pons_score", "pons_p_value", "pons_flagged",
+    "outside_intended_use", "code", "reason",
 )  # fmt: skip
 
 
@@ -52,7 +56,11 @@ def header(inventory: Inventory, settings: Settings, *, maps: bool) -> dict[str,
     return {
         "schema": SCHEMA,
         **provenance(settings),
-        "settings": {"false_alarm_rate": settings.false_alarm_rate, "maps": maps},
+        "settings": {
+            "false_alarm_rate": settings.false_alarm_rate,
+            "forced": settings.forced,
+            "maps": maps,
+        },
         "inputs": {
             "roots": list(inventory.roots),
             "files": inventory.files,
@@ -79,6 +87,7 @@ def series_entry(
     verdict: Verdict,
     *,
     pons: PonsVerdict | None,
+    concerns: Iterable[Concern],
     overview: str,
 ) -> dict[str, Any]:
     """Describe one analysed series; its ``pons`` is None where the model does not know it."""
@@ -90,6 +99,7 @@ def series_entry(
         "p_value": round(verdict.p_value, 6),
         "flagged": verdict.flagged,
         "pons": _rounded(asdict(pons)) if pons else None,
+        "outside_intended_use": list(dict.fromkeys(concern.code for concern in concerns)),
         "overview": overview,
     }
 
@@ -104,6 +114,12 @@ def slice_entry(
         "source": result.slice.source,
         "sop_instance_uid": result.slice.sop_instance_uid,
         "frame": result.slice.frame,
+        "geometry": {
+            "position_lps_mm": _lengths(result.slice.position),
+            "orientation": _lengths(result.slice.orientation, 6),
+            "spacing_mm": _lengths(result.slice.spacing),
+        },
+        "outside_intended_use": [concern.code for concern in result.concerns],
         "score": round(result.score, 6),
         "p_value": round(result.p_value, 6),
         "flagged": result.flagged,
@@ -112,6 +128,8 @@ def slice_entry(
                 "box": list(region.box),
                 "area_px": region.area_px,
                 "area_mm2": None if region.area_mm2 is None else round(region.area_mm2, 2),
+                "centroid": _lengths(region.centroid),
+                "centroid_lps_mm": _lengths(region.centroid_lps_mm),
                 "peak": round(region.peak, 6),
             }
             for region in result.regions
@@ -125,6 +143,10 @@ def slice_entry(
 def _pons_entry(pons: Pons) -> dict[str, Any]:
     names = ("visible", "score", "p_value", "flagged", "fraction_anomalous", "box")
     return _rounded({name: getattr(pons, name) for name in names})
+
+
+def _lengths(values: tuple[float, ...] | None, digits: int = 3) -> list[float] | None:
+    return None if values is None else [round(value, digits) for value in values]
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +183,7 @@ def to_csv(document: dict[str, Any]) -> bytes:
                 "area_mm2": round(sum(in_mm2), 2) if len(in_mm2) == len(regions) else "",
                 "peak": max((region["peak"] for region in regions), default=""),
             }
+            | {"outside_intended_use": " ".join(entry["outside_intended_use"])}
             | {
                 f"pons_{name}": (entry["pons"] or {}).get(name)
                 for name in ("visible", "score", "p_value", "flagged")

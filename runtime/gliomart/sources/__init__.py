@@ -1,8 +1,9 @@
 """From paths to slices.
 
 :func:`scan` walks the inputs once, reading no pixels, and groups what it finds into series;
-:func:`read` turns one file into its slices. A file is what its content says, and a name that
-says something else is a refusal, not a guess.
+:func:`read_series` turns a series into axial slices in anatomical order, and :func:`read` one file
+into the slices that it holds. A file is what its content says, and a name that says something else
+is a refusal, not a guess.
 """
 
 from __future__ import annotations
@@ -10,19 +11,29 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from gliomart.errors import InputNotFoundError, InputRefusedError
-from gliomart.slices import Refusal, Slice
-from gliomart.sources import dicom, images
+from gliomart.geometry import gaps
+from gliomart.slices import Refusal, Slice, checked
+from gliomart.sources import dicom, images, media, nifti
+from gliomart.sources.budget import DEFAULT, Budget
+from gliomart.sources.header import Header
+from gliomart.sources.volumes import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-Kind = Literal["dicom", "png", "jpeg", "tiff"]
+    from gliomart.geometry import Plane
+
+__all__ = [
+    "DEFAULT", "Budget", "Inventory", "SeriesFiles", "SourceFile", "read", "read_series", "scan",
+]  # fmt: skip
+
+Kind = Literal["dicom", "png", "jpeg", "tiff", "nifti"]
 
 _MAGIC: tuple[tuple[bytes, Kind], ...] = (
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -41,10 +52,12 @@ _KIND_OF_SUFFIX: dict[str, Kind] = {
     ".dcm": "dicom",
     ".dicom": "dicom",
     ".ima": "dicom",
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
 }
 # Images all the same, but of kinds that are not read: refused by name rather than ignored.
 _UNSUPPORTED_SUFFIXES = (
-    ".bmp", ".gif", ".webp", ".jp2", ".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".hdr",
+    ".bmp", ".gif", ".webp", ".jp2", ".nrrd", ".mha", ".mhd", ".hdr",
 )  # fmt: skip
 
 
@@ -52,14 +65,36 @@ _UNSUPPORTED_SUFFIXES = (
 class SourceFile:
     """A file that holds at least one slice.
 
-    ``source`` is what results call it: a POSIX path that starts with the input root's own name.
+    Attributes
+    ----------
+    path, kind
+        Where it is, and what.
+    source
+        What results call it: a POSIX path that starts with the input root's own name.
+    series
+        Series Instance UID of a DICOM file; the folder of an image; a volume's own source.
+    header
+        What a DICOM file says of itself; None for other kinds.
+    planes
+        Where each of its slices lies in the patient, None for one of which that is not known.
+    budget
+        What may be spent on reading it.
     """
 
     path: Path
     source: str
     kind: Kind
     series: str
-    order: float = 0.0
+    header: Header | None = None
+    planes: tuple[Plane | None, ...] = (None,)
+    budget: Budget = DEFAULT
+
+    @property
+    def order(self) -> float:
+        """Place along the series' normal in mm; Instance Number where geometry is missing."""
+        if self.planes[0] is not None:
+            return self.planes[0].height
+        return self.header.number if self.header else 0.0
 
 
 @dataclass(frozen=True)
@@ -69,6 +104,24 @@ class SeriesFiles:
     id: str
     source: str
     files: tuple[SourceFile, ...]
+
+    def missing(self) -> Iterator[Refusal]:
+        """Tell where the series lacks slices: nobody looked at what they would have shown."""
+        if any(plane is None for file in self.files for plane in file.planes):
+            return
+        placed = sorted(
+            (plane.height, file.source)
+            for file in self.files
+            for plane in file.planes
+            if plane is not None
+        )
+        for number, count in gaps([height for height, _ in placed]):
+            (low, before), (high, after) = placed[number : number + 2]
+            reason = (
+                f"about {count} missing between {before} and {after},"
+                f" {high - low:.1f} mm apart along the series"
+            )
+            yield Refusal(self.source, None, "missing-slices", reason)
 
 
 @dataclass(frozen=True)
@@ -94,11 +147,19 @@ class Inventory:
         return known.hexdigest()
 
 
-def scan(paths: Iterable[Path | str]) -> Inventory:
+def scan(paths: Iterable[Path | str], budget: Budget = DEFAULT) -> Inventory:
     """Walk files and folders (recursively) and group them into series.
 
     A DICOM series is its Series Instance UID, sorted by position along its normal; a series of
-    image files is one folder, sorted by name with numbers as numbers. Hidden files are ignored.
+    image files is one folder, sorted by name with numbers as numbers; a NIfTI file is a series of
+    its own. Of a DICOMDIR the files that it lists are taken. Hidden files are ignored.
+
+    Parameters
+    ----------
+    paths
+        Files and folders.
+    budget
+        What may be spent on reading one file.
 
     Raises
     ------
@@ -114,33 +175,66 @@ def scan(paths: Iterable[Path | str]) -> Inventory:
             raise InputNotFoundError(f"{path}: no such file or folder")
         root = _unique_name(_printable(path.resolve().name) or "root", roots)
         roots.append(root)
-        for file, source in _walk(path, root, refused):
+        waiting = deque(_walk(path, root, refused))
+        while waiting:
+            file, source = waiting.popleft()
             try:
-                entry = _identify(file, source)
+                entry = _identify(file, source, budget)
             except InputRefusedError as error:
                 refused.append(Refusal(source, None, error.code, error.reason))
                 continue
             except OSError as error:
                 refused.append(Refusal(source, None, "unreadable", _reason(error)))
                 continue
-            if entry is None:
+            if isinstance(entry, media.Directory):
+                refused += entry.problems
+                if not path.is_dir():  # in a folder, its files are met anyway
+                    waiting.extend(entry.files)
+                ignored += 1
+            elif entry is None:
                 ignored += 1
             else:
                 found.append(entry)
+    unique = list(_without_copies(found, refused))
     return Inventory(
         roots=tuple(roots),
-        series=tuple(_group(found)),
+        series=tuple(_group(unique)),
         refused=tuple(refused),
-        files=len(found) + len(refused),
+        files=len(unique) + len(refused),
         ignored=ignored,
     )
 
 
 def read(file: SourceFile) -> Iterator[Slice | Refusal]:
     """Read the slices of one file; what cannot be analysed comes as a refusal in its place."""
-    reader = dicom.read if file.kind == "dicom" else images.read
+    return map(checked, _read(file))
+
+
+def read_series(files: Iterable[SourceFile], source: str) -> Iterator[Slice | Refusal]:
+    """Read the files of one series as axial slices from feet to head, then what is refused.
+
+    Parameters
+    ----------
+    files
+        Of one series, in order.
+    source
+        What results call slices that are put together from several images.
+    """
+    items = [item for file in files for item in _read(file)]
+    slices = [item for item in items if isinstance(item, Slice)]
+    yield from map(checked, in_order(slices, source))
+    yield from (item for item in items if isinstance(item, Refusal))
+
+
+def _read(file: SourceFile) -> Iterator[Slice | Refusal]:
     try:
-        yield from reader(file.path, file.source, file.series)
+        match file.kind:
+            case "dicom":
+                yield from dicom.read(file.path, file.source, file.series, file.budget)
+            case "nifti":
+                yield from nifti.read(file.path, file.source, file.series, file.budget)
+            case _:
+                yield from images.read(file.path, file.source, file.series)
     except InputRefusedError as error:
         yield Refusal(file.source, None, error.code, error.reason)
     except OSError as error:
@@ -169,28 +263,42 @@ def _walk(path: Path, root: str, refused: list[Refusal]) -> Iterator[tuple[Path,
             yield file, name_of(file)
 
 
-def _identify(path: Path, source: str) -> SourceFile | None:
+def _identify(path: Path, source: str, budget: Budget) -> SourceFile | media.Directory | None:
     """Tell what a file is; None where it is no image at all."""
     if path.name.startswith("."):
         return None
-    kind = _kind(path, claimed=_KIND_OF_SUFFIX.get(path.suffix.lower()))
-    if kind != "dicom":
-        return SourceFile(path, source, kind, series=_folder(source)) if kind else None
-    header = dicom.read_header(path)
-    if header is None:
+    kind = _kind(path, claimed=_claimed(path.name), budget=budget)
+    if kind is None:
         return None
-    return SourceFile(path, source, "dicom", header.series or _folder(source), header.order)
+    if kind == "nifti":
+        planes = nifti.read_planes(path, budget)
+        return SourceFile(path, source, kind, series=source, planes=planes, budget=budget)
+    if kind != "dicom":
+        return SourceFile(path, source, kind, series=_folder(source), budget=budget)
+    header = dicom.read_header(path, budget)
+    if not isinstance(header, Header):
+        return media.Directory.of(header, path, source)
+    series = header.series or _folder(source)
+    return SourceFile(path, source, kind, series, header, header.planes, budget)
 
 
-def _kind(path: Path, claimed: Kind | None) -> Kind | None:
+def _claimed(name: str) -> Kind | None:
+    """Tell what a file's name says that it is."""
+    suffixes = (s for s in _KIND_OF_SUFFIX if name.lower().endswith(s))
+    return next((_KIND_OF_SUFFIX[suffix] for suffix in suffixes), None)
+
+
+def _kind(path: Path, claimed: Kind | None, budget: Budget) -> Kind | None:
     """Hold what a file's name claims against its content; None for no image at all."""
     head = _first_bytes(path)
     if not head and (claimed or not path.suffix):
         raise InputRefusedError("empty-file", "the file holds no bytes")
     if head and path.name.lower().endswith(_UNSUPPORTED_SUFFIXES):
         raise InputRefusedError("unsupported-format", "images of this kind are not read")
+    if claimed == "nifti":  # told by its size field, which is compressed with the rest
+        return claimed
     actual = _kind_of_content(head)
-    if actual is None and claimed == "dicom" and dicom.readable_without_preamble(path):
+    if actual is None and claimed == "dicom" and dicom.readable_without_preamble(path, budget):
         actual = "dicom"
     if actual is None and claimed is not None:
         raise InputRefusedError(
@@ -212,6 +320,20 @@ def _kind_of_content(head: bytes) -> Kind | None:
     if head[dicom.MAGIC_START : dicom.MAGIC_END] == b"DICM":
         return "dicom"
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
+
+
+def _without_copies(found: Sequence[SourceFile], refused: list[Refusal]) -> Iterator[SourceFile]:
+    """Leave out files that hold the same DICOM image as an earlier one."""
+    known: dict[str, str] = {}
+    for file in found:
+        uid = file.header.sop_instance_uid if file.header else ""
+        if uid and uid in known:
+            reason = f"the same SOP instance as {known[uid]}"
+            refused.append(Refusal(file.source, None, "duplicate", reason))
+            continue
+        if uid:
+            known[uid] = file.source
+        yield file
 
 
 def _group(found: Sequence[SourceFile]) -> Iterator[SeriesFiles]:

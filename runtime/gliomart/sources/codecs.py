@@ -89,10 +89,11 @@ def syntax_of(dataset: Dataset) -> Syntax:
     """
     from pydicom.uid import UID
 
-    uid = str(dataset.file_meta.get("TransferSyntaxUID") or "")
-    if not uid:  # a data set without file meta information is native
-        little_endian = dataset.original_encoding[1]
-        uid = wall.EXPLICIT if little_endian else wall.BIG_ENDIAN
+    meta = getattr(dataset, "file_meta", {})
+    uid = str(meta.get("TransferSyntaxUID") or "")
+    if not uid:  # a data set without file meta information, or made in memory, is native
+        big_endian = dataset.original_encoding[1] is False
+        uid = wall.BIG_ENDIAN if big_endian else wall.EXPLICIT
     if uid not in _BY_UID:
         name = " ".join(UID(uid).name.split())[:64]
         raise InputRefusedError("unsupported-transfer-syntax", f"pixels in {name} are not decoded")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from gliomart.errors import InputRefusedError
-from gliomart.slices import Refusal, Slice, greyscale
+from gliomart.slices import Refusal, Slice, luma
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def read(path: Path, source: str, series: str) -> Iterator[Slice | Refusal]:
     for index, page in enumerate(pages):
         frame = index if len(pages) > 1 else None
         try:
-            pixels = greyscale(_rgb(page))
+            pixels = luma(_rgb(page))
         except InputRefusedError as error:
             yield Refusal(source, frame, error.code, error.reason)
         else:

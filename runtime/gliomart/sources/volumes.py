@@ -1,0 +1,81 @@
+"""From the images of a series to axial slices, feet first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gliomart.geometry import Turn, even_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gliomart.geometry import Plane
+    from gliomart.slices import Slice
+
+
+def in_order(slices: Sequence[Slice], source: str) -> Iterator[Slice]:
+    """Sort slices by place, and bring them into the axial plane where they form a volume.
+
+    Slices whose place is unknown, or that are parallel to nothing else, come as they are.
+
+    Parameters
+    ----------
+    slices
+        Of one series.
+    source
+        What results call slices that were put together from several files.
+    """
+    planes = [s.plane for s in slices]
+    first = planes[0] if planes else None
+    if first is None or not all(p is not None and first.parallel_to(p) for p in planes):
+        yield from slices
+        return
+    stack = sorted(slices, key=_height)
+    turn = Turn.to_axial(first)
+    if turn.nothing:
+        yield from stack
+    elif turn.within_images:
+        yield from (_turned(image, turn) for image in stack)
+    else:
+        yield from _reassembled(stack, turn, source)
+
+
+def _height(image: Slice) -> float:
+    assert image.plane is not None  # noqa: S101  # looked at before
+    return image.plane.height
+
+
+def _turned(image: Slice, turn: Turn) -> Slice:
+    """Turn rows and columns of an axial image the usual way."""
+    assert image.plane is not None  # noqa: S101  # looked at before
+    (plane,) = turn.planes(image.plane, (1, *image.pixels.shape), step=1.0)
+    return _placed(image, turn.voxels(image.pixels[np.newaxis])[0], plane)
+
+
+def _reassembled(stack: Sequence[Slice], turn: Turn, source: str) -> Iterator[Slice]:
+    """Cut axial slices out of a volume; what is no volume stays as it is."""
+    planes = [image.plane for image in stack if image.plane is not None]
+    step = even_step(planes)
+    if step is None or len({image.pixels.shape for image in stack}) > 1:
+        yield from stack
+        return
+    volume = np.stack([image.pixels for image in stack])
+    places = turn.planes(planes[0], volume.shape, step)
+    if len({image.source for image in stack}) == 1:  # a file of several
+        source = stack[0].source
+    whole = replace(stack[0], source=source, sop_instance_uid=None)
+    for number, (pixels, plane) in enumerate(zip(turn.voxels(volume), places, strict=True)):
+        yield _placed(replace(whole, frame=number), pixels, plane)
+
+
+def _placed(image: Slice, pixels: np.ndarray, plane: Plane) -> Slice:
+    return replace(
+        image,
+        pixels=np.ascontiguousarray(pixels),
+        spacing=plane.spacing,
+        position=plane.position,
+        orientation=plane.orientation,
+    )

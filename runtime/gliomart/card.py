@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "gliomart"
 SCHEMA = 3
+_DEEPEST = 32
 
 
 @dataclass(frozen=True)
@@ -183,8 +184,10 @@ class ModelCard:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelCardError("the model's card is not valid JSON") from error
+        if _nests_deeper(values, _DEEPEST):  # whoever walks it by recursion would fail
+            raise ModelCardError(f"the model's card nests deeper than {_DEEPEST} levels")
         schema = values.get("schema") if isinstance(values, dict) else None
         if not isinstance(schema, int):
             raise ModelCardError("the model's card states no schema")
@@ -197,6 +200,19 @@ class ModelCard:
         for problem in _problems(card):
             raise ModelCardError(f"the model's card is not usable: {problem}")
         return card
+
+
+def _nests_deeper(values: Any, levels: int) -> bool:  # noqa: ANN401
+    """Tell whether lists and objects of parsed JSON lie in one another beyond so many levels."""
+    level = [values]
+    for _ in range(levels):
+        level = [
+            item
+            for value in level
+            if isinstance(value, (dict, list))
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+    return bool(level)
 
 
 def _problems(card: ModelCard) -> Iterator[str]:

@@ -7,7 +7,9 @@ the wheel prints. So only what loads is asked for, and what the session reports 
 from __future__ import annotations
 
 import ctypes
+import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from gliomart._version import installed_version
@@ -30,6 +32,10 @@ _NEEDED_LIBRARIES: dict[str, tuple[str, ...]] = {
 }
 # Weights are looked for here when a model file points outside itself: nowhere.
 _NO_FOLDER = "/dev/null/no-external-data"
+# What all models together may take from the CPU's memory: a tenth of it is usual, and a graph of a
+# few hundred bytes can ask for terabytes.
+LARGEST_MEMORY = 512 * 2**20
+_LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -115,17 +121,47 @@ def _session(runtime: Any, model: bytes, provider: str, threads: int | None) -> 
     options.add_session_config_entry(
         "session.model_external_initializers_file_folder_path", _NO_FOLDER
     )
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    options.add_session_config_entry("session.use_env_allocators", "1")
     fallback = [] if provider == _ONNX_NAMES["cpu"] else [_ONNX_NAMES["cpu"]]
     try:
-        return runtime.InferenceSession(model, options, providers=[provider, *fallback])
+        return runtime.InferenceSession(
+            model,
+            options,
+            providers=[provider, *fallback],
+            # It computes outside the bounded memory, and exported graphs have nothing to fold.
+            disabled_optimizers=["ConstantFolding"],
+            # Where a provider fails it would print to standard output and go on with another.
+            enable_fallback=False,
+        )
     except Exception as error:  # ONNX Runtime's own errors share no base but Exception
-        if "external" in str(error).lower():
-            raise ModelError(
-                "the model keeps weights outside its file, which is refused"
-            ) from error
         raise ModelError(
-            f"not a model that ONNX Runtime can run ({type(error).__name__})"
+            f"not a model that ONNX Runtime can run ({what_went_wrong(error)})"
         ) from error
+
+
+def what_went_wrong(error: Exception) -> str:
+    """Say in one line what ONNX Runtime complains about."""
+    text = str(error)
+    if "Available memory of" in text or "bad_alloc" in text:
+        return f"it asks for more than {LARGEST_MEMORY // 2**20} MiB of memory"
+    # Before it stand the number and name of the error, and a place in ONNX Runtime's own source.
+    text = re.split(r"Status Message: |\[ONNXRuntimeError\] : \d+ : \w+ : ", text)[-1]
+    text = re.sub(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])", "", text)
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_REASON else line[:_LONGEST_REASON] + "…"
+
+
+@cache
+def _bound_memory() -> None:
+    """Give the process one CPU allocator with an end, which sessions share that ask for it."""
+    import onnxruntime as runtime
+
+    memory = runtime.OrtMemoryInfo(
+        "Cpu", runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT
+    )
+    defaults = (-1, -1, -1)  # how it grows
+    runtime.create_and_register_allocator(memory, runtime.OrtArenaCfg(LARGEST_MEMORY, *defaults))
 
 
 def _onnxruntime() -> Any:  # noqa: ANN401
@@ -138,4 +174,5 @@ def _onnxruntime() -> Any:  # noqa: ANN401
             "onnxruntime and onnxruntime-gpu are both installed and break one another;"
             " uninstall both, then install one"
         )
+    _bound_memory()
     return onnxruntime

@@ -22,7 +22,9 @@ class _Options:
 def _runtime(available: list[str], runs: list[str]) -> SimpleNamespace:
     """An ONNX Runtime that lists ``available`` and whose sessions silently run on ``runs`` only."""
 
-    def session(_model: bytes, _options: Any, providers: list[str]) -> SimpleNamespace:
+    def session(
+        _model: bytes, _options: Any, providers: list[str], **_others: Any
+    ) -> SimpleNamespace:
         effective = [provider for provider in providers if provider in runs]
         return SimpleNamespace(get_providers=lambda: effective)
 

@@ -77,9 +77,10 @@ class Run:
         """
         head = records.header(self.inventory, self.detector.settings, maps=self.maps)
         complete = _complete(self.folder / output.RESULTS, head)
-        if complete is not None:
-            return _something(complete)
         journal = _Journal(self.folder / output.JOURNAL, head)
+        if complete is not None:
+            journal.remove()  # a run that was killed at its very end leaves one
+            return _something(complete)
         finished = journal.finished()
         refused = [records.refusal_entry(refusal) for refusal in self.inventory.refused]
         done = [SeriesRecord(not_analysed=refused), *finished]

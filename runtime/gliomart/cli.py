@@ -67,13 +67,17 @@ def _infer(options: argparse.Namespace) -> int:
     from gliomart.inference import Run
     from gliomart.outputs import folder as output
 
+    if options.dicom_out:
+        from gliomart.outputs import dicom
+
+        dicom.require()
     paths = [Path(path) for path in options.paths]
     inventory = sources.scan(paths, _budget(options))
     detector = _detector(options)
     out = options.out or output.default_folder()
     output.open_folder(out, paths, overwrite=options.overwrite, resume=options.resume)
     try:
-        document = Run(detector, inventory, out, maps=options.maps).write()
+        document = Run(detector, inventory, out, maps=options.maps, dicom=options.dicom_out).write()
     except KeyboardInterrupt:
         hint = f"finished series are kept; go on with --out {out} --resume"
         return _fail(f"interrupted; {hint}", INTERRUPTED)
@@ -90,7 +94,7 @@ def _demo(options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     options.paths = [study]
-    options.maps = False
+    options.maps = options.dicom_out = False
     return _infer(options)
 
 
@@ -204,6 +208,8 @@ def _report(document: dict[str, Any], out: Path, *, as_json: bool) -> None:
     print(f"results: {out}")
     for series in document["series"]:
         print(f"overview: {out / series['overview']}")
+        for missing in (series["dicom"] or {}).get("not_written", []):
+            print(f"not written: {missing['object']}: {missing['reason']}")
     print("Research software, not a medical device; not for diagnosis.")
 
 
@@ -248,6 +254,9 @@ def _parser() -> argparse.ArgumentParser:
     infer.add_argument("paths", nargs="+", metavar="PATH", help="files, or folders to walk")
     _output_options(infer)
     infer.add_argument("--maps", action="store_true", help="write anomaly maps and masks as well")
+    infer.add_argument(
+        "--dicom-out", action="store_true", help="write results as DICOM objects as well"
+    )
     _model_options(infer)
     infer.set_defaults(command=_infer)
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from gliomart import pons
+from gliomart import pons, sources
 from gliomart.errors import GliomartError, NothingAnalysedError, UsageError
 from gliomart.outputs import folder as output
 from gliomart.outputs import pictures, records
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gliomart.detector import Detector
+    from gliomart.pons import PonsVerdict
     from gliomart.results import SliceResult
+    from gliomart.series import Verdict
     from gliomart.sources import Inventory, SeriesFiles
     from gliomart.suitability import Concern
 
@@ -52,12 +54,15 @@ class Run:
         What looks at what, and where results go; the folder has been opened already.
     maps
         Write anomaly maps (float32 .npy) and masks (PNG) on the source's grid as well.
+    dicom
+        Write DICOM objects of every DICOM series as well.
     """
 
     detector: Detector
     inventory: Inventory
     folder: Path
     maps: bool = False
+    dicom: bool = False
 
     def write(self) -> dict[str, Any]:
         """Analyse everything and write it.
@@ -75,7 +80,9 @@ class Run:
         UsageError
             The folder holds the beginning of a different run.
         """
-        head = records.header(self.inventory, self.detector.settings, maps=self.maps)
+        head = records.header(
+            self.inventory, self.detector.settings, maps=self.maps, dicom=self.dicom
+        )
         complete = _complete(self.folder / output.RESULTS, head)
         journal = _Journal(self.folder / output.JOURNAL, head)
         if complete is not None:
@@ -116,6 +123,7 @@ class Run:
         tiles = []
         scores, sections = [], []
         concerns: list[Concern] = []
+        kept: list[SliceResult] = []
         # Slices that were put together from several images are named after the series.
         whole = PurePosixPath(sheet.removesuffix(".png")).relative_to(_OVERVIEWS)
         limit = self.detector.calibration.display_limit
@@ -132,22 +140,52 @@ class Run:
             scores.append(item.score)
             sections.append(item.pons.part if item.pons else None)
             concerns += item.concerns
+            if self.dicom:
+                kept.append(item)
         settings = self.detector.settings
         verdict = judge(scores, self.detector.card, settings.false_alarm_rate)
         if verdict is not None:
             output.write_atomically(self.folder / sheet, pictures.png(pictures.overview(tiles)))
-            record.series.append(
-                records.series_entry(
-                    series.id,
-                    series.source,
-                    len(scores),
-                    verdict,
-                    pons=pons.judge(sections, self.detector.card.pons, settings.false_alarm_rate),
-                    concerns=concerns,
-                    overview=sheet,
-                )
+            pons_verdict = pons.judge(sections, self.detector.card.pons, settings.false_alarm_rate)
+            entry = records.series_entry(
+                series.id,
+                series.source,
+                len(scores),
+                verdict,
+                pons=pons_verdict,
+                concerns=concerns,
+                overview=sheet,
             )
+            if self.dicom:
+                entry["dicom"] = self._write_dicom(series, kept, verdict, pons_verdict, whole)
+            record.series.append(entry)
         return record
+
+    def _write_dicom(
+        self,
+        series: SeriesFiles,
+        results: list[SliceResult],
+        verdict: Verdict,
+        pons_verdict: PonsVerdict | None,
+        name: PurePosixPath,
+    ) -> dict[str, Any]:
+        """Write the DICOM objects of a series; tells which, and why not the others."""
+        from gliomart.outputs import dicom
+
+        headers = sources.headers(series.files, results)
+        if not headers:
+            return records.dicom_entry([], {"all": "the series is not DICOM"})
+        limit = self.detector.calibration.display_limit
+        stack = dicom.Stack(results, headers, verdict, pons_verdict, limit)
+        written, missing = [], {}
+        for each in dicom.objects(stack):
+            if each.dataset is None:
+                missing[each.name] = each.reason
+                continue
+            path = PurePosixPath("dicom") / name / each.name
+            output.write_atomically(self.folder / path, dicom.encoded(each.dataset))
+            written.append(str(path))
+        return records.dicom_entry(written, missing)
 
     def _write_slice(
         self, result: SliceResult, picture: np.ndarray, name: PurePosixPath

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RESULTS = "results.json"
 TABLE = "results.csv"
 JOURNAL = "results.partial.jsonl"
-_FOLDERS = ("overlays", "overview", "maps", "masks")
+_FOLDERS = ("overlays", "overview", "maps", "masks", "dicom")
 # Of a file that is being written; a writer that is killed leaves one.
 _BEGINNING, _ENDING = ".gliomart-", ".partial"
 

@@ -51,7 +51,7 @@ def provenance(settings: Settings) -> dict[str, Any]:
     }
 
 
-def header(inventory: Inventory, settings: Settings, *, maps: bool) -> dict[str, Any]:
+def header(inventory: Inventory, settings: Settings, *, maps: bool, dicom: bool) -> dict[str, Any]:
     """Everything in results.json that is known before the first slice."""
     return {
         "schema": SCHEMA,
@@ -60,6 +60,7 @@ def header(inventory: Inventory, settings: Settings, *, maps: bool) -> dict[str,
             "false_alarm_rate": settings.false_alarm_rate,
             "forced": settings.forced,
             "maps": maps,
+            "dicom": dicom,
         },
         "inputs": {
             "roots": list(inventory.roots),
@@ -101,6 +102,15 @@ def series_entry(
         "pons": _rounded(asdict(pons)) if pons else None,
         "outside_intended_use": list(dict.fromkeys(concern.code for concern in concerns)),
         "overview": overview,
+        "dicom": None,
+    }
+
+
+def dicom_entry(written: list[str], missing: dict[str, str]) -> dict[str, Any]:
+    """Tell which DICOM objects of a series were written, and why others were not."""
+    return {
+        "written": written,
+        "not_written": [{"object": name, "reason": reason} for name, reason in missing.items()],
     }
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from gliomart.errors import InputNotFoundError, InputRefusedError
 from gliomart.geometry import gaps
 from gliomart.slices import Refusal, Slice, checked
-from gliomart.sources import dicom, images, media, nifti
+from gliomart.sources import dicom, images, media, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
 from gliomart.sources.header import Header
 from gliomart.sources.volumes import in_order
@@ -27,10 +27,14 @@ from gliomart.sources.volumes import in_order
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pydicom import Dataset
+
     from gliomart.geometry import Plane
+    from gliomart.results import SliceResult
 
 __all__ = [
-    "DEFAULT", "Budget", "Inventory", "SeriesFiles", "SourceFile", "read", "read_series", "scan",
+    "DEFAULT", "Budget", "Inventory", "SeriesFiles", "SourceFile",
+    "headers", "read", "read_series", "scan",
 ]  # fmt: skip
 
 Kind = Literal["dicom", "png", "jpeg", "tiff", "nifti"]
@@ -224,6 +228,21 @@ def read_series(files: Iterable[SourceFile], source: str) -> Iterator[Slice | Re
     slices = [item for item in items if isinstance(item, Slice)]
     yield from map(checked, in_order(slices, source))
     yield from (item for item in items if isinstance(item, Refusal))
+
+
+def headers(files: Iterable[SourceFile], results: Sequence[SliceResult]) -> list[Dataset]:
+    """Read the headers that results come from: in the order of the results where they are images.
+
+    Returns
+    -------
+    One for each slice, one for all frames of a file, or those of all images that a turned volume
+    was put together from; none for files that are not DICOM.
+    """
+    of_dicom = [file for file in files if file.kind == "dicom"]
+    analysed = dict.fromkeys(result.slice.source for result in results)
+    by_source = {file.source: file for file in of_dicom if file.source in analysed}
+    chosen = [by_source[source] for source in analysed if source in by_source] or of_dicom
+    return [wall.parse(file.path, pixels=False, budget=file.budget) for file in chosen]
 
 
 def _read(file: SourceFile) -> Iterator[Slice | Refusal]:

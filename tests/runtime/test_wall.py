@@ -94,11 +94,11 @@ def test_files_of_scanners_are_read_as_pydicom_reads_them() -> None:
     files += sorted((SHARED / "dicom" / "t1_mprage_trio").iterdir())[:5]
     compared = 0
     for path in files:
-        try:
-            ours = wall.parse(path, pixels=True)
-        except InputRefusedError as refusal:
-            assert refusal.code == "undecodable", path  # a file without Rows
+        if path.name == "dwv-test_no-number-rows.dcm":
+            with pytest.raises(InputRefusedError, match="Rows"):
+                wall.parse(path, pixels=True)
             continue
+        ours = wall.parse(path, pixels=True)
         assert _same(ours, pydicom.dcmread(path, force=True)), path
         compared += 1
     assert compared > 20
@@ -114,7 +114,7 @@ def test_a_file_without_preamble_or_meta_information_is_read() -> None:
     assert _parse(swapped[swapped.index(b"\0\x08\0\x08CS") :]).Modality == "MR"
 
 
-def test_without_pixels_nothing_of_them_is_read(tmp_path: Path) -> None:
+def test_without_pixels_nothing_of_them_is_read() -> None:
     head = _image(4096, 4096, bytes(2 * 4096 * 4096))
     stream = BytesIO(head)
     assert wall.parse_stream(stream, len(head), pixels=False).Rows == 4096
@@ -199,13 +199,15 @@ def test_a_description_that_contradicts_itself_is_refused(keyword: str, value: A
 @pytest.mark.parametrize("pixels", [True, False])
 def test_a_file_cut_anywhere_is_refused_or_read(uid: str, *, pixels: bool) -> None:
     data = syntaxes.file_in(uid)
+    codes = set()
     for end in [*range(0, len(data), 1024), *range(132, 1500, 7)]:
         try:
             parsed = _parse(data[:end], pixels=pixels)
-        except InputRefusedError as refusal:
-            assert refusal.code in {"truncated", "unreadable"}
+        except InputRefusedError as refused:
+            codes.add(refused.code)
         else:
             assert "PixelData" not in parsed
+    assert codes <= {"truncated", "unreadable"}
 
 
 def test_a_flood_of_elements_is_refused() -> None:
@@ -386,6 +388,6 @@ def test_arbitrary_elements_are_read_as_pydicom_reads_them_or_refused(parts: lis
     except InputRefusedError:
         return
     theirs = pydicom.dcmread(BytesIO(data))
-    pixels = [tag for tag in theirs.keys() if tag in {0x7FE00008, 0x7FE00009, 0x7FE00010}]
+    pixels = set(theirs.keys()) & {0x7FE00008, 0x7FE00009, 0x7FE00010}
     if not pixels:  # what follows them is not read
         assert list(ours.keys()) == list(theirs.keys())

@@ -8,6 +8,7 @@ GPL.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from pydicom import Dataset
+
+# python-gdcm, which pydicom imports where it is installed, looks for a module of Python 2 and takes
+# a folder `dl` in the working directory for it.
+sys.modules.setdefault("dl", None)  # type: ignore[arg-type]  # None is what forbids an import
 
 Decoder = Literal["native", "rle", "deflate", "pyjpegls", "openjpeg", "gdcm"]
 

@@ -9,7 +9,9 @@ from gliomart.errors import InputRefusedError
 # ISO/IEC 10918-1 B.1: markers that stand alone, and those that start a frame. JPEG-LS adds its
 # own start of frame (ISO/IEC 14495-1 C.1).
 _SOI, _SOS = 0xD8, 0xDA
-_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
+_EOI = b"\xff\xd9"
+_START_OF_JPEG_LS = 0xF7
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), _START_OF_JPEG_LS} - {0xC4, 0xC8, 0xCC})
 # ISO/IEC 15444-1 A.4.1 and A.5.1: start of codestream and size; 15444-1 I.5.1: the JP2 box.
 _J2K = b"\xff\x4f\xff\x51"
 _JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
@@ -67,6 +69,10 @@ def _read_jpeg(frame: bytes) -> Codestream:
         if marker == 0xFF:  # noqa: PLR2004  # a fill byte
             position += 1
         elif marker in _START_OF_FRAME:
+            # CharLS looks for the end of a run for seconds where nothing ends the codestream;
+            # the decoders of JPEG do without, and some scanners leave it out.
+            if marker == _START_OF_JPEG_LS and not frame.rstrip(b"\0").endswith(_EOI):
+                raise _undecodable("the codestream has no end")
             return Codestream(
                 frame,
                 rows=_number(frame, position + 5, 2),

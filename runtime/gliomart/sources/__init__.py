@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gliomart.errors import InputNotFoundError, InputRefusedError
 from gliomart.geometry import gaps
+from gliomart.printable import printable
 from gliomart.slices import Refusal, Slice, checked
 from gliomart.sources import dicom, images, media, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
@@ -331,8 +332,12 @@ def _kind(path: Path, claimed: Kind | None, budget: Budget) -> Kind | None:
 def _first_bytes(path: Path) -> bytes:
     if not path.is_file():
         raise InputRefusedError("not-a-file", "not a regular file")
-    with path.open("rb") as stream:
-        return stream.read(dicom.MAGIC_END)
+    # Files that the kernel makes up, such as /proc/kmsg, may never have anything to read.
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        return os.read(handle, dicom.MAGIC_END)
+    finally:
+        os.close(handle)
 
 
 def _kind_of_content(head: bytes) -> Kind | None:
@@ -386,8 +391,11 @@ def _exists(path: Path) -> bool:
 
 
 def _printable(name: str) -> str:
-    """Write out the bytes of a file name that are no UTF-8, so that results can hold it."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    r"""Write out what of a file name is no UTF-8 or cannot be shown, so that results can hold it.
+
+    A backslash becomes two, and names that differ stay different.
+    """
+    return printable(os.fsencode(name.replace("\\", r"\\")).decode("utf-8", "backslashreplace"))
 
 
 def _reason(error: OSError) -> str:

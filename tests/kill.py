@@ -36,12 +36,14 @@ _CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "sh
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-def make_inputs(folder: Path) -> list[str]:
+def make_inputs(folder: Path, *, side: int = 256) -> list[str]:
     """Write a model and a study of several series; give the arguments of ``infer`` for them."""
     for series in range(SERIES):
         (folder / "study" / str(series)).mkdir(parents=True)
         for number in range(SLICES):
-            head = draw_head(lesion=0.4 * (number == 1), seed=SLICES * series + number)
+            head = draw_head(
+                (side, side), lesion=0.4 * (number == 1), seed=SLICES * series + number
+            )
             pixels = (head / 5).clip(0, 255).astype(np.uint8)
             cv2.imwrite(str(folder / "study" / str(series) / f"{number}.png"), pixels)
     (folder / "study" / "empty.png").touch()
@@ -51,8 +53,15 @@ def make_inputs(folder: Path) -> list[str]:
 
 def run(arguments: list[str], out: Path, *options: str) -> int:
     """Run ``infer`` here, its report unheard."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        return cli.main([*arguments, "--out", str(out), *options])
+    return run_and_listen(arguments, out, *options)[0]
+
+
+def run_and_listen(arguments: list[str], out: Path, *options: str) -> tuple[int, str]:
+    """Run ``infer`` here; give its exit status and what it printed on standard error."""
+    errors = io.StringIO()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(errors):
+        status = cli.main([*arguments, "--out", str(out), *options])
+    return status, errors.getvalue()
 
 
 def start(arguments: list[str], out: Path, *options: str) -> subprocess.Popen[bytes]:
@@ -161,22 +170,26 @@ def _place(event: str, details: tuple[Any, ...]) -> str:
     return str(details[0])
 
 
+def _seconds(arguments: list[str], out: Path, *options: str) -> float:
+    began = time.perf_counter()
+    assert start(arguments, out, *(options if out.exists() else ())).wait() == 0
+    return time.perf_counter() - began
+
+
 def _random_moments(arguments: list[str], folder: Path, count: int, seed: int) -> Counter[str]:
     chance = random.Random(seed)  # noqa: S311
     hits: Counter[str] = Counter()
     assert start(arguments, folder / "warm-up").wait() == 0
-    began = time.perf_counter()
-    assert start(arguments, folder / "whole").wait() == 0
-    whole_s = time.perf_counter() - began
+    whole_s = min(_seconds(arguments, folder / "whole", "--overwrite") for _ in range(3))
     undisturbed = contents(folder / "whole")
     print(f"an undisturbed run takes {whole_s:.2f} s and leaves {len(undisturbed)} files")
     for number in range(count):
-        # Of four runs one begins anew and two replace results; one is killed while it resumes.
-        out = folder / f"out{number // 4}"
-        options = ((), ("--overwrite",), ("--overwrite",), ("--resume",))[number % 4]
-        if number % 4 == 3:
-            kill(arguments, out, chance.uniform(0.5, 1) * whole_s, "--overwrite")
-        kill(arguments, out, chance.uniform(0.5 * (number % 2), 1.05) * whole_s, *options)
+        # Of four runs two begin anew, one replaces results, one was killed before and resumes.
+        out = folder / f"out{number - (number % 4 == 1)}"
+        options = ((), ("--overwrite",), (), ("--resume",))[number % 4]
+        if "--resume" in options:
+            kill(arguments, out, chance.uniform(0.5, 0.9) * whole_s)
+        kill(arguments, out, chance.uniform(0.5 if options else 0, 1) * whole_s, *options)
         hits[resume(arguments, out)] += 1
         assert contents(out) == undisturbed, f"{out} differs after kill {number}"
     return hits

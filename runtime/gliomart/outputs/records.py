@@ -29,6 +29,10 @@ _COLUMNS = (
 )  # fmt: skip
 
 
+# How a formula may begin, in characters of full width as well.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
 @dataclass
 class SeriesRecord:
     """One finished series as JSON values; grows while the series is analysed."""
@@ -174,7 +178,11 @@ def to_json(values: dict[str, Any]) -> bytes:
 
 
 def to_csv(document: dict[str, Any]) -> bytes:
-    """Serialise results.csv: one row per slice, analysed or not."""
+    """Serialise results.csv: one row per slice, analysed or not.
+
+    Text that a spreadsheet would take for a formula starts with an apostrophe, which makes it text
+    (OWASP, *CSV Injection*); results.json has it as it is.
+    """
     stream = io.StringIO(newline="")
     writer = csv.DictWriter(stream, _COLUMNS, restval="")
     writer.writeheader()
@@ -183,7 +191,7 @@ def to_csv(document: dict[str, Any]) -> bytes:
         in_mm2 = [region["area_mm2"] for region in regions if region["area_mm2"] is not None]
         writer.writerow(
             {
-                name: entry[name]
+                name: _as_text(entry[name])
                 for name in ("source", "frame", "series", "score", "p_value", "flagged")
             }
             | {
@@ -200,5 +208,9 @@ def to_csv(document: dict[str, Any]) -> bytes:
             }
         )
     for entry in document["not_analysed"]:
-        writer.writerow({"analysed": False, **entry})
+        writer.writerow({"analysed": False} | {k: _as_text(v) for k, v in entry.items()})
     return stream.getvalue().encode()
+
+
+def _as_text(value: Any) -> Any:  # noqa: ANN401
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

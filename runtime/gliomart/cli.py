@@ -6,6 +6,7 @@ packages join through the entry-point group ``gliomart.commands``.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from gliomart._version import __version__
 from gliomart.arguments import PROVIDERS, ArgumentParser, limit, positive, threads
 from gliomart.errors import GliomartError, MissingExtraError, OutputError
+from gliomart.printable import printable
 
 if TYPE_CHECKING:
     import argparse
@@ -36,13 +38,16 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911  # one
     """Run one command and return its exit status (see :mod:`gliomart.errors`)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     _quieten_libraries()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding lacks is written out
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         if arguments and arguments[0] in _EXTERNAL:
             return _run_external(arguments[0], arguments[1:])
         options = _parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
         status = command(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed, where nobody wants to hear anything
+            sys.stdout.flush()
     except GliomartError as error:
         return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
@@ -121,7 +126,7 @@ def _info(options: argparse.Namespace) -> int:
         "runs on": detector.settings.provider.effective,
     }
     for name, text in lines.items():
-        print(f"{name:14} {text}")
+        print(f"{name:14} {printable(str(text))}")
     return 0
 
 
@@ -204,10 +209,10 @@ def _report(document: dict[str, Any], out: Path, *, as_json: bool) -> None:
     else:
         print(f"none of {len(document['slices'])} slices flagged")
     for entry in document["not_analysed"]:
-        print(f"not analysed: {_place(entry)}: {entry['reason']} [{entry['code']}]")
-    print(f"results: {out}")
+        print(f"not analysed: {_place(entry)}: {printable(entry['reason'])} [{entry['code']}]")
+    print(f"results: {printable(str(out))}")
     for series in document["series"]:
-        print(f"overview: {out / series['overview']}")
+        print(f"overview: {printable(str(out / series['overview']))}")
         for missing in (series["dicom"] or {}).get("not_written", []):
             print(f"not written: {missing['object']}: {missing['reason']}")
     print("Research software, not a medical device; not for diagnosis.")
@@ -225,11 +230,11 @@ def _place(entry: dict[str, Any]) -> str:
 
 
 def _print_json(values: dict[str, Any]) -> None:
-    print(json.dumps(values, indent=1, ensure_ascii=False))
+    print(json.dumps(values, indent=1))  # in ASCII, whatever the terminal's encoding
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"gliomart: {' '.join(message.split())}", file=sys.stderr)
+    print(f"gliomart: {printable(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 

@@ -73,9 +73,7 @@ def _infer(options: argparse.Namespace) -> int:
     from gliomart.outputs import folder as output
 
     if options.dicom_out:
-        from gliomart.outputs import dicom
-
-        dicom.require()
+        import gliomart.outputs.dicom  # noqa: F401  # says so at once where its extra is missing
     paths = [Path(path) for path in options.paths]
     inventory = sources.scan(paths, _budget(options))
     detector = _detector(options)

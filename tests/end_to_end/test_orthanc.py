@@ -1,125 +1,176 @@
-"""A real archive takes the DICOM objects, and gives back what it was given."""
+"""The DICOM objects in a real archive: Orthanc, started here, on this machine alone."""
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import socket
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
 
+import cv2
 import numpy as np
 import pydicom
 import pytest
 
-from gliomart import cli
+from gliomart import Detector
+from gliomart.outputs import pictures
 from samples import GOLDEN
 
 pytest.importorskip("highdicom")
-# Debian installs it where only administrators' paths lead.
-ORTHANC = shutil.which("Orthanc") or shutil.which("Orthanc", path="/usr/sbin:/usr/local/sbin")
+
+from gliomart.outputs import dicom
+
+# Debian installs it where only administrators' search paths lead.
+_ORTHANC = shutil.which("Orthanc", path="/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin")
+_STORESCU = shutil.which("storescu")
+_STARTS_WITHIN_S = 60.0
+
 pytestmark = pytest.mark.skipif(
-    ORTHANC is None or shutil.which("storescu") is None,
-    reason="Orthanc or storescu (Debian packages orthanc, dcmtk) is not here",
+    _ORTHANC is None or _STORESCU is None, reason="orthanc and dcmtk are not installed"
 )
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
+@dataclass(frozen=True)
 class Archive:
-    """A running Orthanc on the loopback interface."""
+    """A running Orthanc: its ports for DICOM and for REST."""
 
-    def __init__(self, folder: Path) -> None:
-        self.port, self.rest = _free_port(), _free_port()
-        configuration = {
-            "Name": "test", "DicomAet": "TEST", "DicomPort": self.port, "HttpPort": self.rest,
-            "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
-            "StorageDirectory": str(folder / "storage"), "IndexDirectory": str(folder / "storage"),
-            "DicomAlwaysAllowStore": True, "StorageAccessOnFind": "Never", "Plugins": [],
-        }  # fmt: skip
-        (folder / "orthanc.json").write_text(json.dumps(configuration))
-        self.log = (folder / "log").open("wb")
-        self.process = subprocess.Popen(
-            [str(ORTHANC), str(folder / "orthanc.json")], stdout=self.log, stderr=self.log
-        )
+    dicom: int
+    rest: int
+
+    def store(self, *files: Path, options: tuple[str, ...] = ()) -> None:
+        assert _STORESCU is not None
+        # Without "required" it proposes a list of kinds of objects that lacks segmentations.
+        options = ("--required", *options)
+        command = [_STORESCU, *options, "127.0.0.1", str(self.dicom), *map(str, files)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
     def get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.rest}/{path}", timeout=10) as answer:
+        with urlopen(f"http://127.0.0.1:{self.rest}{path}", timeout=30) as answer:
             content: bytes = answer.read()
-            return content
+        return content
 
-    def wait(self) -> None:
-        for _ in range(300):
-            try:
-                self.get("system")
-            except OSError:
-                assert self.process.poll() is None, "Orthanc ended"
-                time.sleep(0.1)
-            else:
-                return
-        raise AssertionError("Orthanc does not answer")
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(timeout=30)
-        self.log.close()
+    def json(self, path: str) -> Any:
+        return json.loads(self.get(path))
 
 
-@pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
-    running = Archive(tmp_path)
-    try:
-        running.wait()
-        yield running
-    finally:
-        running.stop()
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
 
 
-def test_an_archive_takes_all_objects_and_gives_them_back_pixel_by_pixel(
-    archive: Archive, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    arguments = ["infer", str(GOLDEN), "--out", str(out), "--dicom-out", "--provider", "cpu"]
-    assert cli.main(arguments) == 0
-    sent = {path: pydicom.dcmread(path) for path in (out / "dicom").rglob("*.dcm")}
-    assert len(sent) == 27
-    done = subprocess.run(
-        ["storescu", "-R", "127.0.0.1", str(archive.port), "-aec", "TEST", *map(str, sent)],
-        capture_output=True,
-        check=False,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    kept = {
-        pydicom.dcmread(io.BytesIO(archive.get(f"instances/{instance}/file"))).SOPInstanceUID: (
-            instance
-        )
-        for instance in json.loads(archive.get("instances"))
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+    folder = tmp_path_factory.mktemp("orthanc")
+    ports = Archive(_free_port(), _free_port())
+    configuration = {
+        "Name": "gliomart tests",
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "storage"),
+        "Plugins": [],
+        "DicomPort": ports.dicom,
+        "HttpPort": ports.rest,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "DicomAlwaysAllowStore": True,
+        "SaveJobs": False,
     }
-    assert set(kept) == {dataset.SOPInstanceUID for dataset in sent.values()}
-    kinds = set()
-    for dataset in sent.values():
-        instance = kept[dataset.SOPInstanceUID]
-        back = pydicom.dcmread(io.BytesIO(archive.get(f"instances/{instance}/file")))
-        kinds.add(dataset.SOPClassUID.name)
-        if "Rows" in dataset:
-            assert np.array_equal(back.pixel_array, dataset.pixel_array)
+    (folder / "orthanc.json").write_text(json.dumps(configuration))
+    assert _ORTHANC is not None
+    with (folder / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [_ORTHANC, str(folder / "orthanc.json")], stdout=log, stderr=log, cwd=folder
+        )
+        try:
+            _wait_for(ports, process, folder / "log.txt")
+            yield ports
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _wait_for(archive: Archive, process: subprocess.Popen[bytes], log: Path) -> None:
+    until = time.monotonic() + _STARTS_WITHIN_S
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            archive.get("/system")
+        except URLError:
+            time.sleep(0.1)
         else:
-            assert back.ContentSequence == dataset.ContentSequence
-    assert kinds == {
-        "Segmentation Storage", "Parametric Map Storage", "Comprehensive 3D SR Storage",
-        "Secondary Capture Image Storage",
-    }  # fmt: skip
-    (study,) = json.loads(archive.get("studies"))
-    described = json.loads(archive.get(f"studies/{study}"))
-    assert len(described["Series"]) == 4
+            return
+    pytest.fail(f"Orthanc does not start: {log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def stack() -> dicom.Stack:
+    detector = Detector(provider="cpu")
+    series = detector.detect_series(GOLDEN)
+    headers = [
+        pydicom.dcmread(file, stop_before_pixels=True) for file in sorted(GOLDEN.glob("*.dcm"))
+    ]
+    assert series.verdict is not None
+    limit = detector.calibration.display_limit
+    return dicom.Stack(series.slices, headers, series.verdict, series.pons, limit)
+
+
+def test_an_archive_files_every_object_beside_the_images(
+    archive: Archive, stack: dicom.Stack, tmp_path: Path
+) -> None:
+    sent = {}
+    for made in dicom.objects(stack):
+        assert made.dataset is not None
+        (tmp_path / made.name).write_bytes(dicom.encoded(made.dataset))
+        sent[str(made.dataset.SOPInstanceUID)] = tmp_path / made.name
+    archive.store(*GOLDEN.glob("*.dcm"), options=("--propose-rle",))  # as they are compressed
+    archive.store(*sent.values())
+
+    (study,) = archive.json("/studies?expand")
+    assert study["MainDicomTags"]["StudyInstanceUID"] == stack.header.StudyInstanceUID
+    assert study["PatientMainDicomTags"]["PatientID"] == stack.header.PatientID
+    modalities = sorted(
+        archive.json(f"/series/{series}")["MainDicomTags"]["Modality"] for series in study["Series"]
+    )
+    assert modalities == ["MR", "OT", "OT", "SEG", "SR"]
+
+    kept = {
+        instance["MainDicomTags"]["SOPInstanceUID"]: instance["ID"]
+        for instance in archive.json("/instances?expand")
+    }
+    assert len(kept) == len(sent) + len(stack.results)
+    for uid, file in sent.items():
+        back = tmp_path / "back.dcm"
+        back.write_bytes(archive.get(f"/instances/{kept[uid]}/file"))
+        original, returned = pydicom.dcmread(file), pydicom.dcmread(back)
+        assert returned == original, file.name
+        if original.SOPClassUID.name != "Comprehensive 3D SR Storage":
+            assert np.array_equal(returned.pixel_array, original.pixel_array)
+
+
+def test_an_archive_shows_the_overlays_as_they_are(
+    archive: Archive, stack: dicom.Stack, tmp_path: Path
+) -> None:
+    name, made = next(
+        (made.name, made.dataset)
+        for made in dicom.objects(stack)
+        if made.name == "overlay-0006.dcm"
+    )
+    assert made is not None
+    (tmp_path / name).write_bytes(dicom.encoded(made))
+    archive.store(tmp_path / name)
+    (instance,) = [
+        each["ID"]
+        for each in archive.json("/instances?expand")
+        if each["MainDicomTags"]["SOPInstanceUID"] == made.SOPInstanceUID
+    ]
+    shown = np.frombuffer(archive.get(f"/instances/{instance}/preview"), np.uint8)
+    picture = pictures.overlay(stack.results[5], stack.display_limit)
+    assert np.array_equal(cv2.imdecode(shown, cv2.IMREAD_COLOR), picture)

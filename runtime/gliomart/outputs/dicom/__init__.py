@@ -1,7 +1,8 @@
-"""Results as DICOM objects, made by highdicom (extra ``dicom``).
+"""Results as DICOM objects that an archive files beside the images they come from.
 
-For every analysed DICOM series: a Segmentation, a Parametric Map, a structured report (TID 1500)
-and Secondary Captures, of the same patient, study and frame of reference, in series of their own.
+For one series: a segmentation of the anomalous regions and one of the pons, the anomaly map as a
+Parametric Map, a Measurement Report, and the overlays as Secondary Captures. highdicom makes all
+of them; what is decided here is what they say.
 """
 
 from __future__ import annotations
@@ -9,73 +10,70 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from gliomart.errors import MissingExtraError
-from gliomart.outputs.dicom import images
+from gliomart.errors import InputRefusedError, MissingExtraError
+
+try:
+    import highdicom  # noqa: F401  # its absence is said here, in one place
+except ImportError as error:
+    raise MissingExtraError("writing DICOM", "dicom") from error
+
+from gliomart.outputs.dicom.capture import secondary_capture
+from gliomart.outputs.dicom.parametric_map import parametric_map
 from gliomart.outputs.dicom.report import report
+from gliomart.outputs.dicom.segmentation import of_lesions, of_pons
 from gliomart.outputs.dicom.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pydicom import Dataset
 
-__all__ = ["Stack", "Written", "encoded", "objects", "require"]
+__all__ = ["Stack", "Written", "encoded", "objects"]
 
 
 @dataclass(frozen=True)
 class Written:
-    """One object: the name of its file, and the object; or None and why it was not made."""
+    """One object: the name of its file, and the object; or None, and why it was not made."""
 
     name: str
     dataset: Dataset | None
     reason: str = ""
 
 
-def require() -> None:
-    """Make sure that DICOM objects can be made here.
-
-    Raises
-    ------
-    MissingExtraError
-        highdicom is not installed.
-    """
-    if find_spec("highdicom") is None:
-        raise MissingExtraError("writing DICOM", "dicom")
-
-
 def objects(stack: Stack) -> Iterator[Written]:
-    """Make the objects of one series."""
-    with warnings.catch_warnings():
-        # Of sources' odd values that are passed on as they are.
-        warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)(\..*)?")
-        segmentation = None
-        why_not = _no_place(stack)
-        if why_not:
-            for name in ("segmentation.dcm", "parametric-map.dcm"):
-                yield Written(name, None, why_not)
-        else:
-            segmentation = images.segmentation(stack)
-            nothing = "" if segmentation is not None else "nothing is anomalous and no pons is seen"
-            yield Written("segmentation.dcm", segmentation, nothing)
-            yield Written("parametric-map.dcm", images.parametric_map(stack))
-        yield Written("report.dcm", report(stack, segmentation))
-        for number, capture in enumerate(images.secondary_captures(stack), start=1):
-            yield Written(f"overlay-{number:04d}.dcm", capture)
+    """Make the objects of one series, one by one.
+
+    Where a series does not say where its slices lie, there are a report and the overlays only. And
+    there is no segmentation of nothing: not every viewer opens one without frames.
+    """
+    yield _made("anomaly-map.dcm", parametric_map, stack)
+    anomalous = _made("anomalous-regions.dcm", of_lesions, stack)
+    yield anomalous
+    outline = _made("pons.dcm", of_pons, stack)
+    yield outline
+    yield _made("report.dcm", report, stack, anomalous.dataset, outline.dataset)
+    for index in range(len(stack.results)):
+        yield _made(f"overlay-{index + 1:04d}.dcm", secondary_capture, stack, index)
 
 
 def encoded(dataset: Dataset) -> bytes:
-    """Write a data set as a DICOM file (PS3.10)."""
+    """Write an object as a DICOM file (PS3.10)."""
     stream = io.BytesIO()
     dataset.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
 
 
-def _no_place(stack: Stack) -> str:
-    if stack.planes is None:
-        return "the images do not say where they lie, or lie differently"
-    if not stack.first.get("FrameOfReferenceUID"):
-        return "the images have no frame of reference"
-    return ""
+def _made(name: str, make: Callable[..., Dataset | None], *arguments: Any) -> Written:  # noqa: ANN401
+    try:
+        with warnings.catch_warnings():
+            # Odd values of a source's header are passed on as they are.
+            warnings.filterwarnings("ignore", module=r"pydicom(\..*)?|highdicom(\..*)?")
+            made = make(*arguments)
+    except InputRefusedError as error:
+        return Written(name, None, error.reason)
+    except Exception as error:  # noqa: BLE001  # a header may hold anything: what highdicom raises
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        return Written(name, None, f"the source's header does not allow it: {said}")
+    return Written(name, made, "" if made is not None else "there is nothing to show")

@@ -1,211 +1,241 @@
-"""Results as a DICOM structured report: Comprehensive 3D SR by template TID 1500 (PS3.16)."""
+"""The verdicts and measurements of a series as a Measurement Report (PS3.16 TID 1500)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from highdicom import UID, sr
+from pydicom.sr.codedict import codes
 
-from gliomart._version import __version__
-from gliomart.outputs.dicom.codes import (
-    CENTRE,
-    COVERAGE,
-    COVERED,
-    FLAGGED,
-    INTENDED_USE,
-    NOT_COVERED,
-    NOT_JUDGED,
-    OUTSIDE,
-    P_VALUE,
-    PEAK,
-    PONS,
-    RESEARCH,
-    SCORE,
-)
-from gliomart.outputs.dicom.stack import MANUFACTURER, Stack
+from gliomart.outputs.dicom import terms
+from gliomart.outputs.dicom.segmentation import frames_of
+from gliomart.pons import COVERED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from pydicom import Dataset
+    from highdicom.seg import Segmentation
 
     from gliomart.outputs.dicom.lesions import Lesion
+    from gliomart.outputs.dicom.stack import Grid, Stack
+    from gliomart.pons import PonsVerdict
 
-_REPORT = 4
-_MM3_PER_CM3 = 1000.0
-
-
-def report(stack: Stack, segmentation: Dataset | None) -> Dataset:
-    """Make a measurement report: the series, its pons, and every lesion of a segmentation."""
-    import highdicom as hd
-    from pydicom.sr.codedict import codes
-    from pydicom.uid import generate_uid
-
-    groups = [_series(stack), *_pons(stack)]
-    if segmentation is not None:
-        groups += [
-            _lesion(stack, lesion, segmentation, number)
-            for number, lesion in enumerate(stack.lesions, start=1)
-        ]
-    observer = hd.sr.DeviceObserverIdentifyingAttributes(
-        uid=generate_uid(entropy_srcs=[MANUFACTURER, __version__]),
-        name="gliomart",
-        manufacturer_name=MANUFACTURER,
-        model_name=stack.model,
-    )
-    content = hd.sr.MeasurementReport(
-        observation_context=hd.sr.ObservationContext(
-            observer_device_context=hd.sr.ObserverContext(codes.DCM.Device, observer)
-        ),
-        procedure_reported=codes.LN.BrainMRI,
-        imaging_measurements=groups,
-        title=codes.DCM.ImagingMeasurementReport,
-    )
-    evidence = [*stack.sources, *([segmentation] if segmentation is not None else [])]
-    made: Dataset = hd.sr.Comprehensive3DSR(
-        evidence=evidence,
-        content=content,
-        series_instance_uid=generate_uid(),
-        series_number=stack.series_number(_REPORT),
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer=MANUFACTURER,
-        is_complete=True,
-        series_description="gliomart report (research)",
-    )
-    made.ManufacturerModelName = stack.model
-    made.SoftwareVersions = __version__
-    return made
+_Group = (
+    sr.MeasurementsAndQualitativeEvaluations
+    | sr.PlanarROIMeasurementsAndQualitativeEvaluations
+    | sr.VolumetricROIMeasurementsAndQualitativeEvaluations
+)
 
 
-def _series(stack: Stack) -> Any:  # noqa: ANN401
-    from pydicom.sr.codedict import codes
+def report(
+    stack: Stack, anomalous: Segmentation | None, outline: Segmentation | None
+) -> sr.Comprehensive3DSR:
+    """Make the report.
 
-    uses = [(INTENDED_USE.code, RESEARCH.code)]
-    if stack.concerns:
-        uses.append((INTENDED_USE.code, OUTSIDE.code))
-    return _group(
-        stack,
-        "series",
-        measurements=_judged(stack.verdict.score, stack.verdict.p_value),
-        evaluations=[(FLAGGED.code, _answer(stack.verdict.flagged)), *uses],
-        site=codes.SCT.Brain,
-        sources=stack.sources,
-    )
-
-
-def _pons(stack: Stack) -> Iterator[Any]:
-    pons = stack.pons
-    if pons is None:  # the model does not know it
-        return
-    if pons.score is None or pons.p_value is None:
-        missing = [(COVERAGE.code, NOT_COVERED.code)]
-        yield _group(stack, "pons", measurements=[], evaluations=missing, site=PONS.code)
-        return
-    yield _group(
-        stack,
-        "pons",
-        measurements=_judged(pons.score, pons.p_value),
-        evaluations=[(COVERAGE.code, COVERED.code), (FLAGGED.code, _answer(pons.flagged))],
-        site=PONS.code,
-    )
-
-
-def _lesion(stack: Stack, lesion: Lesion, segmentation: Dataset, number: int) -> Any:  # noqa: ANN401
-    import highdicom as hd
-    from pydicom.sr.codedict import codes
-
-    segment = segmentation.SegmentSequence[number - 1]
-    return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(
-            uid=segment.TrackingUID, identifier=segment.TrackingID
-        ),
-        referenced_segment=hd.sr.ReferencedSegment.from_segmentation(segmentation, number),
-        finding_type=codes.SCT.Lesion,
-        finding_category=codes.SCT.MorphologicallyAbnormalStructure,
-        finding_sites=[hd.sr.FindingSite(codes.SCT.Brain)],
-        algorithm_id=_algorithm(stack),
-        measurements=[
-            hd.sr.Measurement(name, value, unit) for name, value, unit in measured(stack, lesion)
-        ],
-    )
-
-
-def measured(stack: Stack, lesion: Lesion) -> Iterator[tuple[Any, float, Any]]:
-    """Measure a lesion: its name, value and unit, each.
-
-    Volume in cm³ where slices are evenly spaced, largest area in a slice in mm², centre in LPS mm,
-    highest value of the anomaly map.
+    Parameters
+    ----------
+    anomalous, outline
+        The segmentations it refers to, of the anomalous regions and of the pons.
     """
-    from pydicom.sr.codedict import codes
-
-    planes = stack.planes
-    assert planes is not None  # noqa: S101  # there is a segmentation
-    row, column = planes[0].spacing
-    if stack.slice_step is not None:
-        volume = float(lesion.mask.sum()) * row * column * stack.slice_step / _MM3_PER_CM3
-        yield codes.SCT.Volume, volume, codes.UCUM.CubicCentimeter
-    area = float(lesion.mask.sum(axis=(1, 2)).max()) * row * column
-    yield codes.SCT.AreaOfDefinedRegion, area, codes.UCUM.SquareMillimeter
-    for term, value in zip(CENTRE, _centre(stack, lesion), strict=True):
-        yield term.code, float(value), codes.UCUM.Millimeter
-    inside = range(lesion.first, lesion.last + 1)
-    peak = max(float(stack.results[n].anomaly_map[lesion.mask[n]].max(initial=0)) for n in inside)
-    yield PEAK.code, peak, codes.UCUM.NoUnits
-
-
-def _centre(stack: Stack, lesion: Lesion) -> Any:  # noqa: ANN401
-    assert stack.planes is not None  # noqa: S101  # there is a segmentation
-    points = []
-    for number in range(lesion.first, lesion.last + 1):
-        rows, columns = np.nonzero(lesion.mask[number])
-        points.append(stack.planes[number].to_patient(np.stack([columns, rows], axis=1)))
-    return np.concatenate(points).mean(axis=0)
+    content = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(
+            observer_device_context=sr.ObserverContext(
+                observer_type=codes.DCM.Device,
+                observer_identifying_attributes=terms.device(stack.settings),
+            )
+        ),
+        procedure_reported=codes.SCT.ImagingProcedure,
+        imaging_measurements=list(_groups(stack, anomalous, outline)),
+    )
+    return sr.Comprehensive3DSR(
+        evidence=[*stack.evidence, *(made for made in (anomalous, outline) if made is not None)],
+        content=content,
+        is_complete=True,
+        coding_schemes=[terms.scheme()],
+        **stack.filed("report"),
+    )
 
 
-def _group(
-    stack: Stack,
-    name: str,
-    *,
-    measurements: list[tuple[Any, float, Any]],
-    evaluations: list[tuple[Any, Any]],
-    site: Any,  # noqa: ANN401
-    sources: Sequence[Dataset] = (),
-) -> Any:  # noqa: ANN401
-    import highdicom as hd
-    from pydicom.uid import generate_uid
+def _groups(
+    stack: Stack, anomalous: Segmentation | None, outline: Segmentation | None
+) -> Iterator[_Group]:
+    yield _of_series(stack)
+    if stack.pons is not None:
+        yield _of_pons(stack, stack.pons, outline)
+    if anomalous is not None:
+        for lesion in stack.lesions:
+            yield _of_lesion(stack, lesion, anomalous)
+            yield _centre_of_lesion(stack, lesion, anomalous)
 
-    return hd.sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(uid=generate_uid(), identifier=name),
-        finding_sites=[hd.sr.FindingSite(site)],
-        algorithm_id=_algorithm(stack),
-        measurements=[hd.sr.Measurement(*measurement) for measurement in measurements],
-        qualitative_evaluations=[hd.sr.QualitativeEvaluation(*each) for each in evaluations],
+
+def _of_series(stack: Stack) -> sr.MeasurementsAndQualitativeEvaluations:
+    group = sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking("series"),
+        algorithm_id=terms.algorithm_of_report(stack.settings),
+        finding_sites=[sr.FindingSite(terms.BRAIN)],
+        measurements=[
+            _number(terms.SCORE, stack.verdict.score),
+            _number(terms.P_VALUE, stack.verdict.p_value),
+            _number(terms.FALSE_ALARM_RATE, stack.settings.false_alarm_rate),
+        ],
+        qualitative_evaluations=[_flagged(flagged=stack.verdict.flagged)],
         source_images=[
-            hd.sr.SourceImageForMeasurementGroup.from_source_image(source) for source in sources
+            sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)
+            for image in stack.evidence
+        ],
+    )
+    comments = [terms.RESEARCH_ONLY]
+    if concerns := dict.fromkeys(c.code for r in stack.results for c in r.concerns):
+        comments.append(f"{terms.OUTSIDE_INTENDED_USE}: {', '.join(concerns)}.")
+    for comment in comments:
+        group[0].ContentSequence.append(
+            sr.TextContentItem(
+                name=codes.DCM.Comment,
+                value=comment,
+                relationship_type=sr.RelationshipTypeValues.CONTAINS,
+            )
+        )
+    return group
+
+
+def _of_pons(stack: Stack, verdict: PonsVerdict, outline: Segmentation | None) -> _Group:
+    coverage = terms.COVERED if verdict.coverage == COVERED else terms.NOT_COVERED
+    measurements = [
+        _number(name, value)
+        for name, value in (
+            (terms.SCORE, verdict.score),
+            (terms.P_VALUE, verdict.p_value),
+            (terms.FRACTION_ANOMALOUS, verdict.fraction_anomalous),
+        )
+        if value is not None
+    ]
+    content: dict[str, Any] = {
+        "finding_category": terms.ANATOMY,
+        "finding_type": terms.PONS,
+        "finding_sites": [sr.FindingSite(terms.PONS)],
+        "algorithm_id": terms.algorithm_of_report(stack.settings),
+        "qualitative_evaluations": [
+            sr.QualitativeEvaluation(terms.COVERAGE, coverage),
+            _flagged(flagged=verdict.flagged),
+        ],
+    }
+    if outline is None:
+        return sr.MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=_tracking("pons"), measurements=measurements or None, **content
+        )
+    assert stack.outlines is not None  # noqa: S101  # it is what was segmented
+    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracked(outline, 1),
+        referenced_segment=_segment(stack, outline, 1),
+        measurements=[*measurements, _volume(stack.grid, int(stack.outlines.sum()))],
+        **content,
+    )
+
+
+def _of_lesion(
+    stack: Stack, lesion: Lesion, anomalous: Segmentation
+) -> sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
+    return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracked(anomalous, lesion.number),
+        referenced_segment=_segment(stack, anomalous, lesion.number),
+        finding_category=terms.ABNORMALITY,
+        finding_type=terms.LESION,
+        finding_sites=[sr.FindingSite(terms.BRAIN)],
+        algorithm_id=terms.algorithm_of_report(stack.settings),
+        measurements=[
+            _volume(stack.grid, sum(lesion.pixels)),
+            sr.Measurement(
+                name=codes.SCT.Area,
+                value=max(lesion.pixels) * stack.grid.pixel_mm2,
+                unit=codes.UCUM.SquareMillimeter,
+                derivation=codes.SCT.Maximum,
+            ),
+            sr.Measurement(
+                name=terms.SCORE,
+                value=lesion.peak,
+                unit=terms.NO_UNITS,
+                derivation=codes.SCT.Maximum,
+            ),
         ],
     )
 
 
-def _judged(score: float, p_value: float) -> list[tuple[Any, float, Any]]:
-    from pydicom.sr.codedict import codes
-
-    return [(SCORE.code, score, codes.UCUM.NoUnits), (P_VALUE.code, p_value, codes.UCUM.NoUnits)]
-
-
-def _answer(flagged: bool | None) -> Any:  # noqa: ANN401
-    from pydicom.sr.codedict import codes
-
-    if flagged is None:
-        return NOT_JUDGED.code
-    return codes.SCT.Yes if flagged else codes.SCT.No
-
-
-def _algorithm(stack: Stack) -> Any:  # noqa: ANN401
-    import highdicom as hd
-
-    parameters = [f"model {stack.model}", f"model SHA-256 {stack.settings.model_sha256}"]
-    parameters += [f"outside the intended use: {code}" for code in stack.concerns]
-    return hd.sr.AlgorithmIdentification(
-        name="gliomart", version=__version__, parameters=parameters
+def _centre_of_lesion(
+    stack: Stack, lesion: Lesion, anomalous: Segmentation
+) -> sr.PlanarROIMeasurementsAndQualitativeEvaluations:
+    places = [
+        stack.grid.place(index, *centre)
+        for index, centre in zip(lesion.slices, lesion.centres, strict=True)
+    ]
+    return sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracked(anomalous, lesion.number),
+        referenced_region=sr.ImageRegion3D(
+            graphic_type=sr.GraphicTypeValues3D.POINT,
+            graphic_data=np.average(places, axis=0, weights=lesion.pixels)[np.newaxis],
+            frame_of_reference_uid=stack.header.FrameOfReferenceUID,
+        ),
+        geometric_purpose=codes.DCM.CenterOfMass,
+        finding_category=terms.ABNORMALITY,
+        finding_type=terms.LESION,
+        algorithm_id=terms.algorithm_of_report(stack.settings),
     )
+
+
+def _number(name: sr.CodedConcept, value: float) -> sr.Measurement:
+    return sr.Measurement(name=name, value=value, unit=terms.NO_UNITS)
+
+
+def _volume(grid: Grid, pixels: int) -> sr.Measurement:
+    # A cubic centimetre is a millilitre, and the one of the two that the standard lists.
+    return sr.Measurement(
+        name=codes.SCT.Volume,
+        value=pixels * grid.pixel_mm2 * grid.distance / 1000,
+        unit=codes.UCUM.CubicCentimeter,
+        method=codes.IBSI.VolumeFromVoxelSummation,
+    )
+
+
+def _flagged(*, flagged: bool | None) -> sr.QualitativeEvaluation:
+    # None: not covered, or calibrated on too few to tell. That is never a "no".
+    answer = {True: codes.SCT.Yes, False: codes.SCT.No, None: codes.SCT.NotEvaluated}[flagged]
+    return sr.QualitativeEvaluation(terms.FLAGGED, answer)
+
+
+def _tracking(name: str) -> sr.TrackingIdentifier:
+    return sr.TrackingIdentifier(uid=UID(), identifier=name)
+
+
+def _tracked(segmentation: Segmentation, segment: int) -> sr.TrackingIdentifier:
+    description = segmentation.get_segment_description(segment)
+    return sr.TrackingIdentifier(uid=description.tracking_uid, identifier=description.tracking_id)
+
+
+def _segment(stack: Stack, segmentation: Segmentation, segment: int) -> sr.ReferencedSegment:
+    sources = _sources(stack, segmentation, segment)
+    series = sr.SourceSeriesForSegmentation(stack.header.SeriesInstanceUID)
+    return sr.ReferencedSegment(
+        sop_class_uid=segmentation.SOPClassUID,
+        sop_instance_uid=segmentation.SOPInstanceUID,
+        segment_number=segment,  # and no frames: one or the other (PS3.3 10.3)
+        source_images=sources or None,
+        source_series=None if sources else series,
+    )
+
+
+def _sources(
+    stack: Stack, segmentation: Segmentation, segment: int
+) -> list[sr.SourceImageForSegmentation]:
+    """Find the source images, and frames of them, that a segment comes from."""
+    used: dict[str, list[int]] = {}
+    for frame in frames_of(segmentation, segment):
+        for derivation in frame.DerivationImageSequence:
+            for item in derivation.SourceImageSequence:
+                numbers = used.setdefault(item.ReferencedSOPInstanceUID, [])
+                if "ReferencedFrameNumber" in item:
+                    numbers.append(int(item.ReferencedFrameNumber))
+    classes = {image.SOPInstanceUID: image.SOPClassUID for image in stack.evidence}
+    return [
+        sr.SourceImageForSegmentation(classes[uid], uid, numbers or None)
+        for uid, numbers in used.items()
+    ]

@@ -1,4 +1,9 @@
-"""The analysed slices of one series, as the DICOM objects made of them need them."""
+"""The analysed slices of one series: where they lie, what they come from, how results are filed.
+
+highdicom reads patient, geometry and references from source images. What it is given here are
+headers that hold just this, so that every series looks alike to it: one image a slice, one image
+of many frames, or slices that were cut anew from a voxel grid.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +11,90 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import highdicom
 import numpy as np
+from highdicom.content import ReferencedImageSequence
+from pydicom import Dataset
+from pydicom.valuerep import DA, TM
 
-from gliomart._version import __version__
-from gliomart.geometry import even_step
-from gliomart.outputs.dicom.lesions import Lesion, connected
+from gliomart.errors import InputRefusedError
+from gliomart.outputs.dicom import terms
+from gliomart.outputs.dicom.lesions import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
-    from pydicom import Dataset
 
-    from gliomart.geometry import Plane
+    from gliomart.outputs.dicom.lesions import Lesion
     from gliomart.pons import PonsVerdict
     from gliomart.results import Settings, SliceResult
     from gliomart.series import Verdict
 
-MANUFACTURER = "gliomart"
-# DICOM PS3.3 C.7.3.1: series numbers of the scanner are small; those of results lie beside them.
-_SERIES_NUMBERS = 9000
+# Patient and study attributes that have to be there, if only empty (PS3.3 C.7.1.1, C.7.2.1).
+_TYPE_2 = (
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate",
+    "StudyTime", "AccessionNumber", "ReferringPhysicianName",
+)  # fmt: skip
+_IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+# What a source image is told anew, of its own slice.
+_GEOMETRY = (
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
+    "SpacingBetweenSlices", "NumberOfFrames",
+)  # fmt: skip
+_LAST_GROUP, _LONGEST = 0x0040, 1 << 16  # what is higher, or longer in bytes, is no header
+# No slice lies here: a source image that was not analysed is never taken for one that was.
+_OUT_OF_REACH_MM = 1e6
+_SAME_MM = 1e-3
+# Slices are neighbours up to this many times the usual distance.
+_GAP = 1.5
+_LARGEST_NUMBER = 2**31 - 1  # PS3.5 6.2: IS
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the slices of a series lie in the patient.
+
+    Attributes
+    ----------
+    orientation
+        Row and column direction cosines (PS3.3 C.7.6.2.1.1).
+    positions
+        float64 (slices, 3): Image Position (Patient), LPS mm.
+    spacing
+        Distance between (rows, columns) in mm.
+    distance, thickness
+        Between neighbouring slices, and of one, in mm.
+    adjacent
+        Whether each slice but the first follows the one before without a gap.
+    """
+
+    orientation: tuple[float, ...]
+    positions: NDArray[np.float64]
+    spacing: tuple[float, float]
+    distance: float
+    thickness: float
+    adjacent: tuple[bool, ...]
+
+    @property
+    def pixel_mm2(self) -> float:
+        """Area of a pixel."""
+        return self.spacing[0] * self.spacing[1]
+
+    def place(self, index: int, row: float, column: float) -> NDArray[np.float64]:
+        """Bring a pixel of a slice to the patient's coordinates (PS3.3 C.7.6.2.1.1)."""
+        along_row, down = np.reshape(self.orientation, (2, 3))
+        offset = down * row * self.spacing[0] + along_row * column * self.spacing[1]
+        return self.positions[index] + offset
+
+    def measures(self) -> highdicom.PixelMeasuresSequence:
+        """State the size of a pixel."""
+        return highdicom.PixelMeasuresSequence(self.spacing, self.thickness)
+
+    def plane_orientation(self) -> highdicom.PlaneOrientationSequence:
+        """State the orientation of all slices."""
+        patient = highdicom.CoordinateSystemNames.PATIENT
+        return highdicom.PlaneOrientationSequence(patient, self.orientation)
 
 
 @dataclass(frozen=True)
@@ -35,12 +104,12 @@ class Stack:
     Attributes
     ----------
     results
-        Its slices, from feet to head.
+        Its slices, in anatomical order.
     sources
-        Headers of the images it was read from: one for each slice, one for all (multi-frame), or
-        those of a volume that was turned.
+        Headers of the images it was read from: one for each slice, one of many frames, or all
+        images of a voxel grid that was cut anew. Pixels are not needed.
     verdict, pons
-        On the series.
+        On the series, and on its pons; None for a model that does not know it.
     display_limit
         Anomaly-map value at which the colour scale ends.
     """
@@ -56,65 +125,272 @@ class Stack:
         """What produced the results."""
         return self.results[0].settings
 
-    @property
-    def first(self) -> Dataset:
-        """Stands for the series where patient, study and frame of reference are asked for."""
-        return self.sources[0]
+    @cached_property
+    def header(self) -> Dataset:
+        """What the source says of patient, study and series.
+
+        Raises
+        ------
+        InputRefusedError
+            ``no-identity``: an object could not say which study it belongs to.
+        """
+        return _header_of(self.sources[0])
 
     @cached_property
-    def planes(self) -> list[Plane] | None:
-        """Where each slice lies; None where that is not known of all, or sizes differ."""
-        planes = [result.slice.plane for result in self.results]
-        same = len({result.slice.pixels.shape for result in self.results}) == 1
-        known = [plane for plane in planes if plane is not None]
-        if len(known) < len(planes) or not same or not known:
-            return None
-        return known if all(known[0].parallel_to(plane) for plane in known) else None
+    def used(self) -> list[Dataset]:
+        """The headers of the images that slices are; of all where none is, cut anew."""
+        shown = {result.slice.sop_instance_uid for result in self.results}
+        return [s for s in self.sources if shown == {None} or s.get("SOPInstanceUID") in shown]
 
     @cached_property
-    def masks(self) -> NDArray[np.bool_]:
-        """What is anomalous; bool (slices, rows, columns)."""
-        return np.stack([result.mask for result in self.results])
+    def grid(self) -> Grid:
+        """Where the slices lie.
+
+        Raises
+        ------
+        InputRefusedError
+            ``no-frame-of-reference``, ``no-geometry`` or ``mixed-geometry``.
+        """
+        if not self.header.get("FrameOfReferenceUID"):
+            raise InputRefusedError("no-frame-of-reference", "the source has no frame of reference")
+        return _grid_of(self.results, self.used)
 
     @cached_property
-    def pons_masks(self) -> NDArray[np.bool_] | None:
-        """The pons; bool (slices, rows, columns), None where it is nowhere seen."""
-        masks = [result.pons.mask if result.pons else None for result in self.results]
-        if not any(mask is not None and mask.any() for mask in masks):
-            return None
-        return np.stack([np.zeros_like(self.masks[0]) if m is None else m for m in masks])
+    def images(self) -> list[Dataset]:
+        """The source images as highdicom reads them."""
+        places: dict[str, dict[int, NDArray[np.float64]]] = {}
+        for result, position in zip(self.results, self.grid.positions, strict=True):
+            uid = result.slice.sop_instance_uid
+            if uid is not None:
+                places.setdefault(uid, {})[result.slice.frame or 0] = position
+        images = []
+        for identity, dataset in zip(self.evidence, self.used, strict=True):
+            image = Dataset()
+            image.update(identity)
+            _put_in_place(image, dataset, places.get(dataset.SOPInstanceUID, {}), self.grid)
+            images.append(image)
+        return images
 
     @cached_property
-    def lesions(self) -> list[Lesion]:
-        """What is anomalous, connected over slices, largest first."""
-        return connected(self.masks)
+    def evidence(self) -> list[Dataset]:
+        """The source images without their geometry: what a report refers to."""
+        return [_identity_of(dataset, self.header) for dataset in self.used]
 
-    @property
-    def slice_step(self) -> float | None:
-        """Distance between neighbouring slices in mm; None where they are not evenly spaced."""
-        return even_step(self.planes) if self.planes else None
+    def references(self, index: int) -> ReferencedImageSequence:
+        """Refer to the image that a slice is, or its frame; to all where it was cut anew."""
+        shown = self.results[index].slice
+        if shown.sop_instance_uid is None:
+            return self._all_references
+        image = self._by_uid[shown.sop_instance_uid]
+        return _references([image], None if shown.frame is None else shown.frame + 1)
 
-    def series_number(self, kind: int) -> int:
-        """Choose the number of a result series, beside the source's own."""
-        number = self.first.get("SeriesNumber")
-        return _SERIES_NUMBERS + 10 * (int(number or 0) % 100) + kind
+    @cached_property
+    def _by_uid(self) -> dict[str, Dataset]:
+        return {image.SOPInstanceUID: image for image in self.used}
 
-    def equipment(self) -> dict[str, Any]:
-        """Attributes of the equipment that made the results (DICOM PS3.3 C.7.5.2)."""
+    @cached_property
+    def _all_references(self) -> ReferencedImageSequence:
+        return _references(self.used, None)
+
+    @cached_property
+    def lesions(self) -> tuple[Lesion, ...]:
+        """What is anomalous, connected over slices; see :attr:`labels`."""
+        return self._connected[1]
+
+    @cached_property
+    def labels(self) -> NDArray[np.uint16]:
+        """The lesions' numbers, uint16 (slices, H, W); 0 where nothing is anomalous."""
+        return self._connected[0]
+
+    @cached_property
+    def _connected(self) -> tuple[NDArray[np.uint16], tuple[Lesion, ...]]:
+        masks = [result.mask for result in self.results]
+        maps = [result.anomaly_map for result in self.results]
+        return connect(masks, maps, self.grid.adjacent)
+
+    @cached_property
+    def outlines(self) -> NDArray[np.bool_] | None:
+        """The pons, bool (slices, H, W); None where it is nowhere seen."""
+        masks = [
+            result.pons.mask if result.pons else np.zeros_like(result.mask)
+            for result in self.results
+        ]
+        return np.stack(masks) if any(mask.any() for mask in masks) else None
+
+    @cached_property
+    def _uids(self) -> dict[str, str]:
+        return {kind: str(highdicom.UID()) for kind in terms.SERIES}
+
+    def filed(self, kind: str, instance: int = 1) -> dict[str, Any]:
+        """Tell in which series an object is filed, and as what, in a study that has others."""
+        offset, description = terms.SERIES[kind]
+        number = int(self.header.get("SeriesNumber") or 0) * 1000 + offset
         return {
-            "manufacturer": MANUFACTURER,
-            "manufacturer_model_name": self.model,
-            "software_versions": __version__,
-            "device_serial_number": self.settings.model_sha256[:16],
+            "series_instance_uid": self._uids[kind],
+            "series_number": number if 0 < number <= _LARGEST_NUMBER else offset,
+            "series_description": description,
+            "sop_instance_uid": str(highdicom.UID()),
+            "instance_number": instance,
+            **terms.equipment(self.settings),
         }
 
-    @property
-    def model(self) -> str:
-        """Name and version of the model."""
-        return f"{self.settings.model_name} {self.settings.model_version}"
+    def derived(self) -> dict[str, Any]:
+        """Tell what an image object of all slices comes from, and where its frames lie."""
+        many = is_multiframe(self.images[0])  # of which highdicom takes one, and then others
+        return {
+            "source_images": self.images[:1] if many else self.images,
+            "further_source_images": self.images[1:] if many else None,
+            "plane_orientation": self.grid.plane_orientation(),
+            "plane_positions": [_plane_position(position) for position in self.grid.positions],
+            "pixel_measures": self.grid.measures(),
+        }
 
-    @property
-    def concerns(self) -> list[str]:
-        """Codes of what lies outside the intended use."""
-        codes = (concern.code for result in self.results for concern in result.concerns)
-        return list(dict.fromkeys(codes))
+
+def is_multiframe(dataset: Dataset) -> bool:
+    """Tell whether a source image is one of many frames (PS3.3 C.7.6.16)."""
+    return "SharedFunctionalGroupsSequence" in dataset
+
+
+def name_body_part(image: Dataset, header: Dataset) -> None:
+    """Say of an image what body part its source says it shows.
+
+    Laterality is required of a paired part, and is left out for one such as head or brain. Where
+    the source names no part, whether it is paired is not known, and neither is its side: such an
+    attribute is there and empty (PS3.3 C.7.3.1, type 2C).
+    """
+    named = "BodyPartExamined" if header.get("BodyPartExamined") else "AnatomicRegionSequence"
+    for name in (named, "Laterality"):
+        if header.get(name):
+            image[name] = header[name]
+    if named not in image and "Laterality" not in image:
+        image.Laterality = None
+
+
+def _header_of(dataset: Dataset) -> Dataset:
+    """Copy a header without pixels, private elements and frames, with what has to be there."""
+    header = Dataset()
+    for tag in dataset.keys():  # noqa: SIM118  # iterating over the data set decodes every value
+        raw = dataset.get_item(tag)
+        length = len(raw.value) if isinstance(raw.value, bytes) else 0
+        if tag.is_private or tag.group > _LAST_GROUP or length > _LONGEST:
+            continue
+        try:
+            header[tag] = dataset[tag]
+        except Exception:  # noqa: BLE001, S112  # pydicom parses a value when it is looked at
+            continue
+    for anatomy in _shared(dataset, "FrameAnatomySequence"):
+        header.setdefault("AnatomicRegionSequence", anatomy.get("AnatomicRegionSequence"))
+    missing = [name for name in _IDENTITY if not header.get(name)]
+    if missing:
+        raise InputRefusedError("no-identity", f"the source has no {', '.join(missing)}")
+    for name in _TYPE_2:
+        if not _can_be_written(name, header.get(name)):
+            setattr(header, name, None)
+    return header
+
+
+def _can_be_written(name: str, value: Any) -> bool:  # noqa: ANN401
+    """Tell whether a value is there and, of a date, a time or a sex, is one."""
+    try:
+        if name.endswith("Date"):
+            DA(value)
+        elif name.endswith("Time"):
+            TM(value)
+        elif name == "PatientSex" and value:
+            highdicom.PatientSexValues(value)
+    except (ValueError, TypeError):
+        return False
+    return value is not None
+
+
+def _identity_of(dataset: Dataset, header: Dataset) -> Dataset:
+    """Make a header of one source image: which it is, and whose."""
+    identity = Dataset()
+    identity.update({e.tag: e for e in header if e.keyword not in _GEOMETRY})
+    for name in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Rows", "Columns"):
+        if name in dataset:
+            identity[name] = dataset[name]
+    return identity
+
+
+def _references(images: list[Dataset], frame: int | None) -> ReferencedImageSequence:
+    """Refer to images, or to one frame, from 1, of one (PS3.3 C.7.6.1)."""
+    references = ReferencedImageSequence(images, frame)
+    for reference in references:
+        reference.PurposeOfReferenceCodeSequence = [terms.SOURCE_IMAGE]
+    return references
+
+
+def _put_in_place(
+    image: Dataset, dataset: Dataset, places: dict[int, NDArray[np.float64]], grid: Grid
+) -> None:
+    """Give a source image the geometry of the slices that its frames, from 0, are."""
+    nowhere = np.full(3, _OUT_OF_REACH_MM)
+    if not is_multiframe(dataset):
+        image.update(grid.measures()[0])
+        image.ImageOrientationPatient = list(grid.orientation)
+        image.ImagePositionPatient = places.get(0, nowhere).tolist()
+        return
+    shared = Dataset()
+    shared.PixelMeasuresSequence = grid.measures()
+    shared.PlaneOrientationSequence = grid.plane_orientation()
+    image.SharedFunctionalGroupsSequence = [shared]
+    image.NumberOfFrames = int(dataset.get("NumberOfFrames") or 1)
+    frames = []
+    for index in range(image.NumberOfFrames):
+        frame = Dataset()
+        frame.PlanePositionSequence = _plane_position(places.get(index, nowhere))
+        frames.append(frame)
+    image.PerFrameFunctionalGroupsSequence = frames
+
+
+def _plane_position(position: Iterable[float]) -> highdicom.PlanePositionSequence:
+    patient = highdicom.CoordinateSystemNames.PATIENT
+    return highdicom.PlanePositionSequence(patient, [float(value) for value in position])
+
+
+def _grid_of(results: Sequence[SliceResult], used: Sequence[Dataset]) -> Grid:
+    slices = [result.slice for result in results]
+    orientation, spacing = slices[0].orientation, slices[0].spacing
+    if orientation is None or spacing is None or not all(s.position for s in slices):
+        raise InputRefusedError("no-geometry", "slices lack position, orientation or pixel spacing")
+    for shown in slices:
+        if (
+            shown.pixels.shape != slices[0].pixels.shape
+            or not np.allclose(shown.orientation or np.nan, orientation, atol=1e-4)
+            or not np.allclose(shown.spacing or np.nan, spacing, rtol=1e-3)
+        ):
+            raise InputRefusedError("mixed-geometry", "slices differ in size or orientation")
+    positions = np.array([shown.position for shown in slices], np.float64)
+    heights = positions @ np.cross(orientation[:3], orientation[3:])
+    steps = np.abs(np.diff(np.sort(heights)))
+    if len(steps) and steps.min() < _SAME_MM:
+        raise InputRefusedError("mixed-geometry", "several slices lie in the same place")
+    # Where slices were cut anew, a source's thickness is not theirs.
+    anew = slices[0].sop_instance_uid is None
+    thickness = None if anew else next(_thicknesses(used[0]), None)
+    distance = float(np.median(steps)) if len(steps) else thickness
+    if distance is None:
+        raise InputRefusedError("no-geometry", "a single slice of unknown thickness")
+    adjacent = np.abs(np.diff(heights)) < _GAP * distance
+    return Grid(
+        orientation, positions, spacing, distance, thickness or distance, tuple(adjacent.tolist())
+    )
+
+
+def _thicknesses(dataset: Dataset) -> Iterator[float]:
+    """Read Slice Thickness, in mm, wherever a header gives it."""
+    for holder in [dataset, *_shared(dataset, "PixelMeasuresSequence")]:
+        try:
+            thickness = float(holder.SliceThickness)
+        except (AttributeError, TypeError, ValueError):
+            continue
+        if thickness > 0:
+            yield thickness
+
+
+def _shared(dataset: Dataset, name: str) -> Iterator[Dataset]:
+    """Find what all frames, or at least the first, say in a functional group (PS3.3 C.7.6.16)."""
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in dataset.get(groups, [])[:1]:
+            yield from group.get(name, [])

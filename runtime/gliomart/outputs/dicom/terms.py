@@ -1,0 +1,114 @@
+"""Who made an object and what its coded terms are: what all kinds of objects say alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from highdicom import AlgorithmIdentificationSequence
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodedConcept,
+    DeviceObserverIdentifyingAttributes,
+)
+from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
+
+from gliomart._version import __version__
+
+if TYPE_CHECKING:
+    from gliomart.results import Settings
+
+# The new series, by what they hold: what their numbers end in, after the source's own (3 has 3901
+# to 3904, which is out of the scanner's way), and their descriptions.
+SERIES = {
+    "segmentation": (901, "gliomart anomalous regions and pons (research)"),
+    "map": (902, "gliomart anomaly map (research)"),
+    "report": (903, "gliomart report (research)"),
+    "overlay": (904, "gliomart overlays (research)"),
+}
+RESEARCH_ONLY = "Research use only. Not for diagnosis."
+OUTSIDE_INTENDED_USE = "Outside the intended use of the model"
+
+ABNORMALITY = codes.SCT.MorphologicallyAbnormalStructure
+LESION = codes.SCT.Lesion
+BRAIN = codes.SCT.Brain
+ANATOMY = codes.SCT.AnatomicalStructure
+# SNOMED CT has it, the standard's own context groups do not.
+PONS = CodedConcept("49557009", "SCT", "Pons")
+SCORE = codes.SCT.Score
+NO_UNITS = codes.UCUM.NoUnits
+SOURCE_IMAGE = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
+FAMILY = codes.DCM.ArtificialIntelligence
+
+# What the standard's context groups have no term for (a private scheme begins with 99: PS3.16 8.2).
+SCHEME = "99GLIOMART"
+P_VALUE = CodedConcept("p-value", SCHEME, "Conformal p-value against tumour-free scans")
+FLAGGED = CodedConcept("flagged", SCHEME, "Flagged: p-value at most the false-alarm rate")
+FALSE_ALARM_RATE = CodedConcept("false-alarm-rate", SCHEME, "Nominal false-alarm rate")
+FRACTION_ANOMALOUS = CodedConcept("anomalous-share", SCHEME, "Anomalous share of the pons")
+COVERAGE = CodedConcept("coverage", SCHEME, "Coverage of the pons")
+COVERED = CodedConcept("covered", SCHEME, "pons covered")
+NOT_COVERED = CodedConcept("not-covered", SCHEME, "pons not covered")
+
+
+def algorithm(settings: Settings) -> AlgorithmIdentificationSequence:
+    """Identify the algorithm in an image's header (PS3.3 10.16)."""
+    return AlgorithmIdentificationSequence(
+        name="gliomart",
+        family=FAMILY,
+        version=__version__,
+        source="gliomart",
+        parameters=_parameters(settings),
+    )
+
+
+def algorithm_of_report(settings: Settings) -> AlgorithmIdentification:
+    """Identify the algorithm in a report (PS3.16 TID 4019)."""
+    return AlgorithmIdentification(
+        name="gliomart",
+        version=__version__,
+        parameters=[f"{name}={value}" for name, value in _parameters(settings).items()],
+        family=FAMILY,
+        manufacturer="gliomart",
+    )
+
+
+def scheme() -> CodingSchemeIdentificationItem:
+    """Identify the private coding scheme to readers that do not know it (PS3.3 C.12.1)."""
+    return CodingSchemeIdentificationItem(
+        SCHEME, name="gliomart coding scheme", responsible_organization="gliomart"
+    )
+
+
+def equipment(settings: Settings) -> dict[str, Any]:
+    """Describe the software that makes an object (PS3.3 C.7.5.1, C.7.5.2).
+
+    The model file is what one installation may have other than the next: its SHA-256 stands for
+    the serial number.
+    """
+    return {
+        "manufacturer": "gliomart",
+        "manufacturer_model_name": "gliomart",
+        "software_versions": [__version__, f"{settings.model_name} {settings.model_version}"],
+        "device_serial_number": settings.model_sha256,
+    }
+
+
+def device(settings: Settings) -> DeviceObserverIdentifyingAttributes:
+    """Identify the observer of a report (PS3.16 TID 1004): one for a software and a model."""
+    return DeviceObserverIdentifyingAttributes(
+        uid=generate_uid(entropy_srcs=["gliomart", __version__, settings.model_sha256]),
+        name="gliomart",
+        manufacturer_name="gliomart",
+        model_name=f"{settings.model_name} {settings.model_version}",
+        serial_number=settings.model_sha256,
+    )
+
+
+def _parameters(settings: Settings) -> dict[str, str]:
+    return {
+        "model": f"{settings.model_name} {settings.model_version}",
+        "sha256": settings.model_sha256,
+        "false_alarm_rate": f"{settings.false_alarm_rate:g}",
+    }

@@ -181,18 +181,18 @@ class Model:
 
 def _read(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe or a device may never end
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
             raise ModelError(f"{path}: not a regular file")
+        if status.st_size > _LARGEST_FILE:
+            raise ModelError(f"{path}: larger than any model of gliomart's")
         with path.open("rb") as stream:
-            content = stream.read(_LARGEST_FILE + 1)
+            return stream.read(status.st_size)
     except FileNotFoundError as error:
         raise ModelNotFoundError(f"{path}: no such model file") from error
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
         raise ModelError(f"{path}: cannot be read ({reason})") from error
-    if len(content) > _LARGEST_FILE:
-        raise ModelError(f"{path}: larger than any model of gliomart's")
-    return content
 
 
 def _check_signature(session: Any, card: ModelCard, names: list[str]) -> None:  # noqa: ANN401

@@ -17,11 +17,12 @@ from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.tag import BaseTag
 
 from gliomart import suitability
-from gliomart.sources import Budget, codecs, dicom, header, media
+from gliomart.sources import Budget, budget, codecs, dicom, header, media
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+_READING = (header, dicom, codecs, budget, media)
 PAGE = Path(__file__).with_name("dicom.md")
 _MARKED = re.compile(r"(<!-- (\w+): made by conformance\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -51,7 +52,7 @@ def _syntaxes() -> str:
 
 def _attributes() -> str:
     """Every keyword that the reading code names."""
-    found = {tag for module in (header, dicom, codecs, media) for tag in _keywords(module)}
+    found = {tag for module in _READING for tag in _keywords(module)}
     rows = [(f"`{BaseTag(tag)}`".upper(), dictionary_description(tag)) for tag in sorted(found)]
     return _table(("tag", "attribute"), rows)
 
@@ -60,7 +61,8 @@ def _keywords(module: object) -> Iterator[int]:
     source = inspect.getsource(module)  # type: ignore[arg-type]
     for node in ast.walk(ast.parse(source)):
         word = node.value if isinstance(node, ast.Constant) else getattr(node, "attr", None)
-        if isinstance(word, str) and (tag := tag_for_keyword(word)) is not None:
+        tag = tag_for_keyword(word) if isinstance(word, str) else None
+        if tag is not None and dictionary_description(tag):  # retired ones may have no name
             yield tag
 
 

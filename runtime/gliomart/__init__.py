@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from gliomart.errors import GliomartError
     from gliomart.results import SeriesResult, SliceResult
     from gliomart.slices import Refusal, Slice
+    from gliomart.sources.budget import Budget
 
 __all__ = [
+    "Budget",
     "Detector",
     "GliomartError",
     "Refusal",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Budget": "sources.budget",
     "Detector": "detector",
     "GliomartError": "errors",
     "Refusal": "slices",

@@ -8,21 +8,19 @@ is a refusal, not a guess.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import defaultdict, deque
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gliomart.errors import InputNotFoundError, InputRefusedError
-from gliomart.geometry import gaps
 from gliomart.printable import printable
 from gliomart.slices import Refusal, Slice, checked
 from gliomart.sources import dicom, images, media, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
 from gliomart.sources.header import Header
+from gliomart.sources.inventory import Inventory, Kind, SeriesFiles, SourceFile
 from gliomart.sources.volumes import in_order
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-    from gliomart.geometry import Plane
     from gliomart.results import SliceResult
 
 __all__ = [
@@ -38,7 +35,6 @@ __all__ = [
     "headers", "read", "read_series", "scan",
 ]  # fmt: skip
 
-Kind = Literal["dicom", "png", "jpeg", "tiff", "nifti"]
 
 _MAGIC: tuple[tuple[bytes, Kind], ...] = (
     (b"\x89PNG\r\n\x1a\n", "png"),
@@ -64,92 +60,6 @@ _KIND_OF_SUFFIX: dict[str, Kind] = {
 _UNSUPPORTED_SUFFIXES = (
     ".bmp", ".gif", ".webp", ".jp2", ".nrrd", ".mha", ".mhd", ".hdr",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file that holds at least one slice.
-
-    Attributes
-    ----------
-    path, kind
-        Where it is, and what.
-    source
-        What results call it: a POSIX path that starts with the input root's own name.
-    series
-        Series Instance UID of a DICOM file; the folder of an image; a volume's own source.
-    header
-        What a DICOM file says of itself; None for other kinds.
-    planes
-        Where each of its slices lies in the patient, None for one of which that is not known.
-    budget
-        What may be spent on reading it.
-    """
-
-    path: Path
-    source: str
-    kind: Kind
-    series: str
-    header: Header | None = None
-    planes: tuple[Plane | None, ...] = (None,)
-    budget: Budget = DEFAULT
-
-    @property
-    def order(self) -> float:
-        """Place along the series' normal in mm; Instance Number where geometry is missing."""
-        if self.planes[0] is not None:
-            return self.planes[0].height
-        return self.header.number if self.header else 0.0
-
-
-@dataclass(frozen=True)
-class SeriesFiles:
-    """The files of one series, in anatomical order where it is known, else by name."""
-
-    id: str
-    source: str
-    files: tuple[SourceFile, ...]
-
-    def missing(self) -> Iterator[Refusal]:
-        """Tell where the series lacks slices: nobody looked at what they would have shown."""
-        if any(plane is None for file in self.files for plane in file.planes):
-            return
-        placed = sorted(
-            (plane.height, file.source)
-            for file in self.files
-            for plane in file.planes
-            if plane is not None
-        )
-        for number, count in gaps([height for height, _ in placed]):
-            (low, before), (high, after) = placed[number : number + 2]
-            reason = (
-                f"about {count} missing between {before} and {after},"
-                f" {high - low:.1f} mm apart along the series"
-            )
-            yield Refusal(self.source, None, "missing-slices", reason)
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """What the inputs hold: series to analyse, what is refused, what is no image at all."""
-
-    roots: tuple[str, ...]
-    series: tuple[SeriesFiles, ...]
-    refused: tuple[Refusal, ...]
-    files: int
-    ignored: int
-
-    def digest(self) -> str:
-        """Tell this inventory from any other: SHA-256 of every file's place, size and time."""
-        known = hashlib.sha256()
-        for series in self.series:
-            for file in series.files:
-                status = file.path.stat()
-                place = os.fsencode(file.path.resolve())
-                known.update(place + f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-        for refusal in self.refused:
-            known.update(f"{refusal.source}\0{refusal.code}\n".encode())
-        return known.hexdigest()
 
 
 def scan(paths: Iterable[Path | str], budget: Budget = DEFAULT) -> Inventory:

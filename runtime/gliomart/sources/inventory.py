@@ -1,0 +1,107 @@
+"""What inputs hold: files, grouped into series."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from gliomart.geometry import gaps
+from gliomart.slices import Refusal
+from gliomart.sources.budget import DEFAULT, Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gliomart.geometry import Plane
+    from gliomart.sources.header import Header
+
+Kind = Literal["dicom", "png", "jpeg", "tiff", "nifti"]
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that holds at least one slice.
+
+    Attributes
+    ----------
+    path, kind
+        Where it is, and what.
+    source
+        What results call it: a POSIX path that starts with the input root's own name.
+    series
+        Series Instance UID of a DICOM file; the folder of an image; a volume's own source.
+    header
+        What a DICOM file says of itself; None for other kinds.
+    planes
+        Where each of its slices lies in the patient, None for one of which that is not known.
+    budget
+        What may be spent on reading it.
+    """
+
+    path: Path
+    source: str
+    kind: Kind
+    series: str
+    header: Header | None = None
+    planes: tuple[Plane | None, ...] = (None,)
+    budget: Budget = DEFAULT
+
+    @property
+    def order(self) -> float:
+        """Place along the series' normal in mm; Instance Number where geometry is missing."""
+        if self.planes[0] is not None:
+            return self.planes[0].height
+        return self.header.number if self.header else 0.0
+
+
+@dataclass(frozen=True)
+class SeriesFiles:
+    """The files of one series, in anatomical order where it is known, else by name."""
+
+    id: str
+    source: str
+    files: tuple[SourceFile, ...]
+
+    def missing(self) -> Iterator[Refusal]:
+        """Tell where the series lacks slices: nobody looked at what they would have shown."""
+        if any(plane is None for file in self.files for plane in file.planes):
+            return
+        placed = sorted(
+            (plane.height, file.source)
+            for file in self.files
+            for plane in file.planes
+            if plane is not None
+        )
+        for number, count in gaps([height for height, _ in placed]):
+            (low, before), (high, after) = placed[number : number + 2]
+            reason = (
+                f"about {count} missing between {before} and {after},"
+                f" {high - low:.1f} mm apart along the series"
+            )
+            yield Refusal(self.source, None, "missing-slices", reason)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What the inputs hold: series to analyse, what is refused, what is no image at all."""
+
+    roots: tuple[str, ...]
+    series: tuple[SeriesFiles, ...]
+    refused: tuple[Refusal, ...]
+    files: int
+    ignored: int
+
+    def digest(self) -> str:
+        """Tell this inventory from any other: SHA-256 of every file's place, size and time."""
+        known = hashlib.sha256()
+        for series in self.series:
+            for file in series.files:
+                status = file.path.stat()
+                place = os.fsencode(file.path.resolve())
+                known.update(place + f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        for refusal in self.refused:
+            known.update(f"{refusal.source}\0{refusal.code}\n".encode())
+        return known.hexdigest()

@@ -12,7 +12,7 @@ from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, generate
 
 from gliomart import Detector, SliceResult, sources
 from gliomart.slices import Refusal, Slice
-from gliomart.sources import dicom
+from gliomart.sources import codecs, dicom
 from gliomart.sources.header import Header
 from samples import GOLDEN, SHARED, draw_head, needs_real_images
 
@@ -253,3 +253,17 @@ def test_every_codec_file_is_decoded_or_refused_by_its_pixels(name: str) -> None
     for item in items:
         if isinstance(item, Slice):
             assert item.pixels.shape == (dataset.Rows, dataset.Columns)
+
+
+@needs_real_images
+def test_what_the_model_was_not_made_for_asks_for_no_decoder(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(codecs, "find_spec", lambda _: None)
+    file = CODECS / "nema-ct1_j2ki.dcm"
+    (item,) = Detector(model).stream([file])
+    assert isinstance(item, Refusal)
+    assert item.code == "wrong-modality"
+    (item,) = Detector(model, force=True).stream([file])
+    assert isinstance(item, Refusal)
+    assert item.code == "missing-codec"

@@ -41,17 +41,14 @@ def read_header(path: Path, budget: Budget) -> Header | Dataset:
     Raises
     ------
     InputRefusedError
-        The file is not within the budget, or ``unreadable``, ``no-pixels``, ``bad-geometry``,
-        ``missing-codec`` or ``unsupported-transfer-syntax``.
+        The file is not within the budget, or ``unreadable``, ``no-pixels`` or ``bad-geometry``.
     """
     dataset = wall.parse(path, pixels=False, budget=budget)
     if dataset.file_meta.get("MediaStorageSOPClassUID") == _MEDIA_STORAGE_DIRECTORY:
         return dataset
     if "Rows" not in dataset or "Columns" not in dataset:
         raise InputRefusedError("no-pixels", "the DICOM object holds no image")
-    header = Header.of(dataset)
-    codecs.syntax_of(dataset)
-    return header
+    return Header.of(dataset)
 
 
 def read(path: Path, source: str, series: str, budget: Budget) -> Iterator[Slice | Refusal]:
@@ -60,7 +57,8 @@ def read(path: Path, source: str, series: str, budget: Budget) -> Iterator[Slice
     Raises
     ------
     InputRefusedError
-        The file is not within the budget, ``unreadable``, ``bad-geometry`` or ``undecodable``.
+        The file is not within the budget, ``unreadable``, ``bad-geometry``, ``undecodable``,
+        ``not-greyscale``, ``missing-codec`` or ``unsupported-transfer-syntax``.
     """
     yield from slices_of(wall.parse(path, pixels=True, budget=budget), source, series, budget)
 

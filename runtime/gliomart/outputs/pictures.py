@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gliomart.preprocess import Frame
     from gliomart.results import SliceResult
 
+# Perceptually uniform, told apart by colour-blind readers, and without red: nothing that is not
+# flagged may look like an alarm.
+HEAT = cv2.COLORMAP_VIRIDIS
+# How fast heat becomes visible along the scale, and how much of the source it hides at most.
+HEAT_RISE, HEAT_OPACITY = 3.0, 0.6
 _OUTLINE = (255, 255, 0)  # cyan in BGR: absent from greys and from the heat's colours
 _PONS = (120, 220, 120)  # green: where the pons is, whatever it looks like
 _TILE = 192
@@ -35,10 +41,10 @@ def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
     -------
     uint8 (H, W, 3), BGR.
     """
-    grey = _window(result)
+    grey = window(result.slice.pixels, result.frame)
     strength = np.clip(result.anomaly_map / display_limit, 0, 1)
-    heat = cv2.applyColorMap(np.rint(strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
-    opacity = (0.6 * np.minimum(strength * 3, 1))[..., np.newaxis]
+    heat = cv2.applyColorMap(np.rint(strength * 255).astype(np.uint8), HEAT)
+    opacity = (HEAT_OPACITY * np.minimum(strength * HEAT_RISE, 1))[..., np.newaxis]
     blended = grey[..., np.newaxis] * (1 - opacity) + heat * opacity
     picture: NDArray[np.uint8] = np.rint(blended).astype(np.uint8)
     if result.pons is not None:
@@ -95,8 +101,8 @@ def png(picture: NDArray[np.uint8]) -> bytes:
     return content.tobytes()
 
 
-def _window(result: SliceResult) -> NDArray[np.float32]:
-    """Grey levels from the frame's black to 2.2 times its brain's median."""
-    white = result.frame.black + 2.2 * (result.frame.brain - result.frame.black)
-    levels = (result.slice.pixels - result.frame.black) / (white - result.frame.black)
+def window(pixels: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
+    """Grey levels in [0, 255], from the frame's black to 2.2 times its brain's median."""
+    white = 2.2 * (frame.brain - frame.black)
+    levels = (pixels - frame.black) / white
     return np.clip(levels, 0, 1, dtype=np.float32) * np.float32(255)

@@ -64,10 +64,8 @@
     sections[series].querySelector(`.slices [data-number="${number}"]`);
 
   const sort = (order) => {
-    const flaggedFirst = (item) =>
-      "flagged" in item.dataset ? Number(item.dataset.p) : 1 + Number(item.dataset.number);
-    const key = order === "flagged" ? flaggedFirst : (item) => Number(item.dataset.number);
-    list().append(...items().sort((a, b) => key(a) - key(b) || a.dataset.number - b.dataset.number));
+    const key = order === "flagged" ? "rank" : "number";
+    list().append(...items().sort((a, b) => a.dataset[key] - b.dataset[key]));
     sections[current.series].querySelector(".order").value = order;
     show(current.series, current.number);
   };
@@ -153,11 +151,8 @@
   };
   const open = (series) => {
     if (!sections[series]) return;
-    const order = sections[series].querySelector(".order").value;
-    const first = all(".slices li", sections[series])
-      .reduce((a, b) => (Number(b.dataset.p) < Number(a.dataset.p) ? b : a));
-    show(series, Number(first.dataset.number));
-    sort(order);
+    show(series, Number(sections[series].dataset.mostAnomalous));
+    sort(sections[series].querySelector(".order").value);
   };
 
   const press = (id) => {
@@ -177,6 +172,7 @@
   const enlarge = (kind) => {
     if (panels.dataset.only === kind) delete panels.dataset.only;
     else panels.dataset.only = kind;
+    panels.scrollIntoView({ block: "nearest" });
     for (const figure of all("figure[data-kind]", panels)) {
       const only = figure.dataset.kind === panels.dataset.only;
       figure.querySelector(".enlarge").setAttribute("aria-pressed", String(only));

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 # A page of this many slices has about 10 MB and opens at once.
 MOST_PICTURES = 400
 # Longest side in pixels; reconstruction and map have no more than this to show.
-_SOURCE_SIDE, _MODEL_SIDE = 384, 256
-_JPEG_QUALITY = 82
+_SOURCE_SIDE, _MODEL_SIDE = 352, 256
+_JPEG_QUALITY = 75
 _HASH_DIGITS = 8
 _HEAT_STEPS = 33  # of the colour scale; in between it is linear
 _AXIAL = 0.7  # cosine above which an axis is named after a direction of the patient
@@ -140,8 +140,8 @@ def report(
     UTF-8.
     """
     entries = document["slices"]
-    by_p_value = sorted(range(len(entries)), key=lambda number: entries[number]["p_value"])
-    chosen = set(by_p_value[:MOST_PICTURES])
+    by_anomaly = sorted(range(len(entries)), key=lambda i: _least_likely_first(entries[i]))
+    chosen = set(by_anomaly[:MOST_PICTURES])
     shown = [each if i in chosen else None for i, each in enumerate(slices)]
     name = _naming(document, identify=identify)
     rows = zip(entries, shown, strict=True)  # in series order
@@ -196,13 +196,19 @@ def _series(
         "folder": name(entry["source"]),
         "slices": slices,
         "flagged_first": sorted(slices, key=_flagged_first),
+        "most_anomalous": min(slices, key=_least_likely_first)["number"],
         "flagged_slices": sum(each["flagged"] for each in slices),
         "plot": _plot(slices, rate),
     }
 
 
-def _flagged_first(entry: dict[str, Any]) -> tuple[bool, float, int]:
-    return not entry["flagged"], entry["p_value"] if entry["flagged"] else 0.0, entry["number"]
+def _least_likely_first(entry: dict[str, Any]) -> tuple[float, float]:
+    return entry["p_value"], -entry["score"]  # many share the smallest p-value
+
+
+def _flagged_first(entry: dict[str, Any]) -> tuple[bool, tuple[float, float]]:
+    """Order the flagged by how anomalous they are; the others, all alike, stay as they were."""
+    return not entry["flagged"], _least_likely_first(entry) if entry["flagged"] else (0.0, 0.0)
 
 
 def _geometry(entry: dict[str, Any], picture: ReportSlice) -> dict[str, Any]:

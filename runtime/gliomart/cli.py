@@ -80,7 +80,14 @@ def _infer(options: argparse.Namespace) -> int:
     out = options.out or output.default_folder()
     output.open_folder(out, paths, overwrite=options.overwrite, resume=options.resume)
     try:
-        document = Run(detector, inventory, out, maps=options.maps, dicom=options.dicom_out).write()
+        document = Run(
+            detector,
+            inventory,
+            out,
+            maps=options.maps,
+            dicom=options.dicom_out,
+            identify=options.identify,
+        ).write()
     except KeyboardInterrupt:
         hint = f"finished series are kept; go on with --out {out} --resume"
         return _fail(f"interrupted; {hint}", INTERRUPTED)
@@ -97,7 +104,7 @@ def _demo(options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     options.paths = [study]
-    options.maps = options.dicom_out = False
+    options.maps = options.dicom_out = options.identify = False
     return _infer(options)
 
 
@@ -185,6 +192,8 @@ def _budget(options: argparse.Namespace) -> Any:  # noqa: ANN401  # imported whe
 
 
 def _report(document: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    from gliomart.outputs import folder as output
+
     if as_json:
         _print_json(document)
         return
@@ -209,6 +218,7 @@ def _report(document: dict[str, Any], out: Path, *, as_json: bool) -> None:
     for entry in document["not_analysed"]:
         print(f"not analysed: {_place(entry)}: {printable(entry['reason'])} [{entry['code']}]")
     print(f"results: {printable(str(out))}")
+    print(f"report: {printable(str(out / output.REPORT))}")
     for series in document["series"]:
         print(f"overview: {printable(str(out / series['overview']))}")
         for missing in (series["dicom"] or {}).get("not_written", []):
@@ -260,6 +270,10 @@ def _parser() -> argparse.ArgumentParser:
     infer.add_argument(
         "--dicom-out", action="store_true", help="write results as DICOM objects as well"
     )
+    infer.add_argument(
+        "--identify", action="store_true",
+        help="let the report show paths and UIDs, which may tell who was examined",
+    )  # fmt: skip
     _model_options(infer)
     infer.set_defaults(command=_infer)
 

@@ -25,8 +25,9 @@ from tqdm import tqdm
 from gliomart import pons, sources
 from gliomart.errors import GliomartError, NothingAnalysedError, UsageError
 from gliomart.outputs import folder as output
-from gliomart.outputs import pictures, records
+from gliomart.outputs import pictures, records, report
 from gliomart.outputs.records import SeriesRecord
+from gliomart.outputs.report import ReportSlice
 from gliomart.series import judge
 from gliomart.slices import Refusal
 
@@ -59,6 +60,8 @@ class Run:
         Write anomaly maps (float32 .npy) and masks (PNG) on the source's grid as well.
     dicom
         Write DICOM objects of every DICOM series as well.
+    identify
+        Let the report show paths and UIDs.
     """
 
     detector: Detector
@@ -66,6 +69,7 @@ class Run:
     folder: Path
     maps: bool = False
     dicom: bool = False
+    identify: bool = False
 
     def write(self) -> dict[str, Any]:
         """Analyse everything and write it.
@@ -84,12 +88,16 @@ class Run:
             The folder holds the beginning of a different run.
         """
         head = records.header(
-            self.inventory, self.detector.settings, maps=self.maps, dicom=self.dicom
+            self.inventory,
+            self.detector.settings,
+            maps=self.maps,
+            dicom=self.dicom,
+            identify=self.identify,
         )
         complete = _complete(self.folder / output.RESULTS, head)
         journal = _Journal(self.folder / output.JOURNAL, head)
         if complete is not None:
-            journal.remove()  # a run that was killed at its very end leaves one
+            self._tidy(journal)  # a run that was killed at its very end leaves something
             return _something(complete)
         finished = journal.finished()
         refused = [records.refusal_entry(refusal) for refusal in self.inventory.refused]
@@ -101,19 +109,39 @@ class Run:
         with tqdm(
             total=files, unit="file", file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
         ) as progress:
-            progress.update(sum(len(series.files) for series in every_series[: len(finished)]))
-            rest = every_series[len(finished) :]
-            streams = self.detector.stream_each(rest)
-            for series, sheet, items in zip(rest, sheets[len(finished) :], streams, strict=True):
-                record = self._series(series, items, names, sheet)
+            first = len(finished)
+            progress.update(sum(len(series.files) for series in every_series[:first]))
+            streams = self.detector.stream_each(every_series[first:])
+            for number, items in enumerate(streams, start=first):
+                series = every_series[number]
+                record, shown = self._series(series, items, names, sheets[number])
+                output.write_atomically(self._pictures(number), report.to_json(shown))
                 journal.add(record)
                 done.append(record)
                 progress.update(len(series.files))
         document = records.document(head, done)
+        page = report.report(document, self._shown(), self.detector.card, identify=self.identify)
+        output.write_atomically(self.folder / output.REPORT, page)
         output.write_atomically(self.folder / output.TABLE, records.to_csv(document))
         output.write_atomically(self.folder / output.RESULTS, records.to_json(document))
-        journal.remove()
+        self._tidy(journal)
         return _something(document)
+
+    def _tidy(self, journal: _Journal) -> None:
+        """Remove what only an interrupted run is continued from."""
+        journal.remove()
+        output.remove_pictures(self.folder)
+
+    def _pictures(self, number: int) -> Path:
+        return self.folder / output.PICTURES / f"{number}.json"
+
+    def _shown(self) -> Iterator[ReportSlice]:
+        """Read the pictures for the report, one series at a time."""
+        for number in range(len(self.inventory.series)):
+            path = self._pictures(number)
+            with _damage(path):
+                shown = report.from_json(path.read_bytes())
+            yield from shown
 
     def _series(
         self,
@@ -121,9 +149,9 @@ class Run:
         items: Iterator[SliceResult | Refusal],
         names: dict[str, PurePosixPath],
         sheet: str,
-    ) -> SeriesRecord:
+    ) -> tuple[SeriesRecord, list[ReportSlice]]:
         record = SeriesRecord()
-        tiles = []
+        shown, tiles = [], []
         scores, sections = [], []
         concerns: list[Concern] = []
         kept: list[SliceResult] = []
@@ -138,6 +166,7 @@ class Run:
             picture = pictures.overlay(item, limit)
             paths = self._write_slice(item, picture, names.get(item.slice.source, whole))
             tiles.append(pictures.tile(item, picture))
+            shown.append(ReportSlice.of(item, self.detector.card))
             write_ms = (perf_counter() - started) * 1e3
             record.slices.append(records.slice_entry(item, paths, write_ms))
             scores.append(item.score)
@@ -162,7 +191,7 @@ class Run:
             if self.dicom:
                 entry["dicom"] = self._write_dicom(series, kept, verdict, pons_verdict, whole)
             record.series.append(entry)
-        return record
+        return record, shown
 
     def _write_dicom(
         self,

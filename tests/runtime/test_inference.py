@@ -106,7 +106,7 @@ def test_results_keep_the_contract(model: Path, study: Path, tmp_path: Path) -> 
     assert len(rows) == 7
     assert rows[-1]["code"] == "empty-file"
     assert {path.name for path in out.iterdir()} == {
-        "results.json", "results.csv", "overlays", "overview", "maps", "masks",
+        "report.html", "results.json", "results.csv", "overlays", "overview", "maps", "masks",
     }  # fmt: skip
 
 
@@ -206,6 +206,7 @@ def test_a_full_disk_loses_nothing_that_is_finished(
     assert _infer(two_series, "--model", model, "--out", cut, "--resume") == 0
     assert _comparable(cut) == _comparable(whole)
     assert {p.name for p in cut.rglob("*")} == {p.name for p in whole.rglob("*")}
+    assert (cut / "report.html").read_bytes() == (whole / "report.html").read_bytes()
 
 
 def test_resuming_a_different_run_is_refused(model: Path, two_series: Path, tmp_path: Path) -> None:
@@ -240,6 +241,7 @@ def test_resuming_where_nothing_was_analysed_still_says_so(model: Path, tmp_path
     (tmp_path / "in" / "zero.png").touch()
     arguments = [tmp_path / "in", "--model", model, "--out", tmp_path / "out"]
     assert _infer(*arguments) == 3
+    assert b"Nothing could be analysed" in (tmp_path / "out" / "report.html").read_bytes()
     assert _infer(*arguments, "--resume") == 3
 
 
@@ -271,6 +273,41 @@ def test_a_journal_whose_last_line_was_cut_off_is_continued(
         stream.write(b'{"series": [{"id": "cut of')
     assert _infer(two_series, "--model", model, "--out", cut, "--resume") == 0
     assert _comparable(cut) == _comparable(whole)
+    assert (cut / "report.html").read_bytes() == (whole / "report.html").read_bytes()
+
+
+def test_pictures_of_the_report_that_were_lost_are_told_of(
+    model: Path, two_series: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out, write = tmp_path / "out", output.write_atomically
+
+    def stop(path: Path, content: bytes) -> None:
+        if path.name == output.REPORT:
+            raise OutputError("stopped")
+        write(path, content)
+
+    monkeypatch.setattr(output, "write_atomically", stop)
+    assert _infer(two_series, "--model", model, "--out", out) == 6
+    monkeypatch.undo()
+    (lost, _) = sorted((out / output.PICTURES).iterdir())
+    lost.unlink()
+    assert _infer(two_series, "--model", model, "--out", out, "--resume") == 2
+    assert "is damaged; give --overwrite" in capsys.readouterr().err
+    assert _infer(two_series, "--model", model, "--out", out, "--overwrite") == 0
+    assert not (out / output.PICTURES).exists()
+
+
+def test_who_was_examined_is_in_the_report_only_where_it_is_asked_for(
+    model: Path, study: Path, tmp_path: Path
+) -> None:
+    study = study.rename(tmp_path / "DOE^JANE")
+    out = tmp_path / "out"
+    assert _infer(study, "--model", model, "--out", out) == 0
+    assert b"DOE" not in (out / "report.html").read_bytes()
+    assert _infer(study, "--model", model, "--out", out, "--resume", "--identify") == 2
+    assert _infer(study, "--model", model, "--out", out, "--overwrite", "--identify") == 0
+    assert b"DOE^JANE/1.png" in (out / "report.html").read_bytes()
 
 
 def test_ctrl_c_ends_in_one_line_and_can_be_resumed(

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 
 RESULTS = "results.json"
 TABLE = "results.csv"
+REPORT = "report.html"
 JOURNAL = "results.partial.jsonl"
-_FOLDERS = ("overlays", "overview", "maps", "masks", "dicom")
+# The report's pictures, a file per finished series, until the report is written.
+PICTURES = "report-pictures"
+_FOLDERS = ("overlays", "overview", "maps", "masks", "dicom", PICTURES)
 # Of a file that is being written; a writer that is killed leaves one.
 _BEGINNING, _ENDING = ".gliomart-", ".partial"
 
@@ -101,6 +104,13 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
 
 
+def remove_pictures(folder: Path) -> None:
+    """Remove what the report was made of."""
+    if (folder / PICTURES).is_dir():
+        with output_errors(folder / PICTURES):
+            shutil.rmtree(folder / PICTURES)
+
+
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's errors about a path into :class:`OutputError`."""
@@ -119,7 +129,8 @@ def _remove_results(folder: Path) -> None:
     # An empty journal goes first and stays: whatever ends this half-way, none of it is finished.
     (folder / JOURNAL).write_bytes(b"")
     (folder / RESULTS).unlink(missing_ok=True)
-    (folder / TABLE).unlink(missing_ok=True)
+    for name in (TABLE, REPORT):
+        (folder / name).unlink(missing_ok=True)
     for name in _FOLDERS:
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)

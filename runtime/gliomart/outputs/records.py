@@ -55,7 +55,9 @@ def provenance(settings: Settings) -> dict[str, Any]:
     }
 
 
-def header(inventory: Inventory, settings: Settings, *, maps: bool, dicom: bool) -> dict[str, Any]:
+def header(
+    inventory: Inventory, settings: Settings, *, maps: bool, dicom: bool, identify: bool
+) -> dict[str, Any]:
     """Everything in results.json that is known before the first slice."""
     return {
         "schema": SCHEMA,
@@ -65,6 +67,7 @@ def header(inventory: Inventory, settings: Settings, *, maps: bool, dicom: bool)
             "forced": settings.forced,
             "maps": maps,
             "dicom": dicom,
+            "identify": identify,
         },
         "inputs": {
             "roots": list(inventory.roots),

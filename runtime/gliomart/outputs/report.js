@@ -103,10 +103,11 @@
     const item = byNumber(series, number);
     item.setAttribute("aria-selected", "true");
     item.tabIndex = 0;
-    const frame = list();  // within the list alone: the page stays where it is
-    if (item.offsetTop < frame.scrollTop) frame.scrollTop = item.offsetTop;
-    const bottom = item.offsetTop + item.offsetHeight;
-    if (bottom > frame.scrollTop + frame.clientHeight) frame.scrollTop = bottom - frame.clientHeight;
+    // Within the list alone, so that the page stays where it is; the list may end below the window.
+    const frame = list();
+    const below = item.offsetTop - frame.scrollTop;
+    const third = frame.clientHeight / 3;
+    if (below < 0 || below > 2 * third - item.offsetHeight) frame.scrollTop += below - third;
     if (hadFocus) item.focus({ preventScroll: true });
     const article = section.querySelector(`.slice[data-number="${number}"]`);
     article.classList.add("current");

@@ -81,6 +81,10 @@ def _check_file(path: Path, content: bytes) -> None:
     if path.name == output.JOURNAL:  # its last line may be cut off, as the run that reads it knows
         for line in content.splitlines(keepends=True)[:-1]:
             json.loads(line)
+    elif path.parent.name == output.PICTURES:
+        assert len(json.loads(content)) == SLICES
+    elif path.name == output.REPORT:
+        assert content.rstrip().endswith(b"</html>"), f"{path} is cut off"
     elif path.suffix == ".json":
         assert {"series", "slices", "not_analysed"} < json.loads(content).keys()
     elif path.suffix == ".csv":

@@ -213,7 +213,7 @@ def _flagged_first(entry: dict[str, Any]) -> tuple[bool, tuple[float, float]]:
 
 def _geometry(entry: dict[str, Any], picture: ReportSlice) -> dict[str, Any]:
     """Tell how a picture is to be shown: its aspect in mm, and the patient's sides at its edges."""
-    geometry = entry.get("geometry") or {}
+    geometry = entry["geometry"]
     rows, columns = geometry.get("spacing_mm") or (1.0, 1.0)
     right, down = _directions(geometry.get("orientation"))
     opposite = dict(zip("LRAPFH", "RLPAHF", strict=True)) | {"": ""}
@@ -250,7 +250,7 @@ def _plot(slices: Sequence[dict[str, Any]], rate: float) -> dict[str, Any]:
     def height(p: float) -> float:
         return 1 + math.log10(p) / decades
 
-    heights = [(each.get("geometry") or {}).get("position_lps_mm") for each in slices]
+    heights = [each["geometry"]["position_lps_mm"] for each in slices]
     ends = ("first", "last")
     if heights[0] and heights[-1] and heights[0][2] != heights[-1][2]:
         ends = ("feet", "head") if heights[0][2] < heights[-1][2] else ("head", "feet")

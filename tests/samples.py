@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gliomart.card import Calibration, ModelCard, PonsCalibration, Scoring
+from gliomart.card import Calibration, ModelCard, PonsCalibration, Scoring, Signs
 from gliomart.preprocess import Preprocessing
 
 GOLDEN = Path(__file__).parents[1] / "runtime" / "gliomart" / "golden"
@@ -41,14 +41,14 @@ def draw_head(
 PONS = (128, 160, 16)
 PONS_RULES = PonsCalibration(
     minimum_area_px=300.0,
-    smoothing_px=1.5,
-    top_fraction=0.25,
     near_radii=1.3,
     far_radii=3.0,
-    signal_median=0.0,
-    signal_spread=0.02,
-    area_median_px=800.0,
-    area_spread=0.1,
+    level_quantile=0.75,
+    smoothing_px=1.5,
+    top_fraction=0.25,
+    border_px=4.0,
+    medians=Signs(brightness=0.0, size=float(np.log(800)), unevenness=-3.0, crowding=-0.1),
+    spreads=Signs(brightness=0.1, size=0.1, unevenness=1.0, crowding=0.1),
     pixel_threshold=0.02,
     pixel_false_alarm_rate=0.05,
     series_top=2,

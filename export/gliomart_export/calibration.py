@@ -8,13 +8,13 @@ a series without its tumour slices scores like a healthy one, which has more sli
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gliomart import pons
-from gliomart.card import Calibration, PonsCalibration
+from gliomart.card import Calibration, PonsCalibration, Signs
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
 from gliomart.scoring import series_score
@@ -53,14 +53,14 @@ PONS_PIXEL_FALSE_ALARM_RATE = 0.05
 
 UNCALIBRATED_PONS = PonsCalibration(
     minimum_area_px=300.0,
-    smoothing_px=1.5,
-    top_fraction=0.25,
     near_radii=1.3,
     far_radii=3.0,
-    signal_median=0.0,
-    signal_spread=1.0,
-    area_median_px=1.0,
-    area_spread=1.0,
+    level_quantile=0.75,
+    smoothing_px=1.5,
+    top_fraction=0.25,
+    border_px=4.0,
+    medians=Signs(0.0, 0.0, 0.0, 0.0),
+    spreads=Signs(1.0, 1.0, 1.0, 1.0),
     pixel_threshold=1e9,
     pixel_false_alarm_rate=PONS_PIXEL_FALSE_ALARM_RATE,
     series_top=2,
@@ -165,17 +165,14 @@ def calibrate_pons(folds: Sequence[Scores]) -> PonsCalibration:
     patients = [sections for fold in folds for sections in fold.sections]
     if not patients:
         raise DatasetError("no tumour-free slice of a held-out patient shows the pons")
-    every_section = [section for sections in patients for section in sections]
-    signals = np.array([section.signal for section in every_section])
-    areas = np.array([section.area_px for section in every_section], np.float64)
-    signal_median, area_median = float(np.median(signals)), float(np.median(areas))
+    signs = np.array([astuple(section.signs) for sections in patients for section in sections])
+    medians = np.median(signs, axis=0)
+    spreads = [max(_upwards(values), _SMALLEST_LIMIT) for values in (signs - medians).T]
     pixels = np.concatenate([fold.pons_pixels for fold in folds])
     rules = replace(
         UNCALIBRATED_PONS,
-        signal_median=signal_median,
-        signal_spread=max(_upwards(signals - signal_median), _SMALLEST_LIMIT),
-        area_median_px=area_median,
-        area_spread=max(_upwards(np.log(areas / area_median)), _SMALLEST_LIMIT),
+        medians=Signs(*medians.tolist()),
+        spreads=Signs(*spreads),
         pixel_threshold=float(np.quantile(pixels, 1 - PONS_PIXEL_FALSE_ALARM_RATE)),
     )
     scores = [[pons.section_score(section, rules) for section in s] for s in patients]

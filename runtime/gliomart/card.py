@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 METADATA_KEY = "gliomart"
-SCHEMA = 3
+SCHEMA = 4
 _DEEPEST = 32
 
 
@@ -76,6 +76,29 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Signs:
+    """What a glioma does to a section of the pons; the more of it, the higher each number.
+
+    Attributes
+    ----------
+    brightness
+        Logarithm of its brightest part over the level of its surroundings.
+    size
+        Logarithm of its area in pixels of the model's grid, and so relative to the head's.
+    unevenness
+        Logarithm of the coefficient of variation of its inside.
+    crowding
+        How little darker than its surroundings is what touches it, in [-1, 0]. Fluid does, which is
+        dark on FLAIR; a swollen pons leaves it no room.
+    """
+
+    brightness: float
+    size: float
+    unevenness: float
+    crowding: float
+
+
+@dataclass(frozen=True)
 class PonsCalibration:
     """How the pons is judged, and what it scores in tumour-free slices.
 
@@ -83,18 +106,17 @@ class PonsCalibration:
     ----------
     minimum_area_px
         Smallest section of the pons that is judged, in pixels of the model's grid.
-    smoothing_px, top_fraction
-        A section's contrast is the mean of its brightest pixels, this fraction of it, after a
-        Gaussian of this standard deviation, over the median of its surroundings: a logarithm. Its
-        signal is the contrast of the image less that of the reconstruction.
-    near_radii, far_radii
+    near_radii, far_radii, level_quantile
         Its surroundings are the brain between these distances from its centre, in radii of a disk
-        of its size.
-    signal_median, signal_spread
-        Of that signal in tumour-free sections: median, and standard deviation upwards from it.
-    area_median_px, area_spread
-        Of their size: median, in pixels of the model's grid, and standard deviation upwards of the
-        logarithm of size over median.
+        of its size; their level, this quantile of them.
+    smoothing_px
+        Its pixels are those of the image after a Gaussian of this standard deviation.
+    top_fraction
+        Its brightest part is this fraction of it.
+    border_px
+        Its inside is further than this from its border; what is no further outside touches it.
+    medians, spreads
+        Of each sign in tumour-free sections: median, and standard deviation upwards from it.
     pixel_threshold
         Anomaly-map value that ``pixel_false_alarm_rate`` of their pixels exceed.
     pixel_false_alarm_rate
@@ -107,14 +129,14 @@ class PonsCalibration:
     """
 
     minimum_area_px: float
-    smoothing_px: float
-    top_fraction: float
     near_radii: float
     far_radii: float
-    signal_median: float
-    signal_spread: float
-    area_median_px: float
-    area_spread: float
+    level_quantile: float
+    smoothing_px: float
+    top_fraction: float
+    border_px: float
+    medians: Signs
+    spreads: Signs
     pixel_threshold: float
     pixel_false_alarm_rate: float
     series_top: int
@@ -252,10 +274,10 @@ def _problems(card: ModelCard) -> Iterator[str]:
 
 
 def _problems_of_pons(pons: PonsCalibration) -> Iterator[str]:
-    for name in ("top_fraction", "pixel_false_alarm_rate"):
+    for name in ("level_quantile", "top_fraction", "pixel_false_alarm_rate"):
         if not 0 < getattr(pons, name) < 1:
             yield f"pons {name} {getattr(pons, name)} is not in (0, 1)"
-    for name in ("smoothing_px", "near_radii", "signal_spread", "area_median_px", "area_spread"):
+    for name in ("near_radii", "smoothing_px", "border_px"):
         if not 0 < getattr(pons, name) < math.inf:
             yield f"pons {name} {getattr(pons, name)} is not above 0"
     for name in ("minimum_area_px", "pixel_threshold"):
@@ -263,8 +285,9 @@ def _problems_of_pons(pons: PonsCalibration) -> Iterator[str]:
             yield f"pons {name} {getattr(pons, name)} is below 0"
     if not pons.near_radii < pons.far_radii < math.inf:
         yield f"pons far_radii {pons.far_radii} is not above near_radii"
-    if not math.isfinite(pons.signal_median):
-        yield f"pons signal_median {pons.signal_median} is not finite"
+    usual = zip(dataclasses.astuple(pons.medians), dataclasses.astuple(pons.spreads), strict=True)
+    if not all(math.isfinite(median) and 0 < spread < math.inf for median, spread in usual):
+        yield "pons medians are not finite, or spreads not above 0"
     if pons.series_top < 1:
         yield f"pons series_top {pons.series_top} is below 1"
     yield from (f"pons {problem}" for problem in _unordered(pons))
@@ -283,6 +306,8 @@ _NESTED = {
     "scoring": Scoring,
     "calibration": Calibration,
     "pons": PonsCalibration,
+    "medians": Signs,
+    "spreads": Signs,
 }
 
 

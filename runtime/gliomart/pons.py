@@ -7,13 +7,14 @@ tumour-free slices. It is the pons that is found, not the whole brainstem.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from gliomart.preprocess import uncrop
+from gliomart.card import Signs
+from gliomart.preprocess import depth, uncrop
 from gliomart.scoring import p_value, smallest_p_value
 
 if TYPE_CHECKING:
@@ -40,15 +41,12 @@ class Section:
     ----------
     mask
         bool (size, size), connected.
-    signal
-        How much brighter it is, beside its surroundings, than the network expects: a logarithm.
-    area_px
-        Its size in pixels of the model's grid, and so relative to the head's.
+    signs
+        What of a glioma it shows.
     """
 
     mask: NDArray[np.bool_]
-    signal: float
-    area_px: int
+    signs: Signs
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ class PonsVerdict:
 def find_section(
     image: NDArray[np.float32], outputs: Outputs, rules: PonsCalibration
 ) -> Section | None:
-    """Find the pons in a slice and see how bright it is; None where it does not show.
+    """Find the pons in a slice and see what it shows; None where it is not to be seen.
 
     It is the largest 4-connected part in which the pons is likelier than not, if that is large
     enough and lies in a brain.
@@ -152,16 +150,11 @@ def find_section(
     if not len(areas) or areas.max() < rules.minimum_area_px:
         return None
     mask = labels == 1 + int(areas.argmax())
-    area = int(areas.max())
     around, window = _surroundings(mask, outputs.brain, rules)
-    if not around.any():
+    section, plane = mask[window], image[window]
+    if not (around.any() and section.any()):
         return None
-    # Beside the brain about it, because a coil may brighten all of a slice or a region of it.
-    seen, expected = (
-        _contrast(plane[window], mask[window], around, rules)
-        for plane in (image, outputs.reconstruction)
-    )
-    return Section(mask, signal=seen - expected, area_px=area)
+    return Section(mask, _signs(plane, section, around, rules))
 
 
 def _surroundings(
@@ -180,28 +173,39 @@ def _surroundings(
     return seen & (distance > rules.near_radii) & (distance < rules.far_radii), window
 
 
-def _contrast(
+def _signs(
     plane: NDArray[np.float32],
-    mask: NDArray[np.bool_],
+    section: NDArray[np.bool_],
     around: NDArray[np.bool_],
     rules: PonsCalibration,
-) -> float:
-    """Logarithm of the brightest part of a section over the median of its surroundings."""
-    inside = cv2.GaussianBlur(plane, (0, 0), rules.smoothing_px)[mask]
-    count = max(1, round(rules.top_fraction * len(inside)))
-    brightest = float(np.partition(inside, -count)[-count:].mean())
-    return math.log(max(brightest, _DARK) / max(float(np.median(plane[around])), _DARK))
+) -> Signs:
+    """See what a section shows; all beside the brain about it or itself, as coils are uneven."""
+    level = max(float(np.quantile(plane[around], rules.level_quantile)), _DARK)
+    smooth = cv2.GaussianBlur(plane, (0, 0), rules.smoothing_px)
+    count = max(1, round(rules.top_fraction * int(section.sum())))
+    brightest = float(np.partition(smooth[section], -count)[-count:].mean())
+    deep = depth(section) > rules.border_px
+    inside = smooth[deep if deep.any() else section]
+    touching = ~section & (depth(~section) <= rules.border_px)
+    return Signs(
+        brightness=math.log(max(brightest, _DARK) / level),
+        size=math.log(section.sum()),
+        unevenness=math.log(max(float(inside.std()), _DARK) / max(float(inside.mean()), _DARK)),
+        crowding=-float(np.clip(1 - plane[touching] / level, 0, 1).mean()),
+    )
 
 
 def section_score(section: Section, rules: PonsCalibration) -> float:
-    """Add up what a glioma does to the pons: it brightens and it swells.
+    """Add up the signs of a glioma of the pons.
 
-    Both are counted in standard deviations of tumour-free sections, from their median, so that a
-    usual pons has a score about 0.
+    Each is counted in standard deviations of tumour-free sections, from their median, and only
+    upwards: a pons that is small or dark is not the less ill for what else it shows.
     """
-    brightness = (section.signal - rules.signal_median) / rules.signal_spread
-    swelling = math.log(section.area_px / rules.area_median_px) / rules.area_spread
-    return brightness + swelling
+    medians, spreads = astuple(rules.medians), astuple(rules.spreads)
+    return sum(
+        max(0.0, (value - median) / spread)
+        for value, median, spread in zip(astuple(section.signs), medians, spreads, strict=True)
+    )
 
 
 def look(

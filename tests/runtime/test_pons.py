@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 
 import cv2
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from gliomart import Detector, cli, pons
+from gliomart.card import Signs
 from gliomart.errors import ModelCardError, ModelError
 from gliomart.model import Model, Outputs
 from gliomart.pons import COVERED, NOT_COVERED, Section
@@ -39,10 +40,10 @@ def _disk(place: tuple[int, int, int] = PONS) -> np.ndarray:
     return np.asarray(np.hypot(x - place[0], y - place[1]) <= place[2])
 
 
-def _outputs(pons: np.ndarray, expected: float = 0.4) -> Outputs:
-    """A model's idea of a slice that is brain all over and expected to be as bright as this."""
-    flat = np.full((256, 256), expected, np.float32)
-    return Outputs(flat, 0 * flat, np.ones_like(flat), pons.astype(np.float32))
+def _outputs(pons: np.ndarray) -> Outputs:
+    """A model's idea of a slice that is brain all over."""
+    flat = np.zeros((256, 256), np.float32)
+    return Outputs(flat, flat, np.ones_like(flat), pons.astype(np.float32))
 
 
 def test_a_bright_pons_is_flagged_and_a_usual_one_is_not(knowing: Path) -> None:
@@ -62,55 +63,86 @@ def test_a_bright_pons_is_flagged_and_a_usual_one_is_not(knowing: Path) -> None:
     assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
-def test_the_score_counts_brightness_and_size() -> None:
-    usual = Section(np.zeros((4, 4), bool), signal=0.0, area_px=800)
+def _signs(image: np.ndarray, outputs: Outputs) -> Signs:
+    section = pons.find_section(image.astype(np.float32), outputs, PONS_RULES)
+    assert section is not None
+    return section.signs
+
+
+def _flat(value: float = 0.4) -> np.ndarray:
+    return np.full((256, 256), value, np.float32)
+
+
+def test_the_score_adds_up_what_is_more_than_usual() -> None:
+    usual = Section(np.zeros((4, 4), bool), PONS_RULES.medians)
     assert pons.section_score(usual, PONS_RULES) == 0
-    bright = replace(usual, signal=0.04)
-    assert pons.section_score(bright, PONS_RULES) == pytest.approx(2.0)
-    swollen = replace(usual, area_px=round(800 * np.e**0.3))
-    assert pons.section_score(swollen, PONS_RULES) == pytest.approx(3.0, abs=0.01)
+    bright = replace(usual.signs, brightness=0.2)
+    assert pons.section_score(replace(usual, signs=bright), PONS_RULES) == pytest.approx(2.0)
+    swollen = replace(bright, size=usual.signs.size + 0.3)
+    assert pons.section_score(replace(usual, signs=swollen), PONS_RULES) == pytest.approx(5.0)
+    # Less than usual takes nothing off.
+    even = replace(swollen, unevenness=-9.0, crowding=-1.0)
+    assert pons.section_score(replace(usual, signs=even), PONS_RULES) == pytest.approx(5.0)
 
 
 def test_the_section_is_the_largest_part_and_has_a_smallest_size() -> None:
-    image, speck = np.full((256, 256), 0.4, np.float32), _disk((60, 60, 5))
-    section = pons.find_section(image, _outputs(_disk() | speck), PONS_RULES)
+    speck = _disk((60, 60, 5))
+    section = pons.find_section(_flat(), _outputs(_disk() | speck), PONS_RULES)
     assert section is not None
-    assert section.area_px == section.mask.sum() == _disk().sum()
-    assert section.signal == pytest.approx(0, abs=1e-6)
-    assert pons.find_section(image, _outputs(speck), PONS_RULES) is None
-    assert pons.find_section(image, _outputs(0 * speck), PONS_RULES) is None
+    assert np.array_equal(section.mask, _disk())
+    assert section.signs.size == pytest.approx(np.log(_disk().sum()))
+    assert section.signs.brightness == pytest.approx(0, abs=1e-6)
+    assert pons.find_section(_flat(), _outputs(speck), PONS_RULES) is None
+    assert pons.find_section(_flat(), _outputs(0 * speck), PONS_RULES) is None
 
 
-def test_the_signal_is_that_of_the_brightest_quarter_beside_its_surroundings() -> None:
-    image = np.full((256, 256), 0.4, np.float32)
+def test_brightness_is_that_of_the_brightest_quarter_beside_its_surroundings() -> None:
+    image = _flat()
     image[_disk((128, 160, 12))] = 0.6  # more than half of the section
     outputs = _outputs(_disk())
-    section = pons.find_section(image, outputs, PONS_RULES)
-    assert section is not None
-    assert section.signal == pytest.approx(np.log(0.6 / 0.4), abs=0.01)
+    signs = _signs(image, outputs)
+    assert signs.brightness == pytest.approx(np.log(0.6 / 0.4), abs=0.01)
     # What brightens section and surroundings alike is the coil's doing.
-    brighter = pons.find_section(1.3 * image, outputs, PONS_RULES)
-    assert brighter is not None
-    assert brighter.signal == pytest.approx(section.signal, abs=1e-5)
-    # What the network expects is no anomaly.
-    expected = replace(outputs, reconstruction=image)
-    usual = pons.find_section(image, expected, PONS_RULES)
-    assert usual is not None
-    assert usual.signal == 0
+    brighter = _signs(1.3 * image, outputs)
+    assert astuple(brighter) == pytest.approx(astuple(signs), abs=1e-5)
 
 
 def test_surroundings_are_brain_between_two_distances() -> None:
-    image = np.full((256, 256), 0.4, np.float32)
+    image = _flat()
     # Further than 3 radii, and nearer than 1.3 of them.
     image[~_disk((128, 160, 48))] = 0.9
     image[_disk((128, 160, 20)) & ~_disk((128, 160, 19))] = 0.9
-    section = pons.find_section(image, _outputs(_disk(), expected=0.4), PONS_RULES)
-    clear = pons.find_section(np.full_like(image, 0.4), _outputs(_disk()), PONS_RULES)
-    assert section is not None
-    assert clear is not None
-    assert section.signal == pytest.approx(clear.signal, abs=0.05)
+    clear = _signs(_flat(), _outputs(_disk()))
+    assert _signs(image, _outputs(_disk())).brightness == pytest.approx(clear.brightness, abs=0.05)
     nowhere = replace(_outputs(_disk()), brain=_disk().astype(np.float32))
     assert pons.find_section(image, nowhere, PONS_RULES) is None
+
+
+def test_unevenness_is_of_the_inside_alone() -> None:
+    outputs, random = _outputs(_disk()), np.random.default_rng(0)
+    image = _flat() + cv2.GaussianBlur(random.normal(0, 0.6, (256, 256)), (0, 0), 4)
+    inside = cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.5)[_disk((128, 160, 12))]
+    signs = _signs(image, outputs)
+    assert np.exp(signs.unevenness) == pytest.approx(inside.std() / inside.mean(), rel=0.1)
+    # A vessel or fluid at the border is no sign.
+    dark = np.where(_disk() & ~_disk((128, 160, 15)), 0.1, _flat())
+    assert _signs(dark, outputs).unevenness < signs.unevenness - 1
+    cored = np.where(_disk((128, 160, 5)), 0.2, _flat())
+    assert _signs(cored, outputs).unevenness > signs.unevenness
+
+
+def test_a_pons_that_has_room_lies_in_fluid() -> None:
+    outputs = _outputs(_disk())
+    assert _signs(_flat(), outputs).crowding == 0
+    fluid = np.where(_disk((128, 160, 20)) & ~_disk(), 0.1, _flat())
+    assert _signs(fluid, outputs).crowding == pytest.approx(-0.75, abs=0.02)
+    narrow = np.where(_disk((128, 160, 18)) & ~_disk(), 0.1, _flat())
+    assert _signs(fluid, outputs).crowding < _signs(narrow, outputs).crowding < 0
+
+
+def test_a_ring_far_from_its_own_centre_is_no_section() -> None:
+    ring = _disk((128, 128, 80)) & ~_disk((128, 128, 78))
+    assert pons.find_section(_flat(), _outputs(ring), PONS_RULES) is None
 
 
 def test_a_series_without_the_pons_is_not_covered_rather_than_negative(knowing: Path) -> None:
@@ -164,8 +196,9 @@ def test_card_and_graph_have_to_agree(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("top_fraction", 0.0), ("signal_spread", 0.0), ("far_radii", 1.0), ("area_median_px", -1.0),
+        ("top_fraction", 0.0), ("level_quantile", 1.0), ("far_radii", 1.0), ("border_px", 0.0),
         ("minimum_area_px", -1.0), ("series_top", 0), ("slice_scores", (2.0, 1.0)),
+        ("medians", Signs(0.0, 0.0, 0.0, float("inf"))),
     ],
 )  # fmt: skip
 def test_a_bad_calibration_of_the_pons_is_refused(tmp_path: Path, name: str, value: object) -> None:

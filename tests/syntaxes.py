@@ -107,9 +107,9 @@ def file_in(uid: str, pixels: NDArray[np.integer] | None = None) -> bytes:
     return written(dataset)
 
 
-def with_pixels(uid: str, pixels: NDArray[np.integer]) -> Dataset:
+def with_pixels(uid: str, pixels: NDArray[np.integer], bits: int | None = None) -> Dataset:
     """Encode pixels (H, W) in a transfer syntax."""
-    dataset = dataset_of(pixels, uid)
+    dataset = dataset_of(pixels, uid, bits=bits)
     if uid in wall.NATIVE:
         order = ">" if uid == wall.BIG_ENDIAN else "<"
         dataset.PixelData = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()

@@ -32,7 +32,7 @@ def main() -> None:
     for name, data in mutate.seeds().items():
         (corpus / f"{name}.dcm").write_bytes(data)
     warnings.simplefilter("ignore")  # pydicom's, about odd values
-    limits = ["-max_len=16384", "-timeout=1", "-rss_limit_mb=1024"]
+    limits = ["-max_len=16384", "-timeout=10", "-rss_limit_mb=1024"]
     atheris.Setup([sys.argv[0], *limits, *sys.argv[1:]], attack)
     atheris.Fuzz()
 

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import syntaxes
 from gliomart import sources
 from gliomart.errors import GliomartError, InputRefusedError
-from gliomart.slices import Slice
+from gliomart.slices import Refusal
 from gliomart.sources import codecs, wall
 
 SECONDS = 1.0
@@ -56,8 +56,8 @@ def through_sources(data: bytes) -> str:
         outcomes = [refusal.code for refusal in inventory.refused]
         for series in inventory.series:
             for file in series.files:
-                read = sources.read(file)
-                outcomes += ["read" if isinstance(item, Slice) else item.code for item in read]
+                items = sources.read(file)
+                outcomes += (item.code if isinstance(item, Refusal) else "read" for item in items)
     return outcomes[0] if outcomes else "ignored"
 
 
@@ -92,7 +92,7 @@ def seeds(folder: Path | None = None) -> dict[str, bytes]:
 
 def mutation(seeds: Mapping[str, bytes], seed: int, number: int) -> tuple[str, bytes]:
     """Make one mutation; return the name of what was mutated, and the bytes."""
-    chance = random.Random(f"{seed} {number}")  # noqa: S311  # nothing is kept secret
+    chance = random.Random(f"{seed} {number}")  # noqa: S311  # which has to be the same again
     name = chance.choice(sorted(seeds))
     data = bytearray(seeds[name])
     pixels = max(data.rfind(b"\xe0\x7f\x10\x00"), data.rfind(b"\x7f\xe0\x00\x10"))
@@ -165,23 +165,32 @@ def run(
         before = _peaks_mb()
         for number in numbers:
             name, data = mutation(seeds, seed, number)
-            begin = time.perf_counter()
-            try:
-                outcome = target(data)
-            except GliomartError as error:
-                outcome = f"{type(error).__name__} {error.code}"
-            except BaseException as error:  # noqa: BLE001  # which is what is looked for
-                outcome = "ESCAPE"
-                outcomes.escapes.append(f"{number} ({name}): {type(error).__name__}: {error}")
-            taken = time.perf_counter() - begin
-            outcomes.slowest_s = max(outcomes.slowest_s, taken)
-            if taken > SECONDS:
+            # A busy machine may take its time once; what is slow by its own doing always is.
+            for _ in range(3):
+                begin = time.perf_counter()
+                outcome = _attack(target, data)
+                taken = time.perf_counter() - begin
+                if taken <= SECONDS:
+                    break
+            else:
                 outcomes.slow.append(f"{number} ({name}): {taken:.1f} s")
-            outcomes.counts[name][outcome] += 1
+            if outcome.startswith("ESCAPE"):
+                outcomes.escapes.append(f"{number} ({name}): {outcome}")
+            outcomes.slowest_s = max(outcomes.slowest_s, taken)
+            outcomes.counts[name][outcome.split(":")[0]] += 1
     codecs.stop_decoders()  # only those that have ended are measured
     after = _peaks_mb()
     outcomes.peak_mb = {which: after[which] - before[which] for which in after}
     return outcomes
+
+
+def _attack(target: Callable[[bytes], str], data: bytes) -> str:
+    try:
+        return target(data)
+    except GliomartError as error:
+        return f"{type(error).__name__} {error.code}"
+    except BaseException as error:  # noqa: BLE001  # which is what is looked for
+        return f"ESCAPE: {type(error).__name__}: {error}"
 
 
 def _peaks_mb() -> dict[str, float]:

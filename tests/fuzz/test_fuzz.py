@@ -17,7 +17,8 @@ def test_nothing_but_refusals_comes_of_mutated_files(target: str) -> None:
     outcomes = mutate.run(mutate.TARGETS[target], mutate.seeds(), 1, range(count))
     assert not outcomes.faults
     assert sum(sum(counts.values()) for counts in outcomes.counts.values()) == count
-    assert all(counts["read"] or counts["undecodable"] for counts in outcomes.counts.values())
+    assert sum(counts["read"] for counts in outcomes.counts.values()) > count / 10
+    assert sum(counts["undecodable"] for counts in outcomes.counts.values()) > count / 20
 
 
 def test_a_mutation_can_be_made_again() -> None:

@@ -87,16 +87,17 @@ def test_negative_values_keep_their_sign(uid: str) -> None:
 
 
 @pytest.mark.parametrize("signed", [True, False])
-@pytest.mark.parametrize("uid", [wall.EXPLICIT, wall.IMPLICIT])
+@pytest.mark.parametrize("uid", [wall.EXPLICIT, RLE])
 def test_bits_that_are_not_stored_are_left_out(uid: str, *, signed: bool) -> None:
     values = syntaxes.picture().astype(np.int16) - (2000 if signed else 0)
     overlay = np.random.default_rng(0).integers(0, 16, values.shape, np.uint16)
     junk = ((values.view(np.uint16) & 0x0FFF) | overlay << 12).view(np.int16 if signed else "u2")
-    dataset = syntaxes.with_pixels(uid, junk)
+    dataset = syntaxes.with_pixels(uid, junk, bits=16)
+    dataset.BitsStored, dataset.HighBit = 12, 11
     (frame,) = codecs.frames(dataset)
     assert np.array_equal(frame, values)
-    dataset = syntaxes.with_pixels(uid, (junk << 4) | 5)  # the values in the upper twelve bits
-    dataset.HighBit = 15
+    dataset = syntaxes.with_pixels(uid, (junk << 4) | 5, bits=16)  # in the upper twelve bits
+    dataset.BitsStored, dataset.HighBit = 12, 15
     (frame,) = codecs.frames(dataset)
     assert np.array_equal(frame, values)
 
@@ -140,6 +141,13 @@ def test_what_is_no_greyscale_image_is_refused() -> None:
     colour = syntaxes.with_pixels(wall.EXPLICIT, syntaxes.picture())
     colour.SamplesPerPixel = 3
     assert _code(colour) == "not-greyscale"
+
+
+def test_what_is_beyond_the_budget_is_not_decoded() -> None:
+    dataset = syntaxes.with_pixels(RLE, syntaxes.picture())
+    assert _code(dataset, Budget(frame_bytes=8191)) == "too-many-pixels"
+    dataset.Rows = dataset.Columns = 65535
+    assert _code(dataset) == "too-many-pixels"
 
 
 @pytest.mark.parametrize(
@@ -202,6 +210,7 @@ def test_deflated_frames_inflate_no_further_than_a_frame() -> None:
     assert _code(_encapsulated(syntaxes.DEFLATED_FRAMES, encapsulate([short]))) == "undecodable"
 
 
+@pytest.mark.filterwarnings("ignore:The decoded RLE segment contains")
 @given(
     st.lists(
         st.one_of(
@@ -231,11 +240,9 @@ def test_rle_is_decoded_as_pydicom_does(segment: bytes, count: int) -> None:
 
 def test_rle_that_decodes_to_nothing_or_to_gigabytes_ends_at_the_frame() -> None:
     header = struct.pack("<16L", 1, 64, *[0] * 14)
-    begin = time.perf_counter()
     with pytest.raises(ValueError, match="0 bytes"):
-        rle.decode(header + b"\x80" * 50_000_000, 4096, 8)
+        rle.decode(header + b"\x80" * 500_000_000, 4096, 8)  # a minute, byte by byte
     assert rle.decode(header + b"\x81\x07" * 25_000_000, 4096, 8) == b"\x07" * 4096
-    assert time.perf_counter() - begin < 10  # and not minutes
 
 
 @pytest.mark.parametrize("uid", [JPEG_LS, JPEG_2000, syntaxes.BASELINE])
@@ -277,12 +284,11 @@ def test_arbitrary_codestreams_are_read_or_refused(tail: bytes, start: bytes) ->
 
 @needs_decoders
 def test_jpeg_ls_without_an_end_is_refused_at_once() -> None:
-    """CharLS takes four seconds to find that out about 64 × 64 pixels."""
-    whole = _parse(syntaxes.file_in(JPEG_LS))
-    cut = bytearray(whole.PixelData).replace(b"\xff\xd9", bytes(2))
-    begin = time.perf_counter()
-    assert _code(_encapsulated(JPEG_LS, bytes(cut))) == "undecodable"
-    assert time.perf_counter() - begin < 1
+    """It takes CharLS four seconds to find this one out."""
+    frame = codecs._encapsulated(_parse(syntaxes.file_in(JPEG_LS)), 1)[0]
+    cut = _encapsulated(JPEG_LS, encapsulate([frame[:-4] + b"\0\1\0\0"]))
+    with pytest.raises(InputRefusedError, match="no end"):
+        list(codecs.frames(cut))
 
 
 @needs_decoders
@@ -331,7 +337,7 @@ class TestDecoderProcess:
 
     def test_is_killed_when_it_takes_too_long(self, process: DecoderProcess, frame: bytes) -> None:
         with pytest.raises(InputRefusedError) as refused:
-            self.decode(process, frame, seconds=1e-6)
+            self.decode(process, frame, seconds=0.001)  # less than it takes to start
         assert refused.value.code == "too-slow"
         assert self.decode(process, frame)
 
@@ -348,9 +354,8 @@ class TestDecoderProcess:
 
     @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's memory")
     def test_its_memory_is_limited(self, process: DecoderProcess, frame: bytes) -> None:
-        """The header says 30,000 rows; as many as that are never asked for, which is the point."""
         at = frame.index(b"\xff\xf7") + 5
-        huge = frame[:at] + struct.pack(">HH", 30000, 30000) + frame[at + 4 :]
+        huge = frame[:at] + struct.pack(">HH", 25000, 25000) + frame[at + 4 :]
         with pytest.raises(InputRefusedError, match=r"MemoryError|bad_alloc|memory"):
             self.decode(process, huge)
         assert self.decode(process, frame)
@@ -454,7 +459,7 @@ def test_files_of_scanners_decode_as_elsewhere(name: str, tmp_path: Path) -> Non
         modality = sitk.GetArrayFromImage(reader.Execute())
         slope, intercept = header.get("RescaleSlope", 1), header.get("RescaleIntercept", 0)
         expected = np.rint((modality - float(intercept)) / float(slope))
-        if header.PhotometricInterpretation == "MONOCHROME1":  # shown with bright for high
+        if header.PhotometricInterpretation == "MONOCHROME1":  # which ITK turns around
             expected = 2**header.BitsStored - 1 - expected
     else:
         if shutil.which(tool) is None:

@@ -267,3 +267,12 @@ def test_what_the_model_was_not_made_for_asks_for_no_decoder(
     (item,) = Detector(model, force=True).stream([file])
     assert isinstance(item, Refusal)
     assert item.code == "missing-codec"
+
+
+def test_meta_information_that_cannot_be_parsed_counts_as_missing(tmp_path: Path) -> None:
+    whole = (GOLDEN / "slice_010.dcm").read_bytes()
+    tag = b"\x02\x00\x02\x00UI"
+    assert whole.count(tag) == 1
+    (tmp_path / "odd.dcm").write_bytes(whole.replace(tag, tag[:4] + b"U\x09"))
+    inventory = sources.scan([tmp_path])
+    assert len(inventory.series) + len(inventory.refused) == 1

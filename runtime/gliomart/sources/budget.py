@@ -70,6 +70,13 @@ class Budget:
         counts = {name: int(limit) for name, limit in limits.items() if name != "seconds"}
         return replace(self, **counts, seconds=seconds)
 
+    def admit(self, image: Image) -> None:
+        """Refuse an image that promises more than this, as ``too-many-pixels``."""
+        if image.total_bytes > self.pixel_bytes:
+            raise beyond("too-many-pixels", "the pixels take", image.total_bytes, self.pixel_bytes)
+        if image.frame_bytes > self.frame_bytes:
+            raise beyond("too-many-pixels", "a frame takes", image.frame_bytes, self.frame_bytes)
+
 
 DEFAULT = Budget()
 
@@ -101,6 +108,11 @@ class Image(NamedTuple):
         """Size of all frames, which are packed where a value is one bit."""
         values = self.frames * self.rows * self.columns * self.samples
         return -(-values * self.bits_allocated // 8)
+
+
+def beyond(code: str, what: str, amount: int, limit: int) -> InputRefusedError:
+    """Make the refusal of a file that asks for more bytes than its budget."""
+    return InputRefusedError(code, f"{what} {amount} bytes, and the budget is {limit}")
 
 
 def promised(dataset: Dataset) -> Image:

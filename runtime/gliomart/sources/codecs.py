@@ -8,7 +8,6 @@ GPL.
 
 from __future__ import annotations
 
-import sys
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from pydicom import Dataset
-
-# python-gdcm, which pydicom imports where it is installed, looks for a module of Python 2 and takes
-# a folder `dl` in the working directory for it.
-sys.modules.setdefault("dl", None)  # type: ignore[arg-type]  # None is what forbids an import
 
 Decoder = Literal["native", "rle", "deflate", "pyjpegls", "openjpeg", "gdcm"]
 
@@ -136,6 +131,7 @@ def frames(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[NDArray[np.in
     image = promised(dataset)
     if image.samples != 1:
         raise InputRefusedError("not-greyscale", "the DICOM image is in colour")
+    budget.admit(image)
     if syntax.decoder == "native":
         for values in _native(dataset, syntax.uid):
             yield _stored(values, image, image.high_bit, image.bits_stored)

@@ -10,8 +10,8 @@ from gliomart.errors import InputRefusedError
 # own start of frame (ISO/IEC 14495-1 C.1).
 _SOI, _SOS = 0xD8, 0xDA
 _EOI = b"\xff\xd9"
-_START_OF_JPEG_LS = 0xF7
-_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), _START_OF_JPEG_LS} - {0xC4, 0xC8, 0xCC})
+_JPEG_LS = 0xF7
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0), _JPEG_LS} - {0xC4, 0xC8, 0xCC})
 # ISO/IEC 15444-1 A.4.1 and A.5.1: start of codestream and size; 15444-1 I.5.1: the JP2 box.
 _J2K = b"\xff\x4f\xff\x51"
 _JP2 = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
@@ -69,9 +69,8 @@ def _read_jpeg(frame: bytes) -> Codestream:
         if marker == 0xFF:  # noqa: PLR2004  # a fill byte
             position += 1
         elif marker in _START_OF_FRAME:
-            # CharLS looks for the end of a run for seconds where nothing ends the codestream;
-            # the decoders of JPEG do without, and some scanners leave it out.
-            if marker == _START_OF_JPEG_LS and not frame.rstrip(b"\0").endswith(_EOI):
+            # CharLS looks for seconds for the end of a run where nothing ends the codestream.
+            if marker == _JPEG_LS and _EOI not in frame:
                 raise _undecodable("the codestream has no end")
             return Codestream(
                 frame,

@@ -44,7 +44,7 @@ def read_header(path: Path, budget: Budget) -> Header | Dataset:
         The file is not within the budget, or ``unreadable``, ``no-pixels`` or ``bad-geometry``.
     """
     dataset = wall.parse(path, pixels=False, budget=budget)
-    if dataset.file_meta.get("MediaStorageSOPClassUID") == _MEDIA_STORAGE_DIRECTORY:
+    if text(dataset.file_meta, "MediaStorageSOPClassUID") == _MEDIA_STORAGE_DIRECTORY:
         return dataset
     if "Rows" not in dataset or "Columns" not in dataset:
         raise InputRefusedError("no-pixels", "the DICOM object holds no image")

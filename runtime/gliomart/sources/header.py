@@ -137,7 +137,7 @@ class Frame:
 
     def get(self, keyword: str) -> Any:  # noqa: ANN401
         """Look at one attribute; None where it is missing, empty or cannot be parsed."""
-        found = (_get(place, keyword) for place in self._places)
+        found = (value_of(place, keyword) for place in self._places)
         return next((value for value in found if value not in (None, "")), None)
 
     def given(self, keyword: str) -> bool:
@@ -149,8 +149,8 @@ class Frame:
 
 
 def _frames(dataset: Dataset) -> Iterator[Frame]:
-    shared = list(_get(dataset, "SharedFunctionalGroupsSequence") or [])[:1]
-    own = list(_get(dataset, "PerFrameFunctionalGroupsSequence") or [])
+    shared = list(value_of(dataset, "SharedFunctionalGroupsSequence") or [])[:1]
+    own = list(value_of(dataset, "PerFrameFunctionalGroupsSequence") or [])
     count = int((numbers(dataset, "NumberOfFrames", 1) or (1,))[0])
     if not own and not shared:
         frame = Frame(dataset, [])
@@ -166,14 +166,18 @@ def frames_of(dataset: Dataset) -> list[Frame]:
 
 
 def _sequences(group: Dataset) -> Iterator[Any]:
-    for element in group:
-        if element.VR == "SQ" and not element.tag.is_private:
-            yield element.value
+    from pydicom.datadict import keyword_for_tag
+    from pydicom.sequence import Sequence as Items
+
+    for tag in group.keys():  # noqa: SIM118  # iterating over the group itself parses its values
+        value = value_of(group, keyword_for_tag(tag))
+        if isinstance(value, Items):
+            yield value
 
 
 def text(place: Dataset | Frame, keyword: str) -> str:
     """Read one value as text, the first where there are several."""
-    value = _get(place, keyword)
+    value = value_of(place, keyword)
     if value is None or isinstance(value, (bytes, str)):
         return str(value or "").strip()
     try:
@@ -184,7 +188,7 @@ def text(place: Dataset | Frame, keyword: str) -> str:
 
 def words(place: Dataset | Frame, keyword: str) -> tuple[str, ...]:
     """Read several words."""
-    value = _get(place, keyword)
+    value = value_of(place, keyword)
     if value is None or value == "":
         return ()
     return tuple(map(str, [value] if isinstance(value, str) else np.atleast_1d(value)))
@@ -192,7 +196,7 @@ def words(place: Dataset | Frame, keyword: str) -> tuple[str, ...]:
 
 def numbers(place: Dataset | Frame, keyword: str, count: int) -> tuple[float, ...] | None:
     """Read so many finite numbers; None where the attribute is not that."""
-    value = _get(place, keyword)
+    value = value_of(place, keyword)
     try:
         found = tuple(float(number) for number in np.atleast_1d(value))
     except (TypeError, ValueError):
@@ -200,7 +204,8 @@ def numbers(place: Dataset | Frame, keyword: str, count: int) -> tuple[float, ..
     return found if len(found) == count and all(np.isfinite(found)) else None
 
 
-def _get(place: Dataset | Frame, keyword: str) -> Any:  # noqa: ANN401
+def value_of(place: Dataset | Frame, keyword: str) -> Any:  # noqa: ANN401
+    """Look at one attribute; None where it is missing, empty or cannot be parsed."""
     try:
         return place.get(keyword)
     except Exception:  # noqa: BLE001  # pydicom parses a value when it is looked at

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 # What Python, NumPy and the decoders map before they decode, and what they need for each byte.
-_BASE_BYTES = 768 << 20
+_BASE_BYTES = 384 << 20
 _BYTES_PER_BYTE = 16
 _LONGEST_REASON = 1024
 

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gliomart.slices import Refusal
-from gliomart.sources.header import words
+from gliomart.sources.header import value_of, words
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -33,7 +33,7 @@ class Directory:
         """Look for the files that the DICOMDIR at ``path`` lists."""
         root = path.parent.resolve()
         files, missing, outside = [], [], []
-        for record in dataset.get("DirectoryRecordSequence") or []:
+        for record in value_of(dataset, "DirectoryRecordSequence") or []:
             components = words(record, "ReferencedFileID")
             if not components:
                 continue

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn
 
 from gliomart.errors import InputRefusedError
+from gliomart.sources.budget import beyond
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -318,11 +319,6 @@ def unreadable(reason: str) -> NoReturn:
 def truncated() -> InputRefusedError:
     """Make the refusal of a file that breaks off."""
     return InputRefusedError("truncated", "the file ends in the middle of an element")
-
-
-def beyond(code: str, what: str, amount: int, limit: int) -> InputRefusedError:
-    """Make the refusal of a file that asks for more bytes than its budget."""
-    return InputRefusedError(code, f"{what} {amount} bytes, and the budget is {limit}")
 
 
 def _known(tag: int) -> str | None:

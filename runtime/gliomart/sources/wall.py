@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from contextlib import contextmanager
 from io import BytesIO
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
-from gliomart.sources.budget import DEFAULT, Budget, promised
+from gliomart.sources.budget import DEFAULT, Budget, beyond, promised
 from gliomart.sources.survey import (
     UNDEFINED,
     Encoding,
@@ -22,7 +23,6 @@ from gliomart.sources.survey import (
     PixelElement,
     Survey,
     Window,
-    beyond,
     guess_encoding,
     truncated,
     unreadable,
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from pydicom import Dataset
+
+# pydicom imports GDCM, which imports a module "dl" that Python 3 has not got, and breaks where the
+# working directory holds a folder of that name.
+sys.modules.setdefault("dl", None)  # type: ignore[arg-type]  # None is "there is none"
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -162,10 +166,7 @@ def _check_promise(dataset: Dataset, pixels: PixelElement, syntax: str, budget: 
     if "Rows" not in dataset or "Columns" not in dataset:
         return
     image = promised(dataset)
-    if image.total_bytes > budget.pixel_bytes:
-        raise beyond("too-many-pixels", "the pixels take", image.total_bytes, budget.pixel_bytes)
-    if image.frame_bytes > budget.frame_bytes:
-        raise beyond("too-many-pixels", "a frame takes", image.frame_bytes, budget.frame_bytes)
+    budget.admit(image)
     if syntax and syntax not in NATIVE:
         return
     if pixels.length == UNDEFINED:

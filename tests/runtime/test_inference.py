@@ -321,7 +321,10 @@ def test_ctrl_c_ends_in_one_line_and_can_be_resumed(
     out = tmp_path / "out"
     command = [sys.executable, "-m", "gliomart.cli", "infer", str(two_series)]
     command += ["--model", str(model), "--out", str(out), "--provider", "cpu"]
+    # Tests that run in the background ignore the signal, and so would what they start.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        signal.signal(signal.SIGINT, inherited)
         while not (out / output.JOURNAL).exists() or (out / output.JOURNAL).stat().st_size < 1500:
             assert process.poll() is None
             time.sleep(0.002)

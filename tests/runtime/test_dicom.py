@@ -276,3 +276,18 @@ def test_meta_information_that_cannot_be_parsed_counts_as_missing(tmp_path: Path
     (tmp_path / "odd.dcm").write_bytes(whole.replace(tag, tag[:4] + b"U\x09"))
     inventory = sources.scan([tmp_path])
     assert len(inventory.series) + len(inventory.refused) == 1
+
+
+def test_pixels_beyond_the_frames_that_are_promised_are_left_out(tmp_path: Path) -> None:
+    whole = _enhanced([1, 2, 3])
+    whole.NumberOfFrames = 2
+    whole.save_as(tmp_path / "more.dcm", enforce_file_format=True)
+    (series,) = sources.scan([tmp_path]).series
+    assert len(list(sources.read(series.files[0]))) == 2
+    single = _golden()
+    single.PixelData += single.PixelData
+    single.save_as(tmp_path / "more.dcm")
+    (series,) = sources.scan([tmp_path]).series
+    (read,) = sources.read(series.files[0])
+    assert isinstance(read, Slice)
+    assert np.array_equal(read.pixels, _golden().pixel_array)

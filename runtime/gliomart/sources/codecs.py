@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -133,7 +133,8 @@ def frames(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[NDArray[np.in
         raise InputRefusedError("not-greyscale", "the DICOM image is in colour")
     budget.admit(image)
     if syntax.decoder == "native":
-        for values in _native(dataset, syntax.uid):
+        # pydicom goes on where there are more pixels than promised.
+        for values in islice(_native(dataset, syntax.uid), image.frames):
             yield _stored(values, image, image.high_bit, image.bits_stored)
         return
     for frame in _encapsulated(dataset, image.frames):

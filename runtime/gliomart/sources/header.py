@@ -87,7 +87,7 @@ class Header:
         InputRefusedError
             ``bad-geometry``: a pixel spacing is there, and is not two lengths.
         """
-        first, *_ = groups = list(_frames(dataset))
+        first, *_ = groups = frames_of(dataset)
         sop_class = text(dataset, "SOPClassUID")
         image_type = words(first, "FrameType") or words(dataset, "ImageType")
         planes = tuple(map(_plane, groups))
@@ -148,21 +148,14 @@ class Frame:
         )
 
 
-def _frames(dataset: Dataset) -> Iterator[Frame]:
-    shared = list(value_of(dataset, "SharedFunctionalGroupsSequence") or [])[:1]
-    own = list(value_of(dataset, "PerFrameFunctionalGroupsSequence") or [])
-    count = int((numbers(dataset, "NumberOfFrames", 1) or (1,))[0])
-    if not own and not shared:
-        frame = Frame(dataset, [])
-        yield from [frame] * max(count, 1)
-        return
-    for number in range(max(count, 1)):
-        yield Frame(dataset, [*own[number : number + 1], *shared])
-
-
 def frames_of(dataset: Dataset) -> list[Frame]:
     """Where to look for the attributes of each frame."""
-    return list(_frames(dataset))
+    shared = list(value_of(dataset, "SharedFunctionalGroupsSequence") or [])[:1]
+    own = list(value_of(dataset, "PerFrameFunctionalGroupsSequence") or [])
+    count = max(int((numbers(dataset, "NumberOfFrames", 1) or (1,))[0]), 1)
+    if not own and not shared:
+        return [Frame(dataset, [])] * count
+    return [Frame(dataset, [*own[number : number + 1], *shared]) for number in range(count)]
 
 
 def _sequences(group: Dataset) -> Iterator[Any]:

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gliomart.arguments import ArgumentParser
 from gliomart.errors import DatasetError, ModelNotFoundError, UsageError
 from gliomart.outputs.folder import write_atomically
+from gliomart_export.precision import PRECISIONS
 from gliomart_training.record import RECORD, read_record, run_folder
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
+    from gliomart.card import ModelCard
+    from gliomart.preprocess import Preprocessing
+    from gliomart_export.precision import Numbers
     from gliomart_training.dataset import Patient
+    from gliomart_training.residual import Residual
 
 INTENDED_USE = (
     "Research on unsupervised anomaly detection in brain MRI. Not a medical device, not cleared"
     " or approved by any authority, and not for diagnosis or any clinical decision."
 )
-# Parity is checked on this many held-out slices.
+# Held-out slices that parity is checked on, and those that ranges of integers are taken from.
 _PARITY_SLICES = 8
+_RANGE_SLICES = 64
 
 
 def export(arguments: Sequence[str]) -> int:
@@ -37,18 +45,16 @@ def export(arguments: Sequence[str]) -> int:
     import numpy as np
     import tf2onnx  # noqa: F401  # first, so that its absence names the extra
 
-    from gliomart.card import ModelCard, Scoring
     from gliomart.preprocess import Preprocessing, stack_channels
-    from gliomart_export import calibration, conversion
+    from gliomart_export import calibration, conversion, precision
     from gliomart_training import dataset
     from gliomart_training.batches import tumour_free_images
     from gliomart_training.residual import Residual
 
     record = _record(options.network)
-    metrics = _metrics(options.metrics) if options.metrics else {}
     spec = record["preprocessing"]
     spec = Preprocessing(**(spec | {"channels": tuple(spec["channels"])}))
-    residual, scoring = Residual(), Scoring()
+    residual = Residual()
     patients = dataset.load(options.data or Path(record["data"]), record["split"])
     by_id = {patient.id: patient for patient in patients}
     groups = [_patients(by_id, ids) for ids in record["folds"]]
@@ -56,26 +62,65 @@ def export(arguments: Sequence[str]) -> int:
     unseen = tumour_free_images([patient for group in groups for patient in group], spec).plain
     if len(unseen) == 0:
         raise DatasetError("no tumour-free slice of a held-out patient to compare on")
-    chosen = unseen[:: max(1, len(unseen) // _PARITY_SLICES)][:_PARITY_SLICES]
-    samples = np.stack([stack_channels(plain, spec) for plain in chosen])
-    folder = run_folder(options.network)
 
-    def convert(file: Path, card: ModelCard) -> tuple[Any, ModelCard]:
+    def evenly(count: int) -> NDArray[np.float32]:
+        places = np.linspace(0, len(unseen) - 1, min(count, len(unseen))).round().astype(int)
+        return np.stack([stack_channels(unseen[place], spec) for place in places])
+
+    samples, for_ranges = evenly(_PARITY_SLICES), evenly(_RANGE_SLICES)
+
+    def convert(file: Path, card: ModelCard) -> tuple[Any, dict[str, float]]:
         network = keras.models.load_model(file, compile=False)
-        model = conversion.to_onnx(network, residual)
-        bare = conversion.with_card(model, card)
-        return model, replace(card, parity=conversion.parity(network, residual, bare, samples))
+        graph = conversion.to_onnx(network, residual)
+        conversion.parity(network, residual, conversion.with_card(graph, card), samples)
+        graph = precision.converted(graph, numbers, for_ranges)
+        content = conversion.with_card(graph, card)
+        return graph, conversion.parity(network, residual, content, samples, numbers.precision)
 
     def calibrated(card: ModelCard, scores: Sequence[calibration.Scores]) -> ModelCard:
         pons = calibration.calibrate_pons(scores) if card.pons else None
         return replace(card, calibration=calibration.calibrate(scores), pons=pons)
 
-    card = ModelCard(
-        name=options.name or f"{options.sequence.lower()}-{record['recipe']['network']}",
+    network = keras.models.load_model(options.network, compile=False)
+    # What is left in float for the final network is so for the folds that calibrate it.
+    numbers = precision.choose(options.precision, conversion.to_onnx(network, residual), samples)
+    card = _card(options, record, spec, residual, numbers)
+    final, parity = convert(options.network, card)
+    card = replace(card, parity=parity)
+    # Kept beside the networks: what held-out patients are evaluated with.
+    folder = run_folder(options.network)
+    fold_files = [folder / f"fold-{number}.onnx" for number in range(1, len(groups) + 1)]
+    graphs = [convert(file.with_suffix(".keras"), card)[0] for file in fold_files]
+    for file, graph in zip(fold_files, graphs, strict=True):
+        write_atomically(file, conversion.with_card(graph, card))
+    scores = list(map(calibration.score, fold_files, groups))
+    for file, graph, own in zip(fold_files, graphs, scores, strict=True):
+        # A fold is calibrated on the others, so that its false alarms are not counted in advance.
+        others = [fold for fold in scores if fold is not own] or scores
+        write_atomically(file, conversion.with_card(graph, calibrated(card, others)))
+    card = calibrated(card, scores)
+    write_atomically(options.model, conversion.with_card(final, card))
+    _report(options.model, card)
+    return 0
+
+
+def _card(
+    options: argparse.Namespace,
+    record: dict[str, Any],
+    spec: Preprocessing,
+    residual: Residual,
+    numbers: Numbers,
+) -> ModelCard:
+    from gliomart.card import ModelCard, Scoring
+    from gliomart_export import calibration
+
+    network = record["recipe"]["network"]
+    return ModelCard(
+        name=options.name or f"{options.sequence.lower()}-{network}",
         version=options.model_version,
-        network={"name": record["recipe"]["network"], "residual": vars(residual)},
+        network={"name": network, "residual": vars(residual), **asdict(numbers)},
         preprocessing=spec,
-        scoring=scoring,
+        scoring=Scoring(),
         calibration=calibration.UNCALIBRATED,
         pons=calibration.UNCALIBRATED_PONS if record["pons"] else None,
         modality=options.modality,
@@ -91,26 +136,11 @@ def export(arguments: Sequence[str]) -> int:
             "pons": record["pons"],
             "software": record["software"],
         },
-        metrics=metrics,
+        metrics=_metrics(options.metrics) if options.metrics else {},
         parity={},
         licence=options.licence,
         intended_use=INTENDED_USE,
     )
-    # Kept beside the networks: what held-out patients are evaluated with.
-    fold_files = [folder / f"fold-{number}.onnx" for number in range(1, len(groups) + 1)]
-    graphs = [convert(file.with_suffix(".keras"), card)[0] for file in fold_files]
-    for file, graph in zip(fold_files, graphs, strict=True):
-        write_atomically(file, conversion.with_card(graph, card))
-    scores = list(map(calibration.score, fold_files, groups))
-    for file, graph, own in zip(fold_files, graphs, scores, strict=True):
-        # A fold is calibrated on the others, so that its false alarms are not counted in advance.
-        others = [fold for fold in scores if fold is not own] or scores
-        write_atomically(file, conversion.with_card(graph, calibrated(card, others)))
-    card = calibrated(card, scores)
-    model, card = convert(options.network, card)
-    write_atomically(options.model, conversion.with_card(model, card))
-    _report(options.model, card)
-    return 0
 
 
 def _record(network: Path) -> dict[str, Any]:
@@ -145,6 +175,13 @@ def _patients(by_id: dict[str, Patient], ids: Sequence[str]) -> list[Patient]:
 def _report(path: Path, card: Any) -> None:  # noqa: ANN401
     calibrated = card.calibration
     print(f"model: {path} ({path.stat().st_size / 1e6:.2f} MB)")
+    print(f"precision: {card.network['precision']}")
+    moved, in_float = card.network["sensitivity"], card.network["in_float"]
+    if moved:
+        print(
+            f"convolutions quantised: {len(moved) - len(in_float)}, left in float: {len(in_float)};"
+            f" each alone moves an output by {max(moved):.2g} on average, or less"
+        )
     for name, difference in card.parity.items():
         print(f"parity with Keras, {name}: max abs error {difference:.2g}")
     print(
@@ -174,6 +211,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("network", type=Path, metavar="NETWORK.keras")
     parser.add_argument("model", type=Path, metavar="MODEL.onnx")
     parser.add_argument("--data", type=Path, metavar="DIR", help="dataset, if it has moved")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="fp32",
+        help="int8 is fastest on CPUs, fp16 is for GPUs (default: fp32)",
+    )  # fmt: skip
     parser.add_argument("--name", help="model name (default: <sequence>-<network>)")
     parser.add_argument("--model-version", default="1", metavar="VERSION")
     parser.add_argument("--modality", default="MR", help="as in DICOM (default: MR)")

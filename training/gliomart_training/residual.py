@@ -6,10 +6,13 @@ Only ``keras.ops``, so that any ONNX host gets the same map as the training code
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import ops
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -44,22 +47,38 @@ def anomaly_map(image: Any, reconstruction: Any, brain: Any, residual: Residual)
     ``brain`` (N, H, W, 1) in [0, 1] says where the map counts.
     """
     seen, expected = image[..., :1], reconstruction[..., :1]
-    bright = ops.sigmoid((seen - residual.bright_at) / residual.bright_width)
-    limit = residual.common_limit
-    counted = ops.clip(seen - expected, -limit, limit) * brain
-    shared = _sum(counted) / (_sum(brain) + 1.0)
+    at, width = _constant(residual.bright_at), _constant(residual.bright_width)
+    bright = ops.sigmoid((seen - at) / width)
+    limit = _constant(residual.common_limit)
+    counted = ops.minimum(ops.maximum(seen - expected, -limit), limit) * brain
+    shared = _sum(counted) / (_sum(brain) + _constant(1.0))
     return _smooth(ops.relu(seen - expected - shared) * bright * brain, residual.smoothing_px)
 
 
 def _sum(image: Any) -> Any:  # noqa: ANN401
-    return ops.sum(image, axis=(1, 2), keepdims=True)
+    """Sum of each image, (N, 1, 1, 1); over one long axis, which is what is summed fastest."""
+    flat = ops.reshape(image, (-1, image.shape[1] * image.shape[2]))
+    return ops.reshape(ops.sum(flat, axis=1), (-1, 1, 1, 1))
+
+
+def _constant(value: float) -> NDArray[np.float32]:
+    """Of as many axes as an image: with fewer, ONNX Runtime takes twenty times as long over it."""
+    return np.full((1, 1, 1, 1), value, np.float32)
 
 
 def _smooth(image: Any, sigma: float) -> Any:  # noqa: ANN401
-    """Gaussian, one direction after the other."""
+    """Gaussian, one direction after the other.
+
+    Lines that lie side by side are taken for channels, which a depthwise convolution works on many
+    at a time; on the image's single channel ONNX Runtime would leave most of the processor idle.
+    """
     radius = round(3 * sigma)
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2).astype(np.float32)
     weights /= weights.sum()
-    for shape in ((-1, 1, 1, 1), (1, -1, 1, 1)):
-        image = ops.conv(image, weights.reshape(shape), padding="same")
+    for _ in range(2):
+        lines = image.shape[2]
+        kernel = np.tile(weights.reshape(-1, 1, 1, 1), (1, 1, lines, 1))
+        # (N, H, W, 1) to (N, H, 1, W) and, once smoothed along H, on to (N, W, H, 1)
+        smoothed = ops.depthwise_conv(ops.transpose(image, (0, 1, 3, 2)), kernel, padding="same")
+        image = ops.transpose(smoothed, (0, 3, 1, 2))
     return image

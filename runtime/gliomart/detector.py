@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
+import os
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gliomart import pons, scoring, sources, suitability
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
+from gliomart.pipeline import in_order
 from gliomart.preprocess import Frame, estimate_frame, estimate_frames, prepare
 from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
 from gliomart.series import judge
@@ -22,8 +22,7 @@ from gliomart.sources import dicom
 from gliomart.sources.header import Header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
     from pydicom import Dataset
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
     from gliomart.card import Calibration, ModelCard
     from gliomart.providers import Requested
     from gliomart.suitability import Concern
-
-
-_Item = TypeVar("_Item")
-_Read = TypeVar("_Read")
 
 
 class Detector:
@@ -104,6 +99,8 @@ class Detector:
             forced=force,
         )
         self.budget = budget
+        # One slice after the other would leave cores idle wherever a step is not parallel itself.
+        self.workers = threads or os.cpu_count() or 1
 
     def detect(self, image: Path | str | NDArray[Any] | Dataset | Slice) -> SliceResult:
         """Analyse one image by itself.
@@ -167,7 +164,7 @@ class Detector:
         self, every_series: Iterable[sources.SeriesFiles]
     ) -> Iterator[Iterator[SliceResult | Refusal]]:
         """Analyse series of an inventory; the next one is read while one is analysed."""
-        for items, concerns in _ahead(self._read, every_series):
+        for items, concerns in in_order(self._read, every_series, workers=1):
             yield self._stream(items, concerns)
 
     def stream_series(self, series: sources.SeriesFiles) -> Iterator[SliceResult | Refusal]:
@@ -232,15 +229,17 @@ class Detector:
         slices = [item for item, _ in timed if isinstance(item, Slice)]
         frames = estimate_frames(slices, self.card.preprocessing)
         shared_ms = _since(started) / max(len(slices), 1)
-        for item, read_ms in timed:
+
+        def look(item: Slice | Refusal, read_ms: float) -> SliceResult | Refusal:
             if isinstance(item, Refusal):
-                yield item
-                continue
+                return item
             known = concerns.get(item.source, ())
             try:
-                yield self._analyse(item, frames[item.pixels.shape], known, read_ms, shared_ms)
+                return self._analyse(item, frames[item.pixels.shape], known, read_ms, shared_ms)
             except InputRefusedError as error:
-                yield Refusal(item.source, item.frame, error.code, error.reason)
+                return Refusal(item.source, item.frame, error.code, error.reason)
+
+        return in_order(lambda pair: look(*pair), timed, workers=self.workers)
 
     def _analyse(
         self,
@@ -316,26 +315,13 @@ class Detector:
             read = [*inventory.refused, *sources.read_series(files, str(image))]
             header = files[0].header if files else None
         else:
-            read = list(dicom.slices_of(image, "image", "image", self.budget))
-            read = [checked(item) for item in read]
             header = Header.of(image)
+            read = list(map(checked, dicom.slices_of(image, header, "image", "image", self.budget)))
         if len(read) != 1:
             raise InputRefusedError("not-one-slice", f"{len(read)} slices where one was expected")
         if isinstance(read[0], Refusal):
             raise InputRefusedError(read[0].code, read[0].reason)
         return read[0], header
-
-
-def _ahead(read: Callable[[_Item], _Read], items: Iterable[_Item]) -> Iterator[_Read]:
-    """Read one item after the other, the next one in a thread while one is used."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="gliomart-read") as reader:
-        pending: deque[Future[_Read]] = deque()
-        for item in items:
-            pending.append(reader.submit(read, item))
-            if len(pending) > 1:
-                yield pending.popleft().result()
-        for last in pending:
-            yield last.result()
 
 
 def _plane(number: int, plane: Slice | NDArray[Any]) -> Slice | Refusal:

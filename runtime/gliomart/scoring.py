@@ -54,7 +54,10 @@ class Region:
 def slice_score(anomaly_map: NDArray[np.float32], scoring: Scoring) -> float:
     """Mean of the highest pixels of a map (size, size); higher is more anomalous."""
     count = max(1, round(scoring.top_fraction * anomaly_map.size))
-    return float(np.partition(anomaly_map, -count, axis=None)[-count:].mean())
+    highest = anomaly_map[anomaly_map > 0]  # a map is 0 nearly everywhere, which adds nothing
+    if len(highest) > count:
+        highest = np.partition(highest, -count)[-count:]
+    return float(highest.sum() / count)
 
 
 def series_score(slice_scores: Sequence[float], scoring: Scoring) -> float:

@@ -26,7 +26,7 @@ def _golden(number: int = 12) -> FileDataset:
 
 
 def _one(dataset: Dataset) -> Slice:
-    (read,) = dicom.slices_of(dataset, "image", "image", sources.DEFAULT)
+    (read,) = dicom.slices_of(dataset, Header.of(dataset), "image", "image", sources.DEFAULT)
     assert isinstance(read, Slice), read
     return read
 
@@ -72,7 +72,7 @@ def test_a_modality_look_up_table_counts_and_a_window_does_not() -> None:
     dataset.ModalityLUTSequence = Sequence([lut])
     assert np.array_equal(_one(dataset).pixels, table[stored])
     lut.LUTDescriptor = [0, 0, 7]
-    (read,) = dicom.slices_of(dataset, "image", "image", sources.DEFAULT)
+    (read,) = dicom.slices_of(dataset, Header.of(dataset), "image", "image", sources.DEFAULT)
     assert isinstance(read, Refusal)
     assert read.code == "undecodable"
 

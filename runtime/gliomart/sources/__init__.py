@@ -160,7 +160,7 @@ def _read(file: SourceFile) -> Iterator[Slice | Refusal]:
     try:
         match file.kind:
             case "dicom":
-                yield from dicom.read(file.path, file.source, file.series, file.budget)
+                yield from dicom.read(file)
             case "nifti":
                 yield from nifti.read(file.path, file.source, file.series, file.budget)
             case _:

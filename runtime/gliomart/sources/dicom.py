@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from gliomart.sources.budget import Budget
     from gliomart.sources.header import Frame
+    from gliomart.sources.inventory import SourceFile
 
 # DICOM PS3.10 7.1: 128 bytes of preamble, then the prefix "DICM".
 MAGIC_START, MAGIC_END = 128, 132
@@ -51,30 +52,36 @@ def read_header(path: Path, budget: Budget) -> Header | Dataset:
     return Header.of(dataset)
 
 
-def read(path: Path, source: str, series: str, budget: Budget) -> Iterator[Slice | Refusal]:
+def read(file: SourceFile) -> Iterator[Slice | Refusal]:
     """Yield the slice of a DICOM file, or one for each frame, in the file's own order.
+
+    Its header was interpreted when it was found, and is not once more.
 
     Raises
     ------
     InputRefusedError
         The file is not within the budget, ``unreadable``, ``bad-geometry``, ``undecodable``,
-        ``not-greyscale``, ``missing-codec`` or ``unsupported-transfer-syntax``.
+        ``not-greyscale``, ``missing-codec`` or ``unsupported-transfer-syntax``; ``changed`` where
+        it holds another number of frames by now.
     """
-    yield from slices_of(wall.parse(path, pixels=True, budget=budget), source, series, budget)
+    assert file.header is not None  # noqa: S101  # no DICOM file is found without one
+    dataset = wall.parse(file.path, pixels=True, budget=file.budget)
+    yield from slices_of(dataset, file.header, file.source, file.series, file.budget)
 
 
 def slices_of(
-    dataset: Dataset, source: str, series: str, budget: Budget
+    dataset: Dataset, header: Header, source: str, series: str, budget: Budget
 ) -> Iterator[Slice | Refusal]:
-    """Yield the slices of a data set that is in memory already.
+    """Yield the slices of a data set that is in memory already, with its header.
 
     Values are modality values (PS3.3 C.11.1 and C.7.6.16.2.9, frame by frame). Those of MONOCHROME1
     change their sign, so that bright is always high; padding (C.7.5.1.1.2) becomes the darkest
     value that is none. Windows and VOI look-up tables are for people: the model scales by the
     brain's own brightness instead.
     """
-    header = Header.of(dataset)
     groups = frames_of(dataset)
+    if len(groups) != len(header.planes):
+        raise InputRefusedError("changed", "the file was changed while it was being read")
     for index, stored in enumerate(codecs.frames(dataset, budget)):
         frame = index if len(groups) > 1 else None
         plane = header.planes[index]

@@ -84,6 +84,7 @@ def _infer(options: argparse.Namespace) -> int:
             detector,
             inventory,
             out,
+            overlays=options.overlays,
             maps=options.maps,
             dicom=options.dicom_out,
             identify=options.identify,
@@ -104,6 +105,7 @@ def _demo(options: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     options.paths = [study]
+    options.overlays = "flagged"
     options.maps = options.dicom_out = options.identify = False
     return _infer(options)
 
@@ -266,6 +268,10 @@ def _parser() -> argparse.ArgumentParser:
     infer = commands.add_parser("infer", help="analyse images and DICOM files")
     infer.add_argument("paths", nargs="+", metavar="PATH", help="files, or folders to walk")
     _output_options(infer)
+    infer.add_argument(
+        "--overlays", choices=("flagged", "all", "none"), default="flagged",
+        help="slices to write overlays of (default: flagged)",
+    )  # fmt: skip
     infer.add_argument("--maps", action="store_true", help="write anomaly maps and masks as well")
     infer.add_argument(
         "--dicom-out", action="store_true", help="write results as DICOM objects as well"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise, permutations
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,7 +51,7 @@ class Plane:
     orientation: tuple[float, ...]
     spacing: tuple[float, float]
 
-    @property
+    @cached_property
     def axes(self) -> Vector:
         """Directions (3, 3) of the axes of a stack of such images: across it, down, along a row.
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from tqdm import tqdm
@@ -28,18 +28,24 @@ from gliomart.outputs import folder as output
 from gliomart.outputs import pictures, records, report
 from gliomart.outputs.records import SeriesRecord
 from gliomart.outputs.report import ReportSlice
+from gliomart.pipeline import in_order
 from gliomart.series import judge
 from gliomart.slices import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from gliomart.detector import Detector
-    from gliomart.pons import PonsVerdict
+    from gliomart.pons import Part, PonsVerdict
     from gliomart.results import SliceResult
     from gliomart.series import Verdict
     from gliomart.sources import Inventory, SeriesFiles
     from gliomart.suitability import Concern
+
+Overlays = Literal["flagged", "all", "none"]
+OVERLAYS: tuple[Overlays, ...] = get_args(Overlays)
 
 # Bytes of a file name, of the 255 that file systems allow.
 _LONGEST_NAME = 200
@@ -56,6 +62,9 @@ class Run:
     ----------
     detector, inventory, folder
         What looks at what, and where results go; the folder has been opened already.
+    overlays
+        Of which slices overlays are written: those that are flagged, all or none. The overview and
+        the report show all of them in any case.
     maps
         Write anomaly maps (float32 .npy) and masks (PNG) on the source's grid as well.
     dicom
@@ -67,6 +76,7 @@ class Run:
     detector: Detector
     inventory: Inventory
     folder: Path
+    overlays: Overlays = "flagged"
     maps: bool = False
     dicom: bool = False
     identify: bool = False
@@ -90,6 +100,7 @@ class Run:
         head = records.header(
             self.inventory,
             self.detector.settings,
+            overlays=self.overlays,
             maps=self.maps,
             dicom=self.dicom,
             identify=self.identify,
@@ -151,32 +162,28 @@ class Run:
         sheet: str,
     ) -> tuple[SeriesRecord, list[ReportSlice]]:
         record = SeriesRecord()
-        shown, tiles = [], []
-        scores, sections = [], []
-        concerns: list[Concern] = []
-        kept: list[SliceResult] = []
         # Slices that were put together from several images are named after the series.
         whole = PurePosixPath(sheet.removesuffix(".png")).relative_to(_OVERVIEWS)
-        limit = self.detector.calibration.display_limit
-        for item in items:
+
+        def write(item: SliceResult | Refusal) -> _Written | Refusal:
+            if isinstance(item, Refusal):
+                return item
+            return self._write_slice(item, names.get(item.slice.source, whole))
+
+        written: list[_Written] = []
+        for item in in_order(write, items, workers=self.detector.workers):
             if isinstance(item, Refusal):
                 record.not_analysed.append(records.refusal_entry(item))
-                continue
-            started = perf_counter()
-            picture = pictures.overlay(item, limit)
-            paths = self._write_slice(item, picture, names.get(item.slice.source, whole))
-            tiles.append(pictures.tile(item, picture))
-            shown.append(ReportSlice.of(item, self.detector.card))
-            write_ms = (perf_counter() - started) * 1e3
-            record.slices.append(records.slice_entry(item, paths, write_ms))
-            scores.append(item.score)
-            sections.append(item.pons.part if item.pons else None)
-            concerns += item.concerns
-            if self.dicom:
-                kept.append(item)
+            else:
+                record.slices.append(item.entry)
+                written.append(item)
+        scores, sections = [w.score for w in written], [w.pons for w in written]
+        kept = [w.result for w in written if w.result is not None]
+        concerns = [concern for w in written for concern in w.concerns]
         settings = self.detector.settings
         verdict = judge(scores, self.detector.card, settings.false_alarm_rate)
         if verdict is not None:
+            tiles = [w.tile for w in written]
             output.write_atomically(self.folder / sheet, pictures.png(pictures.overview(tiles)))
             pons_verdict = pons.judge(sections, self.detector.card.pons, settings.false_alarm_rate)
             entry = records.series_entry(
@@ -191,7 +198,7 @@ class Run:
             if self.dicom:
                 entry["dicom"] = self._write_dicom(series, kept, verdict, pons_verdict, whole)
             record.series.append(entry)
-        return record, shown
+        return record, [w.shown for w in written]
 
     def _write_dicom(
         self,
@@ -219,12 +226,15 @@ class Run:
             written.append(str(path))
         return records.dicom_entry(written, missing)
 
-    def _write_slice(
-        self, result: SliceResult, picture: np.ndarray, name: PurePosixPath
-    ) -> dict[str, str | None]:
+    def _write_slice(self, result: SliceResult, name: PurePosixPath) -> _Written:
+        """Write the files of one slice, and keep what its series' own outputs are made of."""
+        started = perf_counter()
+        picture = pictures.overlay(result, self.detector.calibration.display_limit)
         if result.slice.frame is not None:
             name = name.with_name(f"{name.name}@{result.slice.frame:04d}")
-        contents = {"overlay": ("overlays", ".png", pictures.png(picture))}
+        contents = {}
+        if self.overlays == "all" or (self.overlays == "flagged" and result.flagged):
+            contents["overlay"] = ("overlays", ".png", pictures.png(picture))
         if self.maps:
             mask = result.mask.astype(np.uint8) * 255
             contents["map"] = ("maps", ".npy", _npy(result.anomaly_map))
@@ -233,7 +243,29 @@ class Run:
         for kind, (room, suffix, content) in contents.items():
             paths[kind] = str(PurePosixPath(room) / name.with_name(name.name + suffix))
             output.write_atomically(self.folder / str(paths[kind]), content)
-        return paths
+        shown = ReportSlice.of(result, self.detector.card)
+        tile = pictures.tile(result, picture)
+        return _Written(
+            entry=records.slice_entry(result, paths, (perf_counter() - started) * 1e3),
+            shown=shown,
+            tile=tile,
+            score=result.score,
+            pons=result.pons.part if result.pons else None,
+            concerns=result.concerns,
+            result=result if self.dicom else None,
+        )
+
+
+class _Written(NamedTuple):
+    """What is kept of a slice until its series is written; the whole result only where needed."""
+
+    entry: dict[str, Any]
+    shown: ReportSlice
+    tile: NDArray[np.uint8]
+    score: float
+    pons: Part | None
+    concerns: tuple[Concern, ...]
+    result: SliceResult | None
 
 
 class _Journal:

@@ -23,8 +23,8 @@ def in_order(
     """Apply a function to items in threads, and give the results in the items' order.
 
     While the taker is busy with one, ``workers`` more are under way or wait to be taken, and no
-    others have been begun: memory does not grow with their number. What the function raises is raised in its turn,
-    and nothing is begun after it.
+    others have been begun: memory does not grow with their number. What the function raises is
+    raised in its turn, and nothing is begun after it.
     """
     with ThreadPoolExecutor(workers, thread_name_prefix="gliomart") as pool:
         pending: deque[Future[_Result]] = deque()

@@ -145,9 +145,11 @@ def find_section(
     """
     assert outputs.pons is not None  # noqa: S101  # a card with a pons has a graph with one
     likely = (outputs.pons > _LIKELY).astype(np.uint8)
+    if np.count_nonzero(likely) < rules.minimum_area_px:  # most slices: no need to look for parts
+        return None
     _, labels, stats, _ = cv2.connectedComponentsWithStats(likely, connectivity=4)
     areas = stats[1:, cv2.CC_STAT_AREA]
-    if not len(areas) or areas.max() < rules.minimum_area_px:
+    if areas.max(initial=0) < rules.minimum_area_px:
         return None
     mask = labels == 1 + int(areas.argmax())
     around, window = _surroundings(mask, outputs.brain, rules)

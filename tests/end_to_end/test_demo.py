@@ -113,4 +113,5 @@ def test_every_real_slice_is_accounted_for_and_only_blank_ones_are_refused(tmp_p
     assert {entry["code"] for entry in document["not_analysed"]} <= {"blank-slice"}
     assert len(document["series"]) == 3
     for entry in document["slices"]:
-        assert (out / entry["overlay"]).is_file()
+        assert (entry["overlay"] is not None) == entry["flagged"]
+        assert not entry["flagged"] or (out / entry["overlay"]).is_file()

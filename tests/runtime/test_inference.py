@@ -348,11 +348,28 @@ def test_outputs_of_files_that_share_a_stem_stay_apart(
     cv2.imwrite(str(study / "1.png.tif"), pixels)
     cv2.imwrite(str(study / ("long" * 60 + ".png")), pixels)
     out = tmp_path / "out"
-    assert _infer(study, "--model", model, "--out", out) == 0
+    assert _infer(study, "--model", model, "--out", out, "--overlays", "all") == 0
     overlays = [entry["overlay"] for entry in _results(out)["slices"]]
     assert len(set(overlays)) == 9
     assert all((out / overlay).is_file() for overlay in overlays)
     assert {"overlays/study/1.png.png", "overlays/study/1.jpg.png"} < set(overlays)
+
+
+@pytest.mark.parametrize(
+    ("which", "written"),
+    [(None, {"3", "4"}), ("flagged", {"3", "4"}), ("none", set()),
+     ("all", {"1", "2", "3", "4", "5", "6"})],
+)  # fmt: skip
+def test_overlays_are_written_of_what_is_asked_for(
+    model: Path, study: Path, tmp_path: Path, which: str | None, written: set[str]
+) -> None:
+    out = tmp_path / "out"
+    asked = ["--overlays", which] if which else []
+    assert _infer(study, "--model", model, "--out", out, *asked) == 0
+    assert {path.stem for path in out.glob("overlays/study/*.png")} == written
+    for entry in _results(out)["slices"]:
+        expected = f"overlays/{Path(entry['source']).with_suffix('.png')}"
+        assert entry["overlay"] == (expected if Path(entry["source"]).stem in written else None)
 
 
 def test_a_write_leaves_a_whole_file_or_none(tmp_path: Path) -> None:

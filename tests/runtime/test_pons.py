@@ -214,7 +214,8 @@ def test_results_carry_the_pons_and_overlays_show_it(
     scans.mkdir()
     for number, lesion in enumerate((0.0, 0.9)):
         cv2.imwrite(str(scans / f"{number}.png"), (_head(lesion=lesion) / 5).clip(0, 255))
-    assert cli.main(["infer", str(scans), "--model", str(knowing), "--out", str(out)]) == 0
+    arguments = ["infer", str(scans), "--model", str(knowing), "--out", str(out)]
+    assert cli.main([*arguments, "--overlays", "all"]) == 0
     assert "pons: FLAGGED" in capsys.readouterr().out
     document = json.loads((out / "results.json").read_text())
     entry = document["slices"][1]["pons"]

@@ -218,7 +218,7 @@ def test_thick_coronal_slices_are_refused_and_thin_ones_turned(model: Path, tmp_
     assert np.array_equal(middle.pixels, fine[middle.frame])
     out = tmp_path / "out"
     arguments = ["infer", str(tmp_path / "thin"), "--model", str(model), "--out", str(out)]
-    assert cli.main(arguments) == 0
+    assert cli.main([*arguments, "--overlays", "all"]) == 0
     document = json.loads((out / "results.json").read_text())
     assert len({entry["overlay"] for entry in document["slices"]}) == len(document["slices"])
     assert all((out / entry["overlay"]).is_file() for entry in document["slices"])

@@ -8,6 +8,7 @@ import tempfile
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING
 
 from gliomart.errors import OutputError, OutputExistsError, UsageError
@@ -92,12 +93,10 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=_BEGINNING, suffix=_ENDING)
-        temporary = Path(name)
+        temporary = path.with_name(f"{_BEGINNING}{token_hex(8)}{_ENDING}")
         try:
-            with os.fdopen(handle, "wb") as stream:
+            with temporary.open("xb") as stream:
                 stream.write(content)
-            temporary.chmod(0o666 & ~_umask())
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -161,9 +160,3 @@ def _results(folder: Path) -> Iterator[Path]:
         yield folder / name
         for parent, folders, files in os.walk(folder / name):
             yield from (Path(parent, child) for child in (*folders, *files))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -45,9 +45,9 @@ def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
     -------
     uint8 (H, W, 3), BGR.
     """
-    grey = cv2.convertScaleAbs(window(result.slice.pixels, result.frame))
-    strength = cv2.convertScaleAbs(result.anomaly_map, alpha=255 / display_limit)
-    colour = _blends().take(grey.astype(np.uint16) << 8 | strength)
+    grey = cv2.convertScaleAbs(window(result.slice.pixels, result.frame)).astype(np.uint16)
+    strength = cv2.convertScaleAbs(result.anomaly_map, alpha=255 / display_limit).astype(np.uint16)
+    colour = _blends().take(256 * grey + strength)
     channels = colour.view(np.uint8).reshape(*colour.shape, 4)
     picture = cast("NDArray[np.uint8]", cv2.cvtColor(channels, cv2.COLOR_BGRA2BGR))
     if result.pons is not None:
@@ -58,7 +58,7 @@ def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
 
 @cache
 def _blends() -> NDArray[np.uint32]:
-    """What each grey looks like under each strength of heat: 65,536 colours, BGR and a spare byte.
+    """Blend each grey with each strength of heat: 65,536 colours, BGR and a spare byte.
 
     One look-up per pixel takes a tenth of what blending takes.
     """

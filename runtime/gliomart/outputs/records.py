@@ -56,7 +56,13 @@ def provenance(settings: Settings) -> dict[str, Any]:
 
 
 def header(
-    inventory: Inventory, settings: Settings, *, maps: bool, dicom: bool, identify: bool
+    inventory: Inventory,
+    settings: Settings,
+    *,
+    overlays: str,
+    maps: bool,
+    dicom: bool,
+    identify: bool,
 ) -> dict[str, Any]:
     """Everything in results.json that is known before the first slice."""
     return {
@@ -65,6 +71,7 @@ def header(
         "settings": {
             "false_alarm_rate": settings.false_alarm_rate,
             "forced": settings.forced,
+            "overlays": overlays,
             "maps": maps,
             "dicom": dicom,
             "identify": identify,

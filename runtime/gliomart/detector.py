@@ -6,7 +6,7 @@ import os
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,14 @@ from gliomart import pons, scoring, sources, suitability
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
 from gliomart.pipeline import in_order
-from gliomart.preprocess import Frame, estimate_frame, estimate_frames, prepare
+from gliomart.preprocess import (
+    FRAME_SLICES,
+    Frame,
+    estimate_frame,
+    estimate_frames,
+    evenly_spaced,
+    prepare,
+)
 from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
 from gliomart.series import judge
 from gliomart.slices import Refusal, Slice, checked, greyscale
@@ -30,6 +37,19 @@ if TYPE_CHECKING:
     from gliomart.card import Calibration, ModelCard
     from gliomart.providers import Requested
     from gliomart.suitability import Concern
+
+
+# A slice or what takes its place, and how long it took to read, in ms.
+_Timed = tuple[Slice | Refusal, float]
+
+
+class _Opened(NamedTuple):
+    """A series that is being read, and what its slices share."""
+
+    items: Iterable[_Timed]
+    frames: Mapping[tuple[int, ...], Frame | InputRefusedError]
+    shared_ms: float
+    concerns: Mapping[str, tuple[Concern, ...]]
 
 
 class Detector:
@@ -146,15 +166,15 @@ class Detector:
             (files,) = inventory.series
             items = chain(inventory.refused, self.stream_series(files))
             return self._gather(files.id, files.source, items)
-        planes = map(_plane, range(len(series)), series)
-        return self._gather(
-            "series", "series", self._stream([(plane, 0.0) for plane in planes], {})
-        )
+        planes = [(_plane(number, plane), 0.0) for number, plane in enumerate(series)]
+        opened = self._framed(planes, planes, len(planes), {})
+        return self._gather("series", "series", self._stream(opened))
 
     def stream(self, paths: Iterable[Path | str]) -> Iterator[SliceResult | Refusal]:
         """Analyse files and folders, series by series, one result or refusal per slice.
 
-        At most two series are held in memory at a time, see :meth:`stream_each`.
+        Single-frame DICOM is read as it is analysed, and never more than a few ten slices of it
+        are in memory; of other series, which may have to be put together, two at a time.
         """
         inventory = sources.scan(paths, self.budget)
         yield from inventory.refused
@@ -163,23 +183,15 @@ class Detector:
     def stream_each(
         self, every_series: Iterable[sources.SeriesFiles]
     ) -> Iterator[Iterator[SliceResult | Refusal]]:
-        """Analyse series of an inventory; the next one is read while one is analysed."""
-        for items, concerns in in_order(self._read, every_series, workers=1):
-            yield self._stream(items, concerns)
+        """Analyse series of an inventory; the next one is begun while one is analysed."""
+        yield from map(self._stream, in_order(self._open, every_series, workers=1))
 
     def stream_series(self, series: sources.SeriesFiles) -> Iterator[SliceResult | Refusal]:
         """Analyse one series of an inventory, one result or refusal per slice."""
-        return self._stream(*self._read(series))
+        return self._stream(self._open(series))
 
-    def _read(
-        self, series: sources.SeriesFiles
-    ) -> tuple[list[tuple[Slice | Refusal, float]], dict[str, tuple[Concern, ...]]]:
-        """Read what of a series is to be analysed, with the milliseconds that each slice took.
-
-        What the model was not made for is refused unread. The second value are the concerns about
-        what was read all the same, by source.
-        """
-        started = perf_counter()
+    def _open(self, series: sources.SeriesFiles) -> _Opened:
+        """Begin to read a series; what the model was not made for is refused unread."""
         concerns = suitability.judge(series, self.card)
         refused: list[Refusal] = []
         suitable = []
@@ -192,9 +204,21 @@ class Detector:
         if suitable:
             refused += series.missing()
         concerns[series.source] = tuple(dict.fromkeys(chain.from_iterable(concerns.values())))
-        read = list(sources.read_series(suitable, series.source))
-        each = _since(started) / max(len(read), 1)
-        return [(item, each) for item in chain(refused, read)], concerns
+        sample, items = _begin(suitable, series.source)
+        unread = [(refusal, 0.0) for refusal in refused]
+        return self._framed(sample, chain(unread, items), len(suitable), concerns)
+
+    def _framed(
+        self,
+        sample: Iterable[_Timed],
+        items: Iterable[_Timed],
+        count: int,
+        concerns: Mapping[str, tuple[Concern, ...]],
+    ) -> _Opened:
+        started = perf_counter()
+        slices = [item for item, _ in sample if isinstance(item, Slice)]
+        frames = estimate_frames(slices, self.card.preprocessing)
+        return _Opened(items, frames, _since(started) / max(count, 1), concerns)
 
     def _gather(
         self, identity: str, source: str, items: Iterable[SliceResult | Refusal]
@@ -219,27 +243,21 @@ class Detector:
             settings=self.settings,
         )
 
-    def _stream(
-        self,
-        timed: Sequence[tuple[Slice | Refusal, float]],
-        concerns: Mapping[str, tuple[Concern, ...]],
-    ) -> Iterator[SliceResult | Refusal]:
-        """Analyse what was read of one series; all of it shares one frame per image size."""
-        started = perf_counter()
-        slices = [item for item, _ in timed if isinstance(item, Slice)]
-        frames = estimate_frames(slices, self.card.preprocessing)
-        shared_ms = _since(started) / max(len(slices), 1)
+    def _stream(self, series: _Opened) -> Iterator[SliceResult | Refusal]:
+        """Analyse what is read of one series."""
 
-        def look(item: Slice | Refusal, read_ms: float) -> SliceResult | Refusal:
+        def look(timed: _Timed) -> SliceResult | Refusal:
+            item, read_ms = timed
             if isinstance(item, Refusal):
                 return item
-            known = concerns.get(item.source, ())
+            frame = series.frames[item.pixels.shape]
+            known = series.concerns.get(item.source, ())
             try:
-                return self._analyse(item, frames[item.pixels.shape], known, read_ms, shared_ms)
+                return self._analyse(item, frame, known, read_ms, series.shared_ms)
             except InputRefusedError as error:
                 return Refusal(item.source, item.frame, error.code, error.reason)
 
-        return in_order(lambda pair: look(*pair), timed, workers=self.workers)
+        return in_order(look, series.items, workers=self.workers)
 
     def _analyse(
         self,
@@ -322,6 +340,34 @@ class Detector:
         if isinstance(read[0], Refusal):
             raise InputRefusedError(read[0].code, read[0].reason)
         return read[0], header
+
+
+def _begin(
+    files: Sequence[sources.SourceFile], source: str
+) -> tuple[list[_Timed], Iterable[_Timed]]:
+    """Read the slices that a series' frame is estimated from, and go on to read all of them.
+
+    What can be read file by file is read as it is analysed, and is never in memory as a whole.
+    """
+    if sources.one_by_one(files):
+        sample = {file.source: _read_alone(file) for file in evenly_spaced(files, FRAME_SLICES)}
+        if any(isinstance(item, Slice) for item, _ in sample.values()):
+
+            def read(file: sources.SourceFile) -> _Timed:
+                return sample.pop(file.source, None) or _read_alone(file)
+
+            return list(sample.values()), in_order(read, files, workers=1)
+    started = perf_counter()
+    items = list(sources.read_series(files, source))
+    each = _since(started) / max(len(items), 1)
+    timed = [(item, each) for item in items]
+    return timed, timed
+
+
+def _read_alone(file: sources.SourceFile) -> _Timed:
+    started = perf_counter()
+    (item,) = sources.read(file)
+    return item, _since(started)
 
 
 def _plane(number: int, plane: Slice | NDArray[Any]) -> Slice | Refusal:

@@ -14,7 +14,7 @@ import sys
 import unicodedata
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -289,7 +289,7 @@ class _Journal:
             return [SeriesRecord(**values) for values in whole[1:]]
 
     def add(self, record: SeriesRecord) -> None:
-        self._write("ab", asdict(record))
+        self._write("ab", vars(record))
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ functions, so what a model learned on and what it sees at the scanner cannot dri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gliomart.slices import Slice
 
 Channel = Literal["plain", "clahe"]
+_Item = TypeVar("_Item")
 
 # A frame is estimated from at most this many slices, evenly spaced, so that its cost and its
 # memory do not grow with the series.
@@ -158,7 +159,7 @@ def estimate_frame(slices: Sequence[Slice], spec: Preprocessing) -> Frame:
     InputRefusedError
         ``no-head``: there is nothing like a head in any of the slices.
     """
-    sample = _evenly_spaced(slices, FRAME_SLICES)
+    sample = evenly_spaced(slices, FRAME_SLICES)
     step = max(1, min(sample[0].pixels.shape) // _FRAME_SIDE)
     planes = [cv2.blur(s.pixels, (step, step))[::step, ::step] for s in sample]
     black, bright = np.percentile(planes, (1, 99))
@@ -305,7 +306,8 @@ def _square_box(
     )
 
 
-def _evenly_spaced(slices: Sequence[Slice], most: int) -> list[Slice]:
-    if len(slices) <= most:
-        return list(slices)
-    return [slices[i] for i in np.linspace(0, len(slices) - 1, most).round().astype(int)]
+def evenly_spaced(items: Sequence[_Item], most: int) -> list[_Item]:
+    """Choose at most so many, the first and the last among them."""
+    if len(items) <= most:
+        return list(items)
+    return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 import pydicom
 import pytest
 
-from gliomart import Detector, GliomartError, Refusal, Slice, SliceResult
+from gliomart import Detector, GliomartError, Refusal, Slice, SliceResult, sources
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from samples import GOLDEN, card, draw_head, tiny_model
 
@@ -119,3 +120,65 @@ def test_an_uncalibrated_model_is_refused(tmp_path: Path) -> None:
     metadata = {"gliomart": card(calibration=None).to_json()}
     with pytest.raises(ModelError, match="calibrated"):
         Detector(tiny_model(tmp_path / "raw.onnx", metadata=metadata))
+
+
+@pytest.fixture
+def long_series(tmp_path: Path) -> Path:
+    """Fifty axial slices in files of their own, written from head to feet."""
+    folder = tmp_path / "long"
+    folder.mkdir()
+    dataset = pydicom.dcmread(GOLDEN / "slice_012.dcm")
+    dataset.decompress()
+    for number in range(50):
+        pixels = draw_head((256, 256), lesion=0.9 * (20 < number < 24), seed=number)
+        dataset.PixelData = pixels.astype(np.uint16).tobytes()
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{number}"
+        dataset.ImagePositionPatient = [-120, -120, 4.0 * number]
+        dataset.save_as(folder / f"{50 - number:02d}.dcm")
+    return folder
+
+
+def test_a_series_read_as_it_is_analysed_gives_what_one_read_at_once_does(
+    model: Path, long_series: Path
+) -> None:
+    detector = Detector(model)
+    streamed = [r for r in detector.stream([long_series]) if isinstance(r, SliceResult)]
+    (files,) = sources.scan([long_series]).series
+    slices = [s for s in sources.read_series(files.files, files.source) if isinstance(s, Slice)]
+    at_once = detector.detect_series(slices).slices
+    assert [r.slice.source for r in streamed] == [r.slice.source for r in at_once]
+    assert [r.slice.position for r in streamed] == sorted(r.slice.position for r in at_once)
+    assert [r.score for r in streamed] == [r.score for r in at_once]
+    assert [r.flagged for r in streamed] == [20 < n < 24 for n in range(50)]
+
+
+def test_of_a_long_series_only_a_part_is_in_memory(
+    model: Path, long_series: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: WeakSet[Slice] = WeakSet()
+    read, most = sources.read, []
+
+    def counting(file: sources.SourceFile) -> list[Slice | Refusal]:
+        items = list(read(file))
+        alive.update(item for item in items if isinstance(item, Slice))
+        most.append(len(alive))
+        return items
+
+    monkeypatch.setattr(Slice, "__hash__", object.__hash__)
+    monkeypatch.setattr(sources, "read", counting)
+    detector = Detector(model, threads=1)
+    for number, _ in enumerate(detector.stream([long_series])):
+        if number == 40:
+            assert len(alive) < 16
+    assert len(most) == 50
+    assert max(most) < 45
+
+
+def test_a_file_that_changes_while_it_waits_is_refused(model: Path, long_series: Path) -> None:
+    detector = Detector(model)
+    (files,) = sources.scan([long_series]).series
+    dataset = pydicom.dcmread(long_series / "25.dcm")
+    dataset.Rows, dataset.PixelData = 128, dataset.PixelData[: len(dataset.PixelData) // 2]
+    dataset.save_as(long_series / "25.dcm")
+    refused = [r for r in detector.stream_series(files) if isinstance(r, Refusal)]
+    assert [(r.source, r.code) for r in refused] == [("long/25.dcm", "changed")]

@@ -21,7 +21,7 @@ from gliomart.sources import dicom, images, media, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
 from gliomart.sources.header import Header
 from gliomart.sources.inventory import Inventory, Kind, SeriesFiles, SourceFile
-from gliomart.sources.volumes import in_order
+from gliomart.sources.volumes import in_order, turn_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT", "Budget", "Inventory", "SeriesFiles", "SourceFile",
-    "headers", "read", "read_series", "scan",
+    "headers", "one_by_one", "read", "read_series", "scan",
 ]  # fmt: skip
 
 
@@ -139,6 +139,22 @@ def read_series(files: Iterable[SourceFile], source: str) -> Iterator[Slice | Re
     slices = [item for item in items if isinstance(item, Slice)]
     yield from map(checked, in_order(slices, source))
     yield from (item for item in items if isinstance(item, Refusal))
+
+
+def one_by_one(files: Sequence[SourceFile]) -> bool:
+    """Tell whether every file of a series holds one of its axial slices, all of them of one shape.
+
+    Their headers say so; then :func:`read` gives, file by file, what :func:`read_series` gives,
+    and the series need not be in memory as a whole.
+    """
+    shapes = {file.header.shape if file.header else None for file in files}
+    turn = turn_of([file.planes[0] for file in files])
+    return (
+        len(shapes) == 1
+        and None not in shapes
+        and all(len(file.planes) == 1 for file in files)
+        and (turn is None or turn.nothing)
+    )
 
 
 def headers(files: Iterable[SourceFile], results: Sequence[SliceResult]) -> list[Dataset]:

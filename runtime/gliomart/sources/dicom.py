@@ -9,7 +9,7 @@ import numpy as np
 from gliomart.errors import InputRefusedError
 from gliomart.slices import Refusal, Slice, luma
 from gliomart.sources import codecs, wall
-from gliomart.sources.header import Header, frames_of, numbers, text
+from gliomart.sources.header import Header, frames_of, numbers, shape_of, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def read(file: SourceFile) -> Iterator[Slice | Refusal]:
     InputRefusedError
         The file is not within the budget, ``unreadable``, ``bad-geometry``, ``undecodable``,
         ``not-greyscale``, ``missing-codec`` or ``unsupported-transfer-syntax``; ``changed`` where
-        it holds another number of frames by now.
+        it holds other images by now.
     """
     assert file.header is not None  # noqa: S101  # no DICOM file is found without one
     dataset = wall.parse(file.path, pixels=True, budget=file.budget)
@@ -80,7 +80,7 @@ def slices_of(
     brain's own brightness instead.
     """
     groups = frames_of(dataset)
-    if len(groups) != len(header.planes):
+    if len(groups) != len(header.planes) or shape_of(dataset) != header.shape:
         raise InputRefusedError("changed", "the file was changed while it was being read")
     for index, stored in enumerate(codecs.frames(dataset, budget)):
         frame = index if len(groups) > 1 else None

@@ -51,6 +51,8 @@ class Header:
         It has been lossily compressed, once.
     burned_in
         Burned In Annotation says ``YES``.
+    shape
+        (Rows, Columns) of its images.
     spacing
         Distance between (rows, columns) in mm, of the first frame.
     planes
@@ -74,6 +76,7 @@ class Header:
     acquisition_contrast: str = ""
     lossy: bool = False
     burned_in: bool = False
+    shape: tuple[float, ...] | None = None
     spacing: tuple[float, float] | None = None
     planes: tuple[Plane | None, ...] = (None,)
     number: float = 0.0
@@ -116,6 +119,7 @@ class Header:
             ),
             lossy=text(dataset, "LossyImageCompression") == "01",
             burned_in=text(dataset, "BurnedInAnnotation") == "YES",
+            shape=shape_of(dataset),
             spacing=_spacing(first),
             planes=planes,
             number=(numbers(dataset, "InstanceNumber", 1) or (0.0,))[0],
@@ -224,6 +228,12 @@ def _implied_modality(sop_class: str) -> str:
 def _anatomic_region(frame: Frame) -> str:
     regions = frame.get("AnatomicRegionSequence")
     return text(regions[0], "CodeMeaning") if regions else ""
+
+
+def shape_of(dataset: Dataset) -> tuple[float, ...] | None:
+    """Rows and Columns; None where they are not given."""
+    rows, columns = (numbers(dataset, keyword, 1) for keyword in ("Rows", "Columns"))
+    return None if rows is None or columns is None else rows + columns
 
 
 def _plane(frame: Frame) -> Plane | None:

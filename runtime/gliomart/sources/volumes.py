@@ -28,19 +28,25 @@ def in_order(slices: Sequence[Slice], source: str) -> Iterator[Slice]:
     source
         What results call slices that were put together from several files.
     """
-    planes = [s.plane for s in slices]
-    first = planes[0] if planes else None
-    if first is None or not all(p is not None and first.parallel_to(p) for p in planes):
+    turn = turn_of([s.plane for s in slices])
+    if turn is None:
         yield from slices
         return
     stack = sorted(slices, key=_height)
-    turn = Turn.to_axial(first)
     if turn.nothing:
         yield from stack
     elif turn.within_images:
         yield from (_turned(image, turn) for image in stack)
     else:
         yield from _reassembled(stack, turn, source)
+
+
+def turn_of(planes: Sequence[Plane | None]) -> Turn | None:
+    """Tell how slices that lie so become axial; None where they are no stack of parallel ones."""
+    first = planes[0] if planes else None
+    if first is None or not all(p is not None and first.parallel_to(p) for p in planes):
+        return None
+    return Turn.to_axial(first)
 
 
 def _height(image: Slice) -> float:

@@ -75,10 +75,14 @@ class Outcomes:
     peak_mb: dict[str, float] = field(default_factory=dict)
 
     @property
+    def large(self) -> list[str]:
+        """Who took too much memory."""
+        return [f"{name}: {mb:.0f} MB" for name, mb in self.peak_mb.items() if mb > MEGABYTES]
+
+    @property
     def faults(self) -> list[str]:
         """Everything that must not be."""
-        large = [f"{name}: {mb:.0f} MB" for name, mb in self.peak_mb.items() if mb > MEGABYTES]
-        return self.escapes + self.slow + large
+        return self.escapes + self.slow + self.large
 
 
 def seeds(folder: Path | None = None) -> dict[str, bytes]:

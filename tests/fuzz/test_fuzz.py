@@ -15,7 +15,8 @@ import mutate
 def test_nothing_but_refusals_comes_of_mutated_files(target: str) -> None:
     count = 2000 if target == "wall" else 500
     outcomes = mutate.run(mutate.TARGETS[target], mutate.seeds(), 1, range(count))
-    assert not outcomes.faults
+    # What is slow is told by mutate.py itself, on a machine that does nothing else.
+    assert outcomes.escapes + outcomes.large == []
     assert sum(sum(counts.values()) for counts in outcomes.counts.values()) == count
     assert sum(counts["read"] for counts in outcomes.counts.values()) > count / 10
     assert sum(counts["undecodable"] for counts in outcomes.counts.values()) > count / 20

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from gliomart import cli
+from gliomart import Detector, cli
 from samples import draw_head
 
 pytest.importorskip("keras", reason="needs the extra: training")
@@ -83,7 +83,16 @@ def test_from_a_folder_to_a_result(
     assert held_out["counts"]["patients"] == (3 if network == "dae" else 1)
 
     export = ["export", str(keras_file), str(model), "--metrics", str(figures)]
-    assert cli.main(export) == 0
+    precision = "int8" if network == "dae" else "fp16"
+    capsys.readouterr()
+    assert cli.main([*export, "--precision", precision]) == 0
+    assert f"precision: {precision}\n" in capsys.readouterr().out
+    models = [model, *keras_file.with_suffix(".run").glob("fold-*.onnx")]
+    networks = [Detector(file, provider="cpu").card.network for file in models]
+    assert {each["precision"] for each in networks} == {precision}
+    assert len({len(each["sensitivity"]) for each in networks}) == 1
+    assert cli.main(["infer", str(scans / "images"), "--model", str(model), "--out", str(out),
+                     "--overwrite"]) == 0  # fmt: skip
 
 
 def test_what_cannot_be_exported_says_why(

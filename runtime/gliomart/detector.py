@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from gliomart import pons, scoring, sources, suitability
+from gliomart import log, pons, scoring, sources, suitability
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
 from gliomart.preprocess import Frame, estimate_frame, estimate_frames, prepare
@@ -24,6 +25,7 @@ from gliomart.sources.header import Header
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Future
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
     from pydicom import Dataset
@@ -39,6 +41,9 @@ _Read = TypeVar("_Read")
 
 class Detector:
     """Shows where a scan departs from the tumour-free ones its model was trained on.
+
+    Any number of threads may share one. What it holds is fixed when it is made: to change a setting
+    is to make another. It logs as :mod:`gliomart.log` says.
 
     Parameters
     ----------
@@ -76,6 +81,7 @@ class Detector:
     settings: Settings
     card: ModelCard
     calibration: Calibration
+    budget: sources.Budget
 
     def __init__(
         self,
@@ -104,19 +110,46 @@ class Detector:
             forced=force,
         )
         self.budget = budget
+        log.choice(self.settings)
 
-    def detect(self, image: Path | str | NDArray[Any] | Dataset | Slice) -> SliceResult:
+    def warm_up(self) -> float:
+        """Analyse one slice of the simulated study that comes along, as a check and a rehearsal.
+
+        Libraries are loaded and memory is taken when they are first needed, and some providers
+        build an engine: all that is over afterwards, so that the first scan need not wait for it.
+
+        Returns
+        -------
+        float
+            Milliseconds that it took.
+
+        Raises
+        ------
+        ModelError
+            The model does not run.
+        """
+        started = perf_counter()
+        with resources.as_file(resources.files("gliomart") / "golden" / "slice_012.dcm") as file:
+            (simulated,) = dicom.read(file, "warm-up", "warm-up", sources.DEFAULT)
+        assert isinstance(simulated, Slice)  # noqa: S101  # it comes along, and is one
+        self.detect(simulated)
+        return _since(started)
+
+    def detect(self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice) -> SliceResult:
         """Analyse one image by itself.
 
         Parameters
         ----------
         image
-            A file of one slice, an array (H, W) or RGB (H, W, 3), a pydicom data set, or a slice.
+            A file of one slice, a seekable binary stream of a DICOM file, which is read from where
+            it stands, an array (H, W) or RGB (H, W, 3), a pydicom data set, or a slice.
 
         Raises
         ------
         InputRefusedError
             The image cannot be analysed; ``code`` says why.
+        UsageError
+            The stream is one of text, or cannot be sought in.
         """
         started = perf_counter()
         source, header = self._one_slice(image)
@@ -126,33 +159,38 @@ class Detector:
         if concerns and not self.settings.forced:
             raise suitability.refused(concerns)
         frame = estimate_frame([source], self.card.preprocessing)
-        return self._analyse(source, frame, concerns, read_ms, shared_ms=_since(started))
+        result = self._analyse(source, frame, concerns, read_ms, shared_ms=_since(started))
+        log.outcome(result)
+        return result
 
-    def detect_series(self, series: Path | str | Sequence[Slice] | NDArray[Any]) -> SeriesResult:
+    def detect_series(
+        self, series: Path | str | sources.SeriesFiles | Sequence[Slice] | NDArray[Any]
+    ) -> SeriesResult:
         """Analyse all slices of one series together.
 
         Parameters
         ----------
         series
-            A folder or file of exactly one series, slices in anatomical order, or an array
-            (Z, H, W).
+            A folder or file of exactly one series, one series of an inventory, slices in anatomical
+            order, or an array (Z, H, W).
 
         Raises
         ------
         UsageError
-            The folder holds no series, or several: :meth:`stream` takes those.
+            The folder holds no series, or several: :func:`gliomart.scan` tells them apart.
         """
+        if isinstance(series, sources.SeriesFiles):
+            return self._gather(series.id, series.source, self.stream_series(series))
         if isinstance(series, (str, Path)):
             inventory = sources.scan([series], self.budget)
             if len(inventory.series) != 1:
                 raise UsageError(f"{series}: holds {len(inventory.series)} series, not one")
             (files,) = inventory.series
-            items = chain(inventory.refused, self.stream_series(files))
-            return self._gather(files.id, files.source, items)
+            refused = log.each(inventory.refused)
+            return self._gather(files.id, files.source, chain(refused, self.stream_series(files)))
         planes = map(_plane, range(len(series)), series)
-        return self._gather(
-            "series", "series", self._stream([(plane, 0.0) for plane in planes], {})
-        )
+        items = log.each(self._stream([(plane, 0.0) for plane in planes], {}))
+        return self._gather("series", "series", items)
 
     def stream(self, paths: Iterable[Path | str]) -> Iterator[SliceResult | Refusal]:
         """Analyse files and folders, series by series, one result or refusal per slice.
@@ -160,7 +198,7 @@ class Detector:
         At most two series are held in memory at a time, see :meth:`stream_each`.
         """
         inventory = sources.scan(paths, self.budget)
-        yield from inventory.refused
+        yield from log.each(inventory.refused)
         yield from chain.from_iterable(self.stream_each(inventory.series))
 
     def stream_each(
@@ -168,11 +206,11 @@ class Detector:
     ) -> Iterator[Iterator[SliceResult | Refusal]]:
         """Analyse series of an inventory; the next one is read while one is analysed."""
         for items, concerns in _ahead(self._read, every_series):
-            yield self._stream(items, concerns)
+            yield log.each(self._stream(items, concerns))
 
     def stream_series(self, series: sources.SeriesFiles) -> Iterator[SliceResult | Refusal]:
         """Analyse one series of an inventory, one result or refusal per slice."""
-        return self._stream(*self._read(series))
+        return log.each(self._stream(*self._read(series)))
 
     def _read(
         self, series: sources.SeriesFiles
@@ -302,7 +340,7 @@ class Detector:
         )
 
     def _one_slice(
-        self, image: Path | str | NDArray[Any] | Dataset | Slice
+        self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice
     ) -> tuple[Slice, Header | None]:
         if isinstance(image, Slice):
             return image, None
@@ -316,9 +354,10 @@ class Detector:
             read = [*inventory.refused, *sources.read_series(files, str(image))]
             header = files[0].header if files else None
         else:
-            read = list(dicom.slices_of(image, "image", "image", self.budget))
+            dataset = dicom.in_memory(image, self.budget)
+            read = list(dicom.slices_of(dataset, "image", "image", self.budget))
             read = [checked(item) for item in read]
-            header = Header.of(image)
+            header = Header.of(dataset)
         if len(read) != 1:
             raise InputRefusedError("not-one-slice", f"{len(read)} slices where one was expected")
         if isinstance(read[0], Refusal):

@@ -100,7 +100,7 @@ def test_strict_type_checking_passes_where_the_package_is_used_rightly(tmp_path:
     (tmp_path / "wrong.py").write_text("import gliomart\ngliomart.Detector(provider='abacus')\n")
     command = [sys.executable, "-m", "mypy", "--strict", "--no-incremental", "right.py", "wrong.py"]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    revealed, refused, summary = ended.stdout.splitlines()
+    summary, revealed, refused = sorted(ended.stdout.splitlines())
     assert 'Revealed type is "float"' in revealed
     assert refused.startswith('wrong.py:2: error: Argument "provider" to "Detector"')
     assert summary.startswith("Found 1 error in 1 file")

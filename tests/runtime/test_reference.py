@@ -42,7 +42,7 @@ def test_the_runtime_agrees_with_the_vector(made: dict[str, Any], text: str) -> 
         if name in {*NETWORK, "slice", "slice_region"}:
             continue
         for mine, row in zip(found[name], rows, strict=True):
-            assert mine == pytest.approx(row, rel=1e-6, abs=1e-6), name
+            assert mine == pytest.approx(row, rel=1e-5, abs=1e-6), name
 
 
 def test_the_network_agrees_with_the_vector(made: dict[str, Any], text: str) -> None:

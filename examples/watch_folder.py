@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 from gliomart import SeriesFiles, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 log = logging.getLogger("watch_folder")
 
@@ -148,18 +148,26 @@ class Watch:
         settled = self.inbox.settled(time.monotonic())
         if settled == self._known or time.monotonic() < self._not_before:
             return
+        try:
+            whole = self._take_all(settled.keys())
+        except OSError as error:  # the disk is full, say
+            log.warning("put off (%s)", error.strerror)
+            whole = False
+        self._known = settled if whole else {}
+        self._not_before = 0.0 if whole else time.monotonic() + self._retry_s
+
+    def _take_all(self, settled: Collection[Path]) -> bool:
         inventory = scan([self.inbox.folder])
         refused = [asdict(r) for r in inventory.refused if r.code != "duplicate"]
         write_json(self.results / "refused.json", refused)
         whole = True
         for series in inventory.series:
             folders = {file.path.parent for file in series.files}
-            if series.files[0].kind == "dicom" and folders <= settled.keys():
+            if series.files[0].kind == "dicom" and all(folder in settled for folder in folders):
                 whole &= self._take(series)
         if whole:  # what is left is of series that went away
             shutil.rmtree(self._working, ignore_errors=True)
-        self._known = settled if whole else {}
-        self._not_before = 0.0 if whole else time.monotonic() + self._retry_s
+        return whole
 
     def _take(self, series: SeriesFiles) -> bool:
         """Analyse and send a series, as far as that is not done yet; False to try it again."""
@@ -180,7 +188,7 @@ class Watch:
                 log.info("series %s: %s", name, "sent" if sent else "not sent yet")
                 Outcome(**asdict(outcome) | {"sent": sent}).write(place)
                 return sent
-        except OSError as error:  # the disk is full, or somebody tidies up the inbox
+        except OSError as error:  # somebody tidies up the inbox, say
             log.warning("series %s: put off (%s)", name, error.strerror)
             return False
         return True

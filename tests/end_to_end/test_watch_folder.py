@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import shutil
 import signal
@@ -159,6 +160,29 @@ def test_a_watch_that_is_killed_goes_on_where_it_was(results: Path, watch: Any) 
     assert not (results / ".working").exists()
 
 
+@pytest.mark.parametrize("size", ["800k", "3m"])  # too small for the copies; for the results
+def test_a_full_disk_puts_off_and_loses_nothing(results: Path, watch: Any, size: str) -> None:
+    results.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", results]
+    if (
+        sys.platform != "linux"
+        or subprocess.run(mount, capture_output=True, check=False).returncode
+    ):
+        pytest.skip("a small disk is mounted, which only root may")
+    try:
+        for _ in range(4):  # no matter how often
+            said = _look(watch())
+            assert "No space left on device" in said or "exit status 6" in said
+            for folder in _published(results):
+                assert _document(folder)["series"][0]["slices"] == 24
+        subprocess.run(["mount", "-o", "remount,size=50m", results], check=True)
+        _look(watch())
+        assert [outcome["exit_status"] for outcome in _published(results).values()] == [0, 0]
+        assert _look(watch()) == ""
+    finally:
+        subprocess.run(["umount", results], check=True)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="locks are inherited where there is fork")
 def test_two_watches_do_not_work_in_one_folder(results: Path, watch: Any) -> None:
     made = runpy.run_path(str(SCRIPT))
@@ -236,6 +260,21 @@ def test_results_are_sent_as_soon_as_there_is_an_archive(
     written = [path for path in results.rglob("*.dcm") if "dicom" in path.parts]
     assert len(list(stored.iterdir())) == len(written) > 0
     assert _look(sending) == ""
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
+def test_the_service_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    written = SCRIPT.with_name("gliomart-watch.service").read_text()
+    python = tmp_path / "python"
+    python.symlink_to("/bin/true")  # systemd looks whether what it is to run is there
+    unit = tmp_path / "gliomart-watch.service"
+    unit.write_text(re.sub(r"/opt/gliomart/bin/\w+", str(python), written))
+    command = ["systemd-analyze", "verify", unit]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    unit.write_text(unit.read_text().replace("ProtectSystem=strict", "ProtectSystem=perhaps"))
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "protect system" in ended.stderr  # it does look
 
 
 def _wait_for(port: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from threading import Barrier
@@ -11,6 +12,7 @@ from threading import Barrier
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import JPEGLSLossless
 
 from gliomart import Detector, SeriesResult, SliceResult
 from samples import GOLDEN
@@ -37,14 +39,25 @@ def _same(one: SliceResult, other: SliceResult) -> bool:
     )
 
 
+def _compressed(file: Path) -> BytesIO:
+    """Encode it without loss; one process decodes for all threads."""
+    dataset, stream = pydicom.dcmread(file), BytesIO()
+    dataset.decompress(generate_instance_uid=False)
+    if find_spec("jpeg_ls"):
+        dataset.compress(JPEGLSLossless, generate_instance_uid=False)
+    dataset.save_as(stream)
+    stream.seek(0)
+    return stream
+
+
 def test_threads_share_a_detector(detector: Detector) -> None:
     together = Barrier(THREADS)
 
     def images(number: int) -> list[object]:
         """Each thread its own order, and each image in another form."""
         turned = FILES[3 * number :] + FILES[: 3 * number]
-        forms = (Path, lambda f: BytesIO(f.read_bytes()), pydicom.dcmread)
-        return [forms[(number + place) % 3](file) for place, file in enumerate(turned)]
+        forms = (Path, lambda file: BytesIO(file.read_bytes()), pydicom.dcmread, _compressed)
+        return [forms[(number + place) % 4](file) for place, file in enumerate(turned)]
 
     def look(number: int) -> list[SliceResult]:
         together.wait()

@@ -22,6 +22,7 @@ _BLOCK = re.compile(
     r"```(?P<kind>sh|python)\n(?P<code>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
 # Programs that blocks call and that a machine may lack.
 _PROGRAMS = ("g++", "mcs", "mono")
 
@@ -75,6 +76,24 @@ def test_every_fence_is_a_block_that_is_known() -> None:
 def test_what_is_not_run_is_known() -> None:
     marked = {(block.page, block.code.splitlines()[0]) for block in BLOCKS if block.why_not}
     assert marked == NOT_RUN
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for link in _LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        path, _, heading = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if heading:
+            assert heading in _headings(target), link
+
+
+def _headings(page: Path) -> set[str]:
+    """Name the headings of a page as links do: in lower case, with hyphens, without the rest."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("block", RUN, ids=[f"{block.page}:{block.line}" for block in RUN])

@@ -151,13 +151,14 @@ inline std::vector<std::uint8_t> head_mask(const Image& image, double level) {
   return largest;
 }
 
-// Distance of every pixel of a mask from what is outside: a chamfer distance of 5 x 5 pixels.
-inline std::vector<double> depth(const std::vector<std::uint8_t>& mask, int height, int width) {
-  struct Step { int dy, dx; double length; };
-  const Step steps[] = {{0, -1, 1.0},     {-1, 0, 1.0},     {-1, -1, 1.4},   {-1, 1, 1.4},
-                        {-1, -2, 2.1969}, {-1, 2, 2.1969},  {-2, -1, 2.1969}, {-2, 1, 2.1969}};
-  std::vector<double> distance(mask.size());
-  for (std::size_t i = 0; i < mask.size(); ++i) distance[i] = mask[i] ? 1e9 : 0;
+// Distance of every pixel of a mask from what is outside: a chamfer distance of 5 x 5 pixels,
+// added up in single precision, as OpenCV does.
+inline std::vector<float> depth(const std::vector<std::uint8_t>& mask, int height, int width) {
+  struct Step { int dy, dx; float length; };
+  const Step steps[] = {{0, -1, 1.f},       {-1, 0, 1.f},      {-1, -1, 1.4f},     {-1, 1, 1.4f},
+                        {-1, -2, 2.1969f}, {-1, 2, 2.1969f}, {-2, -1, 2.1969f}, {-2, 1, 2.1969f}};
+  std::vector<float> distance(mask.size());
+  for (std::size_t i = 0; i < mask.size(); ++i) distance[i] = mask[i] ? 1e9f : 0.f;
   for (const int sign : {1, -1})
     for (int i = 0; i < height * width; ++i) {
       const int place = sign > 0 ? i : height * width - 1 - i;

@@ -83,7 +83,7 @@ namespace Gliomart
                 rights.Add(x1);
                 tops.Add(y0);
                 bottoms.Add(y1);
-                double[] depth = Depth(head, plane.Height, plane.Width);
+                float[] depth = Depth(head, plane.Height, plane.Width);
                 for (int i = 0; i < head.Length; ++i)
                     if (depth[i] > 0.2 * Math.Min(x1 - x0, y1 - y0)
                         && plane.Pixels[i] > black + level)
@@ -229,12 +229,13 @@ namespace Gliomart
             return largest;
         }
 
-        // Distance of every pixel of a mask from what is outside: a chamfer distance of 5 x 5.
-        static double[] Depth(bool[] mask, int height, int width)
+        // Distance of every pixel of a mask from what is outside: a chamfer distance of 5 x 5 pixels,
+        // added up in single precision, as OpenCV does.
+        static float[] Depth(bool[] mask, int height, int width)
         {
             int[] down = { 0, -1, -1, -1, -1, -1, -2, -2 }, right = { -1, 0, -1, 1, -2, 2, -1, 1 };
-            double[] lengths = { 1, 1, 1.4, 1.4, 2.1969, 2.1969, 2.1969, 2.1969 };
-            double[] distance = mask.Select(inside => inside ? 1e9 : 0).ToArray();
+            float[] lengths = { 1, 1, 1.4f, 1.4f, 2.1969f, 2.1969f, 2.1969f, 2.1969f };
+            float[] distance = mask.Select(inside => inside ? 1e9f : 0f).ToArray();
             foreach (int sign in new[] { 1, -1 })
                 for (int i = 0; i < distance.Length; ++i)
                 {
@@ -244,7 +245,7 @@ namespace Gliomart
                         int y = place / width + sign * down[s], x = place % width + sign * right[s];
                         if (y >= 0 && y < height && x >= 0 && x < width)
                             distance[place] = Math.Min(
-                                distance[place], distance[y * width + x] + lengths[s]);
+                                distance[place], (float)(distance[y * width + x] + lengths[s]));
                     }
                 }
             return distance;

@@ -10,7 +10,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from gliomart import Preprocessing, Slice, scan
+from gliomart.preprocess import FRAME_SLICES, crop, estimate_frame, normalise
+from gliomart.sources import read_series
+from samples import GOLDEN, SHARED, needs_real_images
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # What a network may differ by; a graph of another precision has the same names and shapes.
@@ -96,6 +102,42 @@ def test_cpp_agrees_with_the_vector(text: str, tmp_path: Path) -> None:
     source, program = EXAMPLES / "cpp" / "check.cpp", tmp_path / "check"
     subprocess.run(["g++", *options, source, "-o", program], check=True)
     _check([program], text, tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+@pytest.mark.parametrize(
+    "study",
+    [
+        GOLDEN,
+        pytest.param(SHARED / "dicom" / "flair_axial_lgg", marks=needs_real_images),
+        pytest.param(SHARED / "dicom" / "t1_mprage_trio", marks=needs_real_images),
+    ],
+    ids=lambda study: study.name,
+)
+def test_cpp_prepares_whole_series_as_the_runtime_does(study: Path, tmp_path: Path) -> None:
+    program = tmp_path / "frames"
+    source = Path(__file__).with_name("frames.cpp")
+    include = f"-I{EXAMPLES / 'cpp'}"
+    subprocess.run(["g++", "-std=c++17", "-O2", include, source, "-o", program], check=True)
+    spec = Preprocessing()
+    for files in scan([study]).series:
+        read = read_series(files.files, files.source)
+        slices = [item for item in read if isinstance(item, Slice)][:FRAME_SLICES]
+        height, width = slices[0].pixels.shape
+        np.stack([item.pixels for item in slices]).tofile(tmp_path / "slices")
+        numbers = (len(slices), height, width, *(slices[0].spacing or (1.0, 1.0)))
+        numbers = (*numbers, spec.margin, spec.brain_level)
+        command = [program, tmp_path / "slices", *map(str, numbers), tmp_path / "prepared"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        frame = estimate_frame(slices, spec)
+        box = frame.box
+        assert [float(word) for word in said.split()] == pytest.approx(
+            [box.x, box.y, box.width, box.height, frame.black, frame.brain], rel=1e-6
+        )
+        prepared = np.fromfile(tmp_path / "prepared", np.float32).reshape(-1, spec.size, spec.size)
+        for image, item in zip(prepared, slices, strict=True):
+            cropped = crop(item.pixels, box, spec.size, frame.black)
+            assert np.abs(image - normalise(cropped, frame, spec)).max() < 1e-4
 
 
 @pytest.mark.skipif(shutil.which("mcs") is None, reason="there is no mcs (mono-mcs)")

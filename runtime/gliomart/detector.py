@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import os
+from importlib import resources
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import pons, scoring, sources, suitability
+from gliomart import log, pons, scoring, sources, suitability
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
 from gliomart.pipeline import in_order
-from gliomart.preprocess import (
-    FRAME_SLICES,
-    Frame,
-    estimate_frame,
-    estimate_frames,
-    evenly_spaced,
-    prepare,
-)
+from gliomart.preprocess import Frame, estimate_frame, prepare
+from gliomart.reading import Opened, Timed, ms_since, open_planes, open_series
 from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
 from gliomart.series import judge
 from gliomart.slices import Refusal, Slice, checked, greyscale
@@ -29,7 +24,8 @@ from gliomart.sources import dicom
 from gliomart.sources.header import Header
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
     from pydicom import Dataset
@@ -39,21 +35,11 @@ if TYPE_CHECKING:
     from gliomart.suitability import Concern
 
 
-# A slice or what takes its place, and how long it took to read, in ms.
-_Timed = tuple[Slice | Refusal, float]
-
-
-class _Opened(NamedTuple):
-    """A series that is being read, and what its slices share."""
-
-    items: Iterable[_Timed]
-    frames: Mapping[tuple[int, ...], Frame | InputRefusedError]
-    shared_ms: float
-    concerns: Mapping[str, tuple[Concern, ...]]
-
-
 class Detector:
     """Shows where a scan departs from the tumour-free ones its model was trained on.
+
+    Any number of threads may share one. What it holds is fixed when it is made: to change a setting
+    is to make another. It logs as :mod:`gliomart.log` says.
 
     Parameters
     ----------
@@ -66,7 +52,7 @@ class Detector:
     false_alarm_rate
         Nominal rate at which tumour-free slices are flagged, in (0, 1); None for the model's own.
     threads
-        CPU threads; None for one per core.
+        CPU threads, and slices that are analysed at a time; None for one per core.
     force
         Analyse what the model was not made for as well; results say so in ``concerns``.
     budget
@@ -91,6 +77,7 @@ class Detector:
     settings: Settings
     card: ModelCard
     calibration: Calibration
+    budget: sources.Budget
 
     def __init__(
         self,
@@ -121,54 +108,86 @@ class Detector:
         self.budget = budget
         # One slice after the other would leave cores idle wherever a step is not parallel itself.
         self.workers = threads or os.cpu_count() or 1
+        log.choice(self.settings)
 
-    def detect(self, image: Path | str | NDArray[Any] | Dataset | Slice) -> SliceResult:
+    def warm_up(self) -> float:
+        """Analyse one slice of the simulated study that comes along, as a check and a rehearsal.
+
+        Libraries are loaded and memory is taken when they are first needed, and some providers
+        build an engine: all that is over afterwards, so that the first scan need not wait for it.
+
+        Returns
+        -------
+        float
+            Milliseconds that it took.
+
+        Raises
+        ------
+        ModelError
+            The model does not run.
+        """
+        started = perf_counter()
+        with resources.as_file(resources.files("gliomart") / "golden" / "slice_012.dcm") as file:
+            (series,) = sources.scan([file]).series
+            (simulated,) = sources.read(series.files[0])
+        assert isinstance(simulated, Slice)  # noqa: S101  # it comes along, and is one
+        self.detect(simulated)
+        return ms_since(started)
+
+    def detect(self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice) -> SliceResult:
         """Analyse one image by itself.
 
         Parameters
         ----------
         image
-            A file of one slice, an array (H, W) or RGB (H, W, 3), a pydicom data set, or a slice.
+            A file of one slice, a seekable binary stream of a DICOM file, which is read from where
+            it stands, an array (H, W) or RGB (H, W, 3), a pydicom data set, or a slice.
 
         Raises
         ------
         InputRefusedError
             The image cannot be analysed; ``code`` says why.
+        UsageError
+            The stream is one of text, or cannot be sought in.
         """
         started = perf_counter()
         source, header = self._one_slice(image)
-        read_ms = _since(started)
+        read_ms = ms_since(started)
         started = perf_counter()
         concerns = suitability.judge_image(header, self.card) if header else ()
         if concerns and not self.settings.forced:
             raise suitability.refused(concerns)
         frame = estimate_frame([source], self.card.preprocessing)
-        return self._analyse(source, frame, concerns, read_ms, shared_ms=_since(started))
+        result = self._analyse(source, frame, concerns, read_ms, shared_ms=ms_since(started))
+        log.outcome(result)
+        return result
 
-    def detect_series(self, series: Path | str | Sequence[Slice] | NDArray[Any]) -> SeriesResult:
+    def detect_series(
+        self, series: Path | str | sources.SeriesFiles | Sequence[Slice] | NDArray[Any]
+    ) -> SeriesResult:
         """Analyse all slices of one series together.
 
         Parameters
         ----------
         series
-            A folder or file of exactly one series, slices in anatomical order, or an array
-            (Z, H, W).
+            A folder or file of exactly one series, one series of an inventory, slices in anatomical
+            order, or an array (Z, H, W).
 
         Raises
         ------
         UsageError
-            The folder holds no series, or several: :meth:`stream` takes those.
+            The folder holds no series, or several: :func:`gliomart.scan` tells them apart.
         """
+        if isinstance(series, sources.SeriesFiles):
+            return self._gather(series.id, series.source, self.stream_series(series))
         if isinstance(series, (str, Path)):
             inventory = sources.scan([series], self.budget)
             if len(inventory.series) != 1:
                 raise UsageError(f"{series}: holds {len(inventory.series)} series, not one")
             (files,) = inventory.series
-            items = chain(inventory.refused, self.stream_series(files))
-            return self._gather(files.id, files.source, items)
-        planes = [(_plane(number, plane), 0.0) for number, plane in enumerate(series)]
-        opened = self._framed(planes, planes, len(planes), {})
-        return self._gather("series", "series", self._stream(opened))
+            refused = log.each(inventory.refused)
+            return self._gather(files.id, files.source, chain(refused, self.stream_series(files)))
+        return self._gather("series", "series", self._stream(open_planes(series, self.card)))
 
     def stream(self, paths: Iterable[Path | str]) -> Iterator[SliceResult | Refusal]:
         """Analyse files and folders, series by series, one result or refusal per slice.
@@ -177,7 +196,7 @@ class Detector:
         are in memory; of other series, which may have to be put together, two at a time.
         """
         inventory = sources.scan(paths, self.budget)
-        yield from inventory.refused
+        yield from log.each(inventory.refused)
         yield from chain.from_iterable(self.stream_each(inventory.series))
 
     def stream_each(
@@ -190,35 +209,8 @@ class Detector:
         """Analyse one series of an inventory, one result or refusal per slice."""
         return self._stream(self._open(series))
 
-    def _open(self, series: sources.SeriesFiles) -> _Opened:
-        """Begin to read a series; what the model was not made for is refused unread."""
-        concerns = suitability.judge(series, self.card)
-        refused: list[Refusal] = []
-        suitable = []
-        for file in series.files:
-            if concerns[file.source] and not self.settings.forced:
-                error = suitability.refused(concerns[file.source])
-                refused.append(Refusal(file.source, None, error.code, error.reason))
-            else:
-                suitable.append(file)
-        if suitable:
-            refused += series.missing()
-        concerns[series.source] = tuple(dict.fromkeys(chain.from_iterable(concerns.values())))
-        sample, items = _begin(suitable, series.source)
-        unread = [(refusal, 0.0) for refusal in refused]
-        return self._framed(sample, chain(unread, items), len(suitable), concerns)
-
-    def _framed(
-        self,
-        sample: Iterable[_Timed],
-        items: Iterable[_Timed],
-        count: int,
-        concerns: Mapping[str, tuple[Concern, ...]],
-    ) -> _Opened:
-        started = perf_counter()
-        slices = [item for item, _ in sample if isinstance(item, Slice)]
-        frames = estimate_frames(slices, self.card.preprocessing)
-        return _Opened(items, frames, _since(started) / max(count, 1), concerns)
+    def _open(self, series: sources.SeriesFiles) -> Opened:
+        return open_series(series, self.card, forced=self.settings.forced)
 
     def _gather(
         self, identity: str, source: str, items: Iterable[SliceResult | Refusal]
@@ -243,10 +235,10 @@ class Detector:
             settings=self.settings,
         )
 
-    def _stream(self, series: _Opened) -> Iterator[SliceResult | Refusal]:
+    def _stream(self, series: Opened) -> Iterator[SliceResult | Refusal]:
         """Analyse what is read of one series."""
 
-        def look(timed: _Timed) -> SliceResult | Refusal:
+        def look(timed: Timed) -> SliceResult | Refusal:
             item, read_ms = timed
             if isinstance(item, Refusal):
                 return item
@@ -257,7 +249,7 @@ class Detector:
             except InputRefusedError as error:
                 return Refusal(item.source, item.frame, error.code, error.reason)
 
-        return in_order(look, series.items, workers=self.workers)
+        return log.each(in_order(look, series.items, workers=self.workers))
 
     def _analyse(
         self,
@@ -270,11 +262,11 @@ class Detector:
         started = perf_counter()
         prepared = prepare(source, frame, self.card.preprocessing)
         assert isinstance(frame, Frame)  # noqa: S101  # prepare raises the reason there is none
-        preprocess_ms = shared_ms + _since(started)
+        preprocess_ms = shared_ms + ms_since(started)
 
         started = perf_counter()
         outputs = self._model.run(prepared.image)
-        infer_ms = _since(started)
+        infer_ms = ms_since(started)
 
         started = perf_counter()
         rules, calibration = self.card.scoring, self.calibration
@@ -315,11 +307,11 @@ class Detector:
             else None,
             concerns=concerns,
             settings=self.settings,
-            ms=Milliseconds(read_ms, preprocess_ms, infer_ms, _since(started)),
+            ms=Milliseconds(read_ms, preprocess_ms, infer_ms, ms_since(started)),
         )
 
     def _one_slice(
-        self, image: Path | str | NDArray[Any] | Dataset | Slice
+        self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice
     ) -> tuple[Slice, Header | None]:
         if isinstance(image, Slice):
             return image, None
@@ -333,50 +325,16 @@ class Detector:
             read = [*inventory.refused, *sources.read_series(files, str(image))]
             header = files[0].header if files else None
         else:
-            header = Header.of(image)
-            read = list(map(checked, dicom.slices_of(image, header, "image", "image", self.budget)))
+            dataset = dicom.in_memory(image, self.budget)
+            header = Header.of(dataset)
+            read = list(
+                map(checked, dicom.slices_of(dataset, header, "image", "image", self.budget))
+            )
         if len(read) != 1:
             raise InputRefusedError("not-one-slice", f"{len(read)} slices where one was expected")
         if isinstance(read[0], Refusal):
             raise InputRefusedError(read[0].code, read[0].reason)
         return read[0], header
-
-
-def _begin(
-    files: Sequence[sources.SourceFile], source: str
-) -> tuple[list[_Timed], Iterable[_Timed]]:
-    """Read the slices that a series' frame is estimated from, and go on to read all of them.
-
-    What can be read file by file is read as it is analysed, and is never in memory as a whole.
-    """
-    if sources.one_by_one(files):
-        sample = {file.source: _read_alone(file) for file in evenly_spaced(files, FRAME_SLICES)}
-        if any(isinstance(item, Slice) for item, _ in sample.values()):
-
-            def read(file: sources.SourceFile) -> _Timed:
-                return sample.pop(file.source, None) or _read_alone(file)
-
-            return list(sample.values()), in_order(read, files, workers=1)
-    started = perf_counter()
-    items = list(sources.read_series(files, source))
-    each = _since(started) / max(len(items), 1)
-    timed = [(item, each) for item in items]
-    return timed, timed
-
-
-def _read_alone(file: sources.SourceFile) -> _Timed:
-    started = perf_counter()
-    (item,) = sources.read(file)
-    return item, _since(started)
-
-
-def _plane(number: int, plane: Slice | NDArray[Any]) -> Slice | Refusal:
-    if isinstance(plane, Slice):
-        return plane
-    try:
-        return Slice(greyscale(plane), frame=number)
-    except InputRefusedError as error:
-        return Refusal("image", number, error.code, error.reason)
 
 
 def _checked_rate(asked: float | None, calibration: Calibration) -> float:
@@ -389,7 +347,3 @@ def _checked_rate(asked: float | None, calibration: Calibration) -> float:
             " which is what the model's calibration can hold"
         )
     return asked
-
-
-def _since(started: float) -> float:
-    return (perf_counter() - started) * 1e3

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import io
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakSet
 
@@ -7,7 +10,17 @@ import numpy as np
 import pydicom
 import pytest
 
-from gliomart import Detector, GliomartError, Refusal, Slice, SliceResult, sources
+import hostile_models
+from gliomart import (
+    Budget,
+    Detector,
+    GliomartError,
+    Refusal,
+    Slice,
+    SliceResult,
+    scan,
+    sources,
+)
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from samples import GOLDEN, card, draw_head, tiny_model
 
@@ -21,6 +34,69 @@ def test_an_image_may_come_as_path_array_dataset_or_slice(model: Path) -> None:
     assert from_file.score == detector.detect(dataset).score
     assert from_file.score == detector.detect(dataset.pixel_array).score
     assert from_file.slice.spacing is not None
+    with file.open("rb") as stream:
+        from_stream = detector.detect(stream)
+    assert from_file.score == from_stream.score
+    assert from_stream.slice.sop_instance_uid == dataset.SOPInstanceUID
+    later = io.BytesIO(b"header of a protocol" + file.read_bytes())
+    later.seek(20)
+    assert from_file.score == detector.detect(later).score
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda content: content[:0], "empty-file"),
+        (lambda content: content[:3000], "truncated"),
+        (lambda content: content[:-1], "truncated"),
+        (lambda content: b"MZ" + content[2:], "executable-preamble"),
+        (lambda content: content[: content.index(b"\x28\x00\x02\x00")], "no-pixels"),
+    ],
+)
+def test_a_stream_is_refused_like_a_file(
+    model: Path, change: Callable[[bytes], bytes], code: str
+) -> None:
+    content = (GOLDEN / "slice_012.dcm").read_bytes()
+    with pytest.raises(InputRefusedError) as refused:
+        Detector(model).detect(io.BytesIO(change(content)))
+    assert refused.value.code == code
+
+
+def test_a_stream_keeps_within_the_budget(model: Path) -> None:
+    content = (GOLDEN / "slice_012.dcm").read_bytes()
+    detector = Detector(model, budget=Budget(file_bytes=len(content) - 1))
+    with pytest.raises(InputRefusedError) as refused:
+        detector.detect(io.BytesIO(content))
+    assert refused.value.code == "too-many-bytes"
+
+
+def test_what_is_no_image_is_a_usage_error(model: Path) -> None:
+    class Pipe(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+    for image in (io.StringIO("text"), Pipe(), b"bytes", 7, None):
+        with pytest.raises(UsageError, match="seekable binary stream"):
+            Detector(model).detect(image)  # type: ignore[arg-type]
+
+
+def test_warming_up_checks_the_model_and_changes_nothing(model: Path, tmp_path: Path) -> None:
+    detector = Detector(model, budget=Budget(file_bytes=1))  # the caller's limits are for scans
+    assert detector.warm_up() > 0
+    assert detector.settings == Detector(model).settings
+    hostile = hostile_models.write("expand-to-640-gigabytes", tmp_path)
+    with pytest.raises(ModelError, match="asks for more than 512 MiB"):
+        Detector(hostile).warm_up()
+
+
+def test_the_series_of_an_inventory_are_analysed_one_by_one(model: Path, study: Path) -> None:
+    shutil.copytree(GOLDEN, study / "dicom", ignore=shutil.ignore_patterns("*.csv"))
+    detector = Detector(model)
+    with pytest.raises(UsageError, match="holds 2 series"):
+        detector.detect_series(study)
+    results = [detector.detect_series(series) for series in scan([study]).series]
+    assert [len(result.slices) for result in results] == [6, 24]
+    assert results[1].verdict == detector.detect_series(GOLDEN).verdict
 
 
 def test_a_lesion_is_flagged_and_found_where_it_is(model: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from io import SEEK_END, TextIOBase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart.errors import InputRefusedError
+from gliomart.errors import InputRefusedError, UsageError
 from gliomart.slices import Refusal, Slice, luma
 from gliomart.sources import codecs, wall
 from gliomart.sources.header import Header, frames_of, numbers, shape_of, text
@@ -14,6 +15,7 @@ from gliomart.sources.header import Header, frames_of, numbers, shape_of, text
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
     from pydicom import Dataset
@@ -48,7 +50,7 @@ def read_header(path: Path, budget: Budget) -> Header | Dataset:
     if text(dataset.file_meta, "MediaStorageSOPClassUID") == _MEDIA_STORAGE_DIRECTORY:
         return dataset
     if "Rows" not in dataset or "Columns" not in dataset:
-        raise InputRefusedError("no-pixels", "the DICOM object holds no image")
+        raise _no_image()
     return Header.of(dataset)
 
 
@@ -67,6 +69,36 @@ def read(file: SourceFile) -> Iterator[Slice | Refusal]:
     assert file.header is not None  # noqa: S101  # no DICOM file is found without one
     dataset = wall.parse(file.path, pixels=True, budget=file.budget)
     yield from slices_of(dataset, file.header, file.source, file.series, file.budget)
+
+
+def in_memory(image: Dataset | BinaryIO, budget: Budget) -> Dataset:
+    """Take a data set as it is; parse a stream like a file, from where it stands to its end.
+
+    Raises
+    ------
+    InputRefusedError
+        As :func:`gliomart.sources.wall.parse`, ``empty-file``, ``unreadable`` or ``no-pixels``.
+    UsageError
+        It is neither, or a stream of text, or one that cannot be sought in.
+    """
+    from pydicom import Dataset
+
+    if isinstance(image, Dataset):
+        return image
+    if not hasattr(image, "read") or isinstance(image, TextIOBase) or not image.seekable():
+        raise UsageError("an image is a path, array, data set, slice or seekable binary stream")
+    try:
+        start = image.tell()
+        size = image.seek(0, SEEK_END) - image.seek(start)
+        if size <= 0:
+            raise InputRefusedError("empty-file", "the stream holds no bytes")
+        dataset = wall.parse_stream(image, size, pixels=True, budget=budget)
+    except OSError as error:
+        reason = (error.strerror or type(error).__name__).lower()
+        raise InputRefusedError("unreadable", f"the stream cannot be read ({reason})") from error
+    if "Rows" not in dataset or "Columns" not in dataset:
+        raise _no_image()
+    return dataset
 
 
 def slices_of(
@@ -135,3 +167,7 @@ def _padding(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_] | None
     last = numbers(dataset, "PixelPaddingRangeLimit", 1) or first
     low, high = sorted((first[0], last[0]))
     return np.asarray((stored >= low) & (stored <= high))
+
+
+def _no_image() -> InputRefusedError:
+    return InputRefusedError("no-pixels", "the DICOM object holds no image")

@@ -1,0 +1,109 @@
+// Runs a gliomart model on one slice with the ONNX Runtime C++ API (1.24 or later).
+//
+// Needs onnxruntime_cxx_api.h with its library, and nlohmann/json.hpp for the card:
+//   g++ -std=c++17 session.cpp -lonnxruntime
+#include <onnxruntime_cxx_api.h>
+
+#include <array>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "gliomart.hpp"
+
+namespace gliomart {
+
+struct Finding {
+  double score = 0, p_value = 1;
+  bool flagged = false;
+  std::vector<Region> regions;
+};
+
+class Model {
+ public:
+  // One per process and model: any number of threads may call look() at once.
+  explicit Model(const std::filesystem::path& path, int threads = 0)
+      : session_(environment(), path.c_str(), options(threads)) {
+    Ort::AllocatorWithDefaultOptions allocator;
+    const auto text =
+        session_.GetModelMetadata().LookupCustomMetadataMapAllocated("gliomart", allocator);
+    if (!text) throw std::runtime_error("the file carries no gliomart card");
+    card_ = nlohmann::json::parse(text.get());
+    if (card_.at("schema") != 4) throw std::runtime_error("a card of another schema");
+    if (card_.at("preprocessing").at("channels") != nlohmann::json{"plain"})
+      throw std::runtime_error("channels that gliomart.hpp does not make");
+  }
+
+  // One slice, in the frame of its series.
+  Finding look(const Image& slice, const Frame& frame) const {
+    const auto& before = card_.at("preprocessing");
+    const int size = before.at("size");
+    Image input = prepared(slice, frame, size, before.at("brain_level"));
+    if (!shows_head(input, before.at("brain_level"), before.at("head_level"),
+                    before.at("minimum_head")))
+      throw std::runtime_error("blank-slice");
+
+    const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+    const std::array<std::int64_t, 4> shape{1, size, size, 1};
+    const Ort::Value image = Ort::Value::CreateTensor<float>(
+        memory, input.pixels.data(), input.pixels.size(), shape.data(), shape.size());
+    const char* inputs[] = {"image"};
+    const char* outputs[] = {"anomaly_map"};
+    const auto results =
+        session_.Run(Ort::RunOptions{nullptr}, inputs, &image, 1, outputs, std::size(outputs));
+
+    Image anomaly_map(size, size);  // restricted to the brain already
+    const float* values = results[0].GetTensorData<float>();
+    std::copy(values, values + anomaly_map.pixels.size(), anomaly_map.pixels.begin());
+    for (const float value : anomaly_map.pixels)
+      if (!std::isfinite(value)) throw std::runtime_error("the graph gave no finite map");
+    return judged(anomaly_map, slice, frame);
+  }
+
+  Frame frame(const std::vector<Image>& slices, double row_mm, double column_mm) const {
+    return estimate_frame(slices, row_mm, column_mm, card_.at("preprocessing").at("margin"));
+  }
+
+ private:
+  Finding judged(const Image& anomaly_map, const Image& slice, const Frame& frame) const {
+    const auto& scoring = card_.at("scoring");
+    const auto& calibration = card_.at("calibration");
+    Finding finding;
+    finding.score = slice_score(anomaly_map, scoring.at("top_fraction"));
+    finding.p_value = p_value(finding.score, calibration.at("slice_scores"));
+    finding.flagged = finding.p_value <= calibration.at("false_alarm_rate").get<double>();
+    const double pixels_per_pixel = static_cast<double>(frame.box.width) * frame.box.height /
+                                    static_cast<double>(anomaly_map.pixels.size());
+    finding.regions =
+        find_regions(to_source(anomaly_map, frame.box, slice.height, slice.width),
+                     calibration.at("pixel_threshold"),
+                     scoring.at("minimum_area_px").get<double>() * pixels_per_pixel);
+    return finding;
+  }
+
+  static Ort::Env& environment() {
+    static Ort::Env env(ORT_LOGGING_LEVEL_FATAL, "gliomart");
+    return env;
+  }
+
+  static Ort::SessionOptions options(int threads) {
+    Ort::SessionOptions options;
+    options.SetIntraOpNumThreads(threads);  // 0: one per core
+    // Spinning threads starve whatever else the workstation does, and each other.
+    options.AddConfigEntry("session.intra_op.allow_spinning", "0");
+    return options;
+  }
+
+  mutable Ort::Session session_;  // running it changes nothing that can be seen
+  nlohmann::json card_;
+};
+
+}  // namespace gliomart
+
+int main(int count, char** arguments) {
+  if (count != 2) return 2;
+  const gliomart::Model model(arguments[1]);
+  gliomart::Image slice(320, 272);  // fill it with modality values, row by row
+  const gliomart::Frame frame = model.frame({slice}, 0.9, 0.8);
+  return model.look(slice, frame).flagged ? 1 : 0;
+}

@@ -1,0 +1,115 @@
+// Compares Gliomart.cs with the reference vector:
+// mcs Check.cs Gliomart.cs && mono Check.exe ../reference.txt
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using Gliomart;
+
+static class Check
+{
+    static int failures;
+
+    static Dictionary<string, List<double[]>> Read(string path)
+    {
+        return File.ReadLines(path)
+            .Select(line => line.Split(new[] { ' ' }, StringSplitOptions.RemoveEmptyEntries))
+            .Where(words => words.Length > 0)
+            .GroupBy(words => words[0])
+            .ToDictionary(rows => rows.Key, rows => rows.Select(words => words.Skip(1)
+                .Select(word => double.Parse(word, CultureInfo.InvariantCulture))
+                .ToArray()).ToList());
+    }
+
+    // The synthetic image of docs/other-languages.md.
+    static Image Synthetic(int height, int width)
+    {
+        var image = new Image(height, width);
+        for (int y = 0; y < height; ++y)
+            for (int x = 0; x < width; ++x)
+            {
+                double u = (x - 136) / 100.0, v = (y - 160) / 128.0, r = Math.Sqrt(u * u + v * v);
+                double squares = (x - 175) * (x - 175) + (y - 195) * (y - 195);
+                double brain = 400 + 40 * Math.Cos(9 * u) * Math.Cos(7 * v)
+                    + 260 * Math.Exp(-squares / 392);
+                double value = r > 1 ? 0 : r > 0.92 ? 900 : r > 0.86 ? 60 : brain;
+                image[y, x] = (float)Math.Floor(value + 0.5);
+            }
+        return image;
+    }
+
+    static void Expect(string what, double found, double wanted, double tolerance)
+    {
+        if (Math.Abs(found - wanted) <= tolerance) return;
+        Console.WriteLine("{0}: {1} where {2} was expected", what, found, wanted);
+        ++failures;
+    }
+
+    static void ExpectPixels(string what, Image image, List<double[]> rows, double tolerance)
+    {
+        foreach (double[] row in rows)
+            Expect(what, image[(int)row[0], (int)row[1]], row[2], tolerance);
+    }
+
+    static Box ToBox(double[] row)
+    {
+        return new Box
+        {
+            X = (int)row[0], Y = (int)row[1], Width = (int)row[2], Height = (int)row[3],
+        };
+    }
+
+    static int Main(string[] arguments)
+    {
+        var rows = Read(arguments[0]);
+        Func<string, double[]> one = name => rows[name][0];
+        int size = (int)one("size")[0];
+        double brainLevel = one("brain_level")[0];
+
+        Image image = Synthetic((int)one("image")[0], (int)one("image")[1]);
+        ExpectPixels("pixel", image, rows["pixel"], 0);
+        double[] spacing = one("spacing");
+        Frame frame = Before.EstimateFrame(new[] { image }, spacing[0], spacing[1], one("margin")[0]);
+        Box wanted = ToBox(one("box"));
+        Expect("box x", frame.Box.X, wanted.X, 0);
+        Expect("box y", frame.Box.Y, wanted.Y, 0);
+        Expect("box width", frame.Box.Width, wanted.Width, 0);
+        Expect("box height", frame.Box.Height, wanted.Height, 0);
+        Expect("black", frame.Black, one("levels")[0], 1e-3);
+        Expect("brain", frame.Brain, one("levels")[1], 1e-3);
+        Image input = Before.Prepared(image, frame, size, brainLevel);
+        ExpectPixels("input", input, rows["input"], 1e-5);
+        double[] head = one("head");
+        Expect("head", Before.ShowsHead(input, brainLevel, head[0], head[1]) ? 1 : 0, 1, 0);
+        frame.Box = ToBox(one("small_box"));
+        ExpectPixels("small_input", Before.Prepared(image, frame, size, brainLevel),
+                     rows["small_input"], 1e-5);
+
+        var map = new Image(rows["map"].Count, rows["map"][0].Length);
+        for (int i = 0; i < map.Pixels.Length; ++i)
+            map.Pixels[i] = (float)rows["map"][i / map.Width][i % map.Width];
+        double score = After.SliceScore(map, one("top_fraction")[0]);
+        Expect("score", score, one("score")[0], 1e-6);
+        Expect("p_value", After.PValue(score, one("healthy")), one("p_value")[0], 1e-9);
+        Box box = ToBox(one("map_box"));
+        double[] shape = one("map_image");
+        Image onSource = After.ToSource(map, box, (int)shape[0], (int)shape[1]);
+        ExpectPixels("source", onSource, rows["source"], 1e-6);
+        double pixelsPerPixel = (double)box.Width * box.Height / map.Pixels.Length;
+        List<Region> regions = After.FindRegions(
+            onSource, one("pixel_threshold")[0], one("minimum_area_px")[0] * pixelsPerPixel);
+        Expect("regions", regions.Count, rows["region"].Count, 0);
+        foreach (var pair in regions.Zip(rows["region"], (r, row) => new { r, row }))
+        {
+            double[] found =
+            {
+                pair.r.X0, pair.r.Y0, pair.r.X1, pair.r.Y1, pair.r.Area,
+                pair.r.CentroidX, pair.r.CentroidY, pair.r.Peak,
+            };
+            for (int i = 0; i < found.Length; ++i) Expect("region", found[i], pair.row[i], 1e-5);
+        }
+        Console.WriteLine(failures > 0 ? "differs from the reference" : "agrees with the reference");
+        return failures > 0 ? 1 : 0;
+    }
+}

@@ -1,0 +1,88 @@
+// Runs a gliomart model on one slice with the package Microsoft.ML.OnnxRuntime (1.24 or later):
+// dotnet add package Microsoft.ML.OnnxRuntime
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using System.Text.Json;
+using Microsoft.ML.OnnxRuntime;
+
+namespace Gliomart
+{
+    public sealed class Finding
+    {
+        public double Score, PValue;
+        public bool Flagged;
+        public List<Region> Regions;
+    }
+
+    // One per process and model: any number of threads may call Look at once.
+    public sealed class Model : IDisposable
+    {
+        readonly InferenceSession session;
+        readonly JsonElement card;
+
+        public Model(string path, int threads = 0)
+        {
+            using var options = new SessionOptions { IntraOpNumThreads = threads };  // 0: one per core
+            // Spinning threads starve whatever else the workstation does, and each other.
+            options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
+            session = new InferenceSession(path, options);
+            if (!session.ModelMetadata.CustomMetadataMap.TryGetValue("gliomart", out string text))
+                throw new InvalidOperationException("the file carries no gliomart card");
+            card = JsonDocument.Parse(text).RootElement;
+            if (card.GetProperty("schema").GetInt32() != 4)
+                throw new InvalidOperationException("a card of another schema");
+            var channels = card.GetProperty("preprocessing").GetProperty("channels");
+            if (!channels.EnumerateArray().Select(c => c.GetString()).SequenceEqual(new[] { "plain" }))
+                throw new InvalidOperationException("channels that Gliomart.cs does not make");
+        }
+
+        public Frame Frame(IList<Image> slices, double rowMm, double columnMm)
+        {
+            return Before.EstimateFrame(slices, rowMm, columnMm, Number("preprocessing", "margin"));
+        }
+
+        // One slice, in the frame of its series.
+        public Finding Look(Image slice, Frame frame)
+        {
+            int size = (int)Number("preprocessing", "size");
+            double brainLevel = Number("preprocessing", "brain_level");
+            Image input = Before.Prepared(slice, frame, size, brainLevel);
+            if (!Before.ShowsHead(input, brainLevel, Number("preprocessing", "head_level"),
+                                  Number("preprocessing", "minimum_head")))
+                throw new InvalidOperationException("blank-slice");
+
+            using var image = OrtValue.CreateTensorValueFromMemory(
+                input.Pixels, new long[] { 1, size, size, 1 });
+            using var run = new RunOptions();
+            using var results = session.Run(
+                run, new Dictionary<string, OrtValue> { { "image", image } }, new[] { "anomaly_map" });
+            var map = new Image(size, size);  // restricted to the brain already
+            results[0].GetTensorDataAsSpan<float>().CopyTo(map.Pixels);
+            if (map.Pixels.Any(value => float.IsNaN(value) || float.IsInfinity(value)))
+                throw new InvalidOperationException("the graph gave no finite map");
+
+            double score = After.SliceScore(map, Number("scoring", "top_fraction"));
+            double[] healthy = card.GetProperty("calibration").GetProperty("slice_scores")
+                .EnumerateArray().Select(value => value.GetDouble()).ToArray();
+            double p = After.PValue(score, healthy);
+            double pixelsPerPixel =
+                (double)frame.Box.Width * frame.Box.Height / map.Pixels.Length;
+            return new Finding
+            {
+                Score = score,
+                PValue = p,
+                Flagged = p <= Number("calibration", "false_alarm_rate"),
+                Regions = After.FindRegions(
+                    After.ToSource(map, frame.Box, slice.Height, slice.Width),
+                    Number("calibration", "pixel_threshold"),
+                    Number("scoring", "minimum_area_px") * pixelsPerPixel),
+            };
+        }
+
+        public void Dispose() => session.Dispose();
+
+        double Number(string part, string key) =>
+            card.GetProperty(part).GetProperty(key).GetDouble();
+    }
+}

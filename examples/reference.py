@@ -1,0 +1,145 @@
+"""Write the reference vector anew, and the tables that docs/other-languages.md shows of it.
+
+Run ``python examples/reference.py`` where what comes before or after the graph has changed, or the
+built-in model. A test compares what it would write with what is there.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gliomart import Box, Detector, Frame, Slice
+from gliomart.model import Model
+from gliomart.preprocess import estimate_frame, prepare
+from gliomart.scoring import find_regions, p_value, slice_score, to_source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from gliomart import Scoring
+
+REFERENCE = Path(__file__).with_name("reference.txt")
+PAGE = Path(__file__).parents[1] / "docs" / "other-languages.md"
+_MARKED = re.compile(r"(<!-- reference: made by reference\.py -->\n).*?(<!-- end -->)", re.DOTALL)
+
+Row = tuple[str, tuple[float, ...]]
+
+# Rows and columns of the model's grid, and of the sources.
+_LOOKED_AT = ((128, 128), (60, 100), (153, 168), (200, 90), (128, 30), (10, 10), (250, 128))
+_PIXELS = ((160, 136), (195, 175), (40, 136), (160, 45), (0, 0))
+_ON_SOURCE = ((5, 10), (20, 8), (21, 9), (30, 20), (40, 35), (59, 43))
+
+
+def synthetic() -> NDArray[np.float32]:
+    """Draw the image of the page: a head with a bright spot."""
+    y, x = np.mgrid[:320, :272].astype(np.float64)
+    u, v = (x - 136) / 100, (y - 160) / 128
+    r = np.sqrt(u * u + v * v)
+    spot = 260 * np.exp(-((x - 175) ** 2 + (y - 195) ** 2) / 392)
+    brain = 400 + 40 * np.cos(9 * u) * np.cos(7 * v) + spot
+    rings = [r > 1, r > 0.92, r > 0.86]
+    return np.floor(np.select(rings, [0.0, 900.0, 60.0], brain) + 0.5).astype(np.float32)
+
+
+def anomalies() -> NDArray[np.float32]:
+    """Draw a small anomaly map with two spots that are kept, and one that is too small."""
+    y, x = np.mgrid[:32, :32]
+    drawn = np.zeros((32, 32))
+    for row, column, width, height in ((9, 6, 2.2, 0.31), (20, 19, 3.1, 0.19), (26, 5, 0.6, 0.14)):
+        squares = (y - row) ** 2 + (x - column) ** 2
+        drawn = np.maximum(drawn, height * np.exp(-squares / (2 * width**2)))
+    return drawn.round(4).astype(np.float32)
+
+
+def rows() -> Iterator[Row]:
+    """Everything that is compared, as a name and numbers."""
+    detector = Detector(provider="cpu")
+    spec, rules = detector.card.preprocessing, detector.card.scoring
+    source = Slice(synthetic(), spacing=(0.9, 0.8))
+    frame = estimate_frame([source], spec)
+    yield "image", source.pixels.shape
+    yield "spacing", (0.9, 0.8)
+    yield from _at("pixel", source.pixels, _PIXELS)
+    yield "size", (spec.size,)
+    yield "margin", (spec.margin,)
+    yield "brain_level", (spec.brain_level,)
+    yield "head", (spec.head_level, spec.minimum_head)
+    yield "box", _edges(frame.box)
+    yield "levels", (frame.black, frame.brain)
+    prepared = prepare(source, frame, spec)
+    yield from _at("input", prepared.plain, _LOOKED_AT)
+    small = Frame(Box(-10, 120, 200, 180), frame.black, frame.brain)
+    yield "small_box", _edges(small.box)
+    yield from _at("small_input", prepare(source, small, spec).plain, _LOOKED_AT)
+    yield from _after_the_graph(rules)
+    outputs = Model(provider="cpu").run(prepared.image)
+    yield from _at("reconstruction", outputs.reconstruction, _LOOKED_AT)
+    yield from _at("anomaly_map", outputs.anomaly_map, _LOOKED_AT)
+    yield from _at("brain", outputs.brain, _LOOKED_AT)
+    result = detector.detect(source)
+    yield "slice", (result.score, result.p_value)
+    for region in result.regions:
+        yield "slice_region", (*region.box, region.area_px)
+
+
+def _after_the_graph(rules: Scoring) -> Iterator[Row]:
+    """Follow an anomaly map that is drawn by hand, as any model might have given it."""
+    drawn, box, shape = anomalies(), Box(-4, 3, 40, 48), (60, 44)
+    healthy = tuple((np.arange(1, 20) ** 2 / 1000).tolist())
+    threshold, minimum_area = 0.06, 4.0
+    score = slice_score(drawn, rules)
+    on_source, pixels_per_pixel = to_source(drawn, box, shape)
+    _, regions = find_regions(on_source, threshold, minimum_area * pixels_per_pixel, None)
+    yield "top_fraction", (rules.top_fraction,)
+    yield "pixel_threshold", (threshold,)
+    yield "minimum_area_px", (minimum_area,)
+    yield "healthy", healthy
+    yield "map_box", _edges(box)
+    yield "map_image", shape
+    yield from (("map", tuple(map(float, line))) for line in drawn)
+    yield "score", (score,)
+    yield "p_value", (p_value(score, healthy),)
+    yield from _at("source", on_source, _ON_SOURCE)
+    for region in regions:
+        yield "region", (*region.box, region.area_px, *region.centroid, region.peak)
+
+
+def _at(name: str, image: NDArray[np.float32], places: Iterable[tuple[int, int]]) -> Iterator[Row]:
+    return ((name, (y, x, float(image[y, x]))) for y, x in places)
+
+
+def _edges(box: Box) -> tuple[float, ...]:
+    return box.x, box.y, box.width, box.height
+
+
+def to_text(vector: Iterable[Row]) -> str:
+    """Write one row a line: a name, then numbers."""
+    return "".join(f"{name} {' '.join(f'{v:.9g}' for v in values)}\n" for name, values in vector)
+
+
+def from_text(text: str) -> list[Row]:
+    """Read what :func:`to_text` wrote."""
+    lines = (line.split() for line in text.splitlines())
+    return [(name, tuple(map(float, values))) for name, *values in lines]
+
+
+def rewritten(page: str, vector: Iterable[Row]) -> str:
+    """Put what the page shows of the vector in its place."""
+    shown = [row for row in vector if row[0] not in {"map", "healthy"}]
+    table = "".join(
+        f"| `{name}` | {', '.join(f'{value:.6g}' for value in values)} |\n"
+        for name, values in shown
+    )
+    return _MARKED.sub(lambda m: f"{m[1]}\n| row | numbers |\n|---|---|\n{table}\n{m[2]}", page)
+
+
+if __name__ == "__main__":
+    made = list(rows())
+    REFERENCE.write_text(to_text(made), encoding="utf-8")
+    PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8"), made), encoding="utf-8")

@@ -1,0 +1,57 @@
+"""What gliomart says to the standard library's logging, under the name ``gliomart``.
+
+Records say what runs and how it goes, never on whom: no path, name, UID, score or finding is in
+one, so that they may go where all other logs go. Until a handler is set they go nowhere.
+
+=======  ======================================================================
+level    message
+=======  ======================================================================
+WARNING  the provider asked for does not run, and another does
+INFO     the model and the provider of a new detector; the code of each refusal
+DEBUG    the milliseconds that each slice took, by stage
+=======  ======================================================================
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import astuple
+from typing import TYPE_CHECKING, TypeVar
+
+from gliomart.printable import printable
+from gliomart.slices import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from gliomart.results import Settings, SliceResult
+
+    _Outcome = TypeVar("_Outcome", bound=SliceResult | Refusal)
+
+logger = logging.getLogger("gliomart")
+logger.addHandler(logging.NullHandler())
+
+
+def choice(settings: Settings) -> None:
+    """Log what a detector runs."""
+    model = printable(f"{settings.model_name} {settings.model_version}")
+    provider = settings.provider
+    logger.info("model %s (%s) on %s", model, settings.model_sha256, provider.effective)
+    if provider.degraded:
+        logger.warning("%s does not run here; using %s", provider.requested, provider.effective)
+
+
+def outcome(item: SliceResult | Refusal) -> None:
+    """Log that a slice was analysed, or why an input was not."""
+    if isinstance(item, Refusal):
+        logger.info("not analysed: %s", item.code)
+    else:
+        stages = "analysed in ms: read %.1f, preprocess %.1f, infer %.1f, score %.1f"
+        logger.debug(stages, *astuple(item.ms))
+
+
+def each(items: Iterable[_Outcome]) -> Iterator[_Outcome]:
+    """Log every item on its way."""
+    for item in items:
+        outcome(item)
+        yield item

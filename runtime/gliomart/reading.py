@@ -1,0 +1,123 @@
+"""A series on its way in: what is refused unread, what its slices share, and they themselves."""
+
+from __future__ import annotations
+
+from itertools import chain
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gliomart import sources, suitability
+from gliomart.errors import InputRefusedError
+from gliomart.pipeline import in_order
+from gliomart.preprocess import FRAME_SLICES, Frame, estimate_frames, evenly_spaced
+from gliomart.slices import Refusal, Slice, greyscale
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from gliomart.card import ModelCard
+    from gliomart.suitability import Concern
+
+# A slice or what takes its place, and how long it took to read, in ms.
+Timed = tuple[Slice | Refusal, float]
+
+
+class Opened(NamedTuple):
+    """A series that is being read.
+
+    Attributes
+    ----------
+    items
+        In order; what can be read file by file is read as it is taken.
+    frames
+        By the slices' shape, or the reason why there is none.
+    shared_ms
+        Each slice's part of the time that the frames took.
+    concerns
+        What of it the model was not made for, by source, where it is analysed all the same.
+    """
+
+    items: Iterable[Timed]
+    frames: Mapping[tuple[int, ...], Frame | InputRefusedError]
+    shared_ms: float
+    concerns: Mapping[str, tuple[Concern, ...]]
+
+
+def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -> Opened:
+    """Begin to read a series; what the model was not made for is refused unread, unless forced."""
+    concerns = suitability.judge(series, card)
+    refused: list[Refusal] = []
+    suitable = []
+    for file in series.files:
+        if concerns[file.source] and not forced:
+            error = suitability.refused(concerns[file.source])
+            refused.append(Refusal(file.source, None, error.code, error.reason))
+        else:
+            suitable.append(file)
+    if suitable:
+        refused += series.missing()
+    concerns[series.source] = tuple(dict.fromkeys(chain.from_iterable(concerns.values())))
+    sample, items = _begin(suitable, series.source)
+    unread = [(refusal, 0.0) for refusal in refused]
+    return _framed(sample, chain(unread, items), len(suitable), concerns, card)
+
+
+def open_planes(planes: Sequence[Slice] | NDArray[Any], card: ModelCard) -> Opened:
+    """Take slices, or an array (Z, H, W), that are in memory already."""
+    items = [(_plane(number, plane), 0.0) for number, plane in enumerate(planes)]
+    return _framed(items, items, len(items), {}, card)
+
+
+def _framed(
+    sample: Iterable[Timed],
+    items: Iterable[Timed],
+    count: int,
+    concerns: Mapping[str, tuple[Concern, ...]],
+    card: ModelCard,
+) -> Opened:
+    started = perf_counter()
+    slices = [item for item, _ in sample if isinstance(item, Slice)]
+    frames = estimate_frames(slices, card.preprocessing)
+    return Opened(items, frames, ms_since(started) / max(count, 1), concerns)
+
+
+def _begin(files: Sequence[sources.SourceFile], source: str) -> tuple[list[Timed], Iterable[Timed]]:
+    """Read the slices that a series' frame is estimated from, and go on to read all of them.
+
+    What can be read file by file is read as it is analysed, and is never in memory as a whole.
+    """
+    if sources.one_by_one(files):
+        sample = {file.source: _read_alone(file) for file in evenly_spaced(files, FRAME_SLICES)}
+        if any(isinstance(item, Slice) for item, _ in sample.values()):
+
+            def read(file: sources.SourceFile) -> Timed:
+                return sample.pop(file.source, None) or _read_alone(file)
+
+            return list(sample.values()), in_order(read, files, workers=1)
+    started = perf_counter()
+    items = list(sources.read_series(files, source))
+    each = ms_since(started) / max(len(items), 1)
+    timed = [(item, each) for item in items]
+    return timed, timed
+
+
+def _read_alone(file: sources.SourceFile) -> Timed:
+    started = perf_counter()
+    (item,) = sources.read(file)
+    return item, ms_since(started)
+
+
+def _plane(number: int, plane: Slice | NDArray[Any]) -> Slice | Refusal:
+    if isinstance(plane, Slice):
+        return plane
+    try:
+        return Slice(greyscale(plane), frame=number)
+    except InputRefusedError as error:
+        return Refusal("image", number, error.code, error.reason)
+
+
+def ms_since(started: float) -> float:
+    """Milliseconds since a moment of :func:`time.perf_counter`."""
+    return (perf_counter() - started) * 1e3

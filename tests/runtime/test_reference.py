@@ -1,0 +1,148 @@
+"""The reference vector for other languages: the Python runtime, C++ and C# agree with it."""
+
+from __future__ import annotations
+
+import math
+import runpy
+import shutil
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gliomart import Preprocessing, Slice, scan
+from gliomart.preprocess import FRAME_SLICES, crop, estimate_frame, normalise
+from gliomart.sources import read_series
+from samples import GOLDEN, SHARED, needs_real_images
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+# What a network may differ by; a graph of another precision has the same names and shapes.
+NETWORK = {"reconstruction": 0.03, "anomaly_map": 0.03, "brain": 0.1}
+AGAIN = "where the built-in model was replaced, run: python examples/reference.py"
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Any]:
+    return runpy.run_path(str(EXAMPLES / "reference.py"))
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return (EXAMPLES / "reference.txt").read_text(encoding="utf-8")
+
+
+def _grouped(rows: list[tuple[str, tuple[float, ...]]]) -> dict[str, list[tuple[float, ...]]]:
+    grouped = defaultdict(list)
+    for name, values in rows:
+        grouped[name].append(values)
+    return grouped
+
+
+def test_the_runtime_agrees_with_the_vector(made: dict[str, Any], text: str) -> None:
+    found, wanted = _grouped(list(made["rows"]())), _grouped(made["from_text"](text))
+    assert set(found) | {"slice_region"} == set(wanted) | {"slice_region"}
+    for name, rows in wanted.items():
+        if name in {*NETWORK, "slice", "slice_region"}:
+            continue
+        for mine, row in zip(found[name], rows, strict=True):
+            assert mine == pytest.approx(row, rel=1e-5, abs=1e-6), name
+
+
+def test_the_network_agrees_with_the_vector(made: dict[str, Any], text: str) -> None:
+    found, wanted = _grouped(list(made["rows"]())), _grouped(made["from_text"](text))
+    for name, allowed in NETWORK.items():
+        for mine, row in zip(found[name], wanted[name], strict=True):
+            assert mine == pytest.approx(row, abs=allowed), f"{name}: {AGAIN}"
+    (score, p_value), (old_score, _) = found["slice"][0], wanted["slice"][0]
+    assert score == pytest.approx(old_score, rel=0.2), AGAIN
+    assert p_value < 0.05  # the spot is found, and is where it was drawn
+    left, top, right, bottom, _ = found["slice_region"][0]
+    assert left < 175 < right
+    assert top < 195 < bottom
+
+
+def test_the_page_shows_the_vector(made: dict[str, Any], text: str) -> None:
+    page = made["PAGE"].read_text(encoding="utf-8")
+    assert made["rewritten"](page, made["from_text"](text)) == page, AGAIN
+
+
+def test_no_pixel_of_the_vector_is_decided_by_rounding(made: dict[str, Any]) -> None:
+    rows = _grouped(list(made["rows"]()))
+    threshold = rows["pixel_threshold"][0][0]
+    assert min(abs(value - threshold) for line in rows["map"] for value in line) > 1e-5
+    assert all(math.isfinite(value) for group in rows.values() for row in group for value in row)
+
+
+def _disagreeing(text: str, name: str) -> str:
+    """Change the last number of the first row of that name by a hundredth."""
+    lines = text.splitlines()
+    place = next(n for n, line in enumerate(lines) if line.split()[0] == name)
+    *words, last = lines[place].split()
+    lines[place] = " ".join([*words, str(float(last) + 0.01)])
+    return "\n".join(lines)
+
+
+def _check(command: list[str | Path], text: str, folder: Path) -> None:
+    reference = folder / "reference.txt"
+    reference.write_text(text)
+    agreed = subprocess.run([*command, reference], capture_output=True, text=True, check=False)
+    assert (agreed.returncode, agreed.stdout) == (0, "agrees with the reference\n")
+    for name in ("levels", "input", "small_input", "score", "p_value", "source", "region"):
+        reference.write_text(_disagreeing(text, name))
+        differs = subprocess.run([*command, reference], capture_output=True, text=True, check=False)
+        assert differs.returncode == 1, name
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+def test_cpp_agrees_with_the_vector(text: str, tmp_path: Path) -> None:
+    options = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror"]
+    source, program = EXAMPLES / "cpp" / "check.cpp", tmp_path / "check"
+    subprocess.run(["g++", *options, source, "-o", program], check=True)
+    _check([program], text, tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
+@pytest.mark.parametrize(
+    "study",
+    [
+        GOLDEN,
+        pytest.param(SHARED / "dicom" / "flair_axial_lgg", marks=needs_real_images),
+        pytest.param(SHARED / "dicom" / "t1_mprage_trio", marks=needs_real_images),
+    ],
+    ids=lambda study: study.name,
+)
+def test_cpp_prepares_whole_series_as_the_runtime_does(study: Path, tmp_path: Path) -> None:
+    program = tmp_path / "frames"
+    source = Path(__file__).with_name("frames.cpp")
+    include = f"-I{EXAMPLES / 'cpp'}"
+    subprocess.run(["g++", "-std=c++17", "-O2", include, source, "-o", program], check=True)
+    spec = Preprocessing()
+    for files in scan([study]).series:
+        read = read_series(files.files, files.source)
+        slices = [item for item in read if isinstance(item, Slice)][:FRAME_SLICES]
+        height, width = slices[0].pixels.shape
+        np.stack([item.pixels for item in slices]).tofile(tmp_path / "slices")
+        numbers = (len(slices), height, width, *(slices[0].spacing or (1.0, 1.0)))
+        numbers = (*numbers, spec.margin, spec.brain_level)
+        command = [program, tmp_path / "slices", *map(str, numbers), tmp_path / "prepared"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        frame = estimate_frame(slices, spec)
+        box = frame.box
+        assert [float(word) for word in said.split()] == pytest.approx(
+            [box.x, box.y, box.width, box.height, frame.black, frame.brain], rel=1e-6
+        )
+        prepared = np.fromfile(tmp_path / "prepared", np.float32).reshape(-1, spec.size, spec.size)
+        for image, item in zip(prepared, slices, strict=True):
+            cropped = crop(item.pixels, box, spec.size, frame.black)
+            assert np.abs(image - normalise(cropped, frame, spec)).max() < 1e-4
+
+
+@pytest.mark.skipif(shutil.which("mcs") is None, reason="there is no mcs (mono-mcs)")
+def test_csharp_agrees_with_the_vector(text: str, tmp_path: Path) -> None:
+    sources = [EXAMPLES / "csharp" / name for name in ("Check.cs", "Gliomart.cs")]
+    program = tmp_path / "Check.exe"
+    subprocess.run(["mcs", "-warnaserror", f"-out:{program}", *sources], check=True)
+    _check(["mono", program], text, tmp_path)

@@ -93,7 +93,7 @@ def to_int8(
     """Quantise a graph's features: weights by channel, activations by tensor, written as QDQ.
 
     Weights take 7 bits of the 8: processors without VNNI add products up in pairs of 16 bits, which
-    the full range would overflow, and every processor has to give the same result.
+    the full range would overflow; so results differ between processors by rounding alone.
     """
     features = list(_features(model))
     convolutions = [node.name for node in features if node.op_type == "Conv"]

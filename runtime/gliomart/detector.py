@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from importlib import resources
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
@@ -17,6 +17,7 @@ from gliomart.model import Model
 from gliomart.pipeline import in_order
 from gliomart.preprocess import Frame, estimate_frame, prepare
 from gliomart.reading import Opened, Timed, ms_since, open_planes, open_series
+from gliomart.rehearsal import simulated_slice
 from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
 from gliomart.series import judge
 from gliomart.slices import Refusal, Slice, checked, greyscale
@@ -74,7 +75,6 @@ class Detector:
     False
     """
 
-    settings: Settings
     card: ModelCard
     calibration: Calibration
     budget: sources.Budget
@@ -97,7 +97,7 @@ class Detector:
         if self.card.calibration is None:
             raise ModelError("the model has not been calibrated")
         self.calibration = self.card.calibration
-        self.settings = Settings(
+        self._settings = Settings(
             model_name=self.card.name,
             model_version=self.card.version,
             model_sha256=self._model.sha256,
@@ -109,6 +109,11 @@ class Detector:
         # One slice after the other would leave cores idle wherever a step is not parallel itself.
         self.workers = threads or os.cpu_count() or 1
         log.choice(self.settings)
+
+    @property
+    def settings(self) -> Settings:
+        """What results depend on beside their inputs; the provider is the one that runs now."""
+        return replace(self._settings, provider=self._model.provider)
 
     def warm_up(self) -> float:
         """Analyse one slice of the simulated study that comes along, as a check and a rehearsal.
@@ -127,11 +132,7 @@ class Detector:
             The model does not run.
         """
         started = perf_counter()
-        with resources.as_file(resources.files("gliomart") / "golden" / "slice_012.dcm") as file:
-            (series,) = sources.scan([file]).series
-            (simulated,) = sources.read(series.files[0])
-        assert isinstance(simulated, Slice)  # noqa: S101  # it comes along, and is one
-        self.detect(simulated)
+        self.detect(simulated_slice())
         return ms_since(started)
 
     def detect(self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice) -> SliceResult:

@@ -130,6 +130,8 @@ class Run:
                 journal.add(record)
                 done.append(record)
                 progress.update(len(series.files))
+        # A GPU may have failed on the way.
+        head |= records.provenance(self.detector.settings)
         document = records.document(head, done)
         page = report.report(document, self._shown(), self.detector.card, identify=self.identify)
         output.write_atomically(self.folder / output.REPORT, page)
@@ -306,7 +308,10 @@ def _complete(path: Path, head: dict[str, Any]) -> dict[str, Any] | None:
         return None
     with _damage(path):
         document: dict[str, Any] = json.loads(path.read_bytes())
-        if {key: document[key] for key in head} != head:
+        known = {key: document[key] for key in head}
+        if known["provider"]["degraded"]:  # it may have begun on what is asked for now
+            known["provider"] = head["provider"]
+        if known != head:
             raise _different_run(path.parent)
     return document
 

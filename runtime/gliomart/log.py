@@ -6,7 +6,7 @@ one, so that they may go where all other logs go. Until a handler is set they go
 =======  ======================================================================
 level    message
 =======  ======================================================================
-WARNING  the provider asked for does not run, and another does
+WARNING  the provider asked for does not run or fails, and another runs
 INFO     the model and the provider of a new detector; the code of each refusal
 DEBUG    the milliseconds that each slice took, by stage
 =======  ======================================================================
@@ -24,6 +24,7 @@ from gliomart.slices import Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from gliomart.providers import ProviderChoice
     from gliomart.results import Settings, SliceResult
 
     _Outcome = TypeVar("_Outcome", bound=SliceResult | Refusal)
@@ -39,6 +40,11 @@ def choice(settings: Settings) -> None:
     logger.info("model %s (%s) on %s", model, settings.model_sha256, provider.effective)
     if provider.degraded:
         logger.warning("%s does not run here; using %s", provider.requested, provider.effective)
+
+
+def fallback(choice: ProviderChoice) -> None:
+    """Log that a GPU failed in the middle of its work."""
+    logger.warning("%s failed; using %s from here on", choice.requested, choice.effective)
 
 
 def outcome(item: SliceResult | Refusal) -> None:

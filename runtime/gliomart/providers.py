@@ -10,23 +10,29 @@ import ctypes
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from gliomart import gpu
 from gliomart._version import installed_version
 from gliomart.errors import MissingExtraError, ModelError, ProviderError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-Requested = Literal["auto", "tensorrt", "cuda", "cpu"]
+Requested = Literal["auto", "tensorrt", "tensorrt-rtx", "cuda", "cpu"]
 
-_ONNX_NAMES = {
+CPU = "CPUExecutionProvider"
+# From the fastest to the one that always runs.
+_ONNX_NAMES: dict[Requested, str] = {
     "tensorrt": "TensorrtExecutionProvider",
+    "tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
     "cuda": "CUDAExecutionProvider",
-    "cpu": "CPUExecutionProvider",
+    "cpu": CPU,
 }
-_NEEDED_LIBRARIES: dict[str, tuple[str, ...]] = {
+_NEEDED_LIBRARIES: dict[Requested, tuple[str, ...]] = {
     "tensorrt": ("libcuda.so.1", "libnvinfer.so.10"),
+    "tensorrt-rtx": ("libcuda.so.1",),
     "cuda": ("libcuda.so.1",),
     "cpu": (),
 }
@@ -40,11 +46,25 @@ _LONGEST_REASON = 200
 
 @dataclass(frozen=True)
 class ProviderChoice:
-    """What was asked for, and what runs; ``effective`` is ONNX Runtime's own name."""
+    """What was asked for, and what runs.
+
+    Attributes
+    ----------
+    requested
+        As it was asked for.
+    effective
+        ONNX Runtime's own name of what runs.
+    degraded
+        What was asked for, or ran at first, does not run.
+    parity
+        Largest absolute difference of each output from the CPU's on a simulated slice; None on the
+        CPU itself.
+    """
 
     requested: Requested
     effective: str
     degraded: bool
+    parity: Mapping[str, float] | None = None
 
 
 def open_session(
@@ -57,7 +77,7 @@ def open_session(
     model
         Content of an ONNX file; weights outside it are never read.
     requested
-        ``auto`` takes TensorRT, then CUDA, then CPU. Any other has to run.
+        ``auto`` takes TensorRT, then TensorRT-RTX, then CUDA, then CPU. Any other has to run.
     allow_fallback
         Let a provider that was asked for by name fall back, which marks the choice degraded.
     threads
@@ -72,7 +92,7 @@ def open_session(
     MissingExtraError
         No ONNX Runtime is installed.
     """
-    if requested != "auto" and requested not in _ONNX_NAMES:
+    if requested not in get_args(Requested):
         raise ProviderError(
             f"unknown provider {requested}; known are auto, {', '.join(_ONNX_NAMES)}"
         )
@@ -81,10 +101,10 @@ def open_session(
     candidates = wanted if requested == "auto" or not allow_fallback else [*wanted, "cpu"]
     reasons = []
     for name in dict.fromkeys(candidates):
-        reason = why_not(name, runtime.get_available_providers())
+        reason = why_not(name)
         if reason is None:
             try:
-                session = _session(runtime, model, _ONNX_NAMES[name], threads)
+                session = _session(runtime, model, name, threads)
             except ModelError as error:
                 if name == "cpu":
                     raise  # the CPU runs every model there is
@@ -99,19 +119,77 @@ def open_session(
     raise ProviderError(f"no provider runs here ({'; '.join(reasons)})")
 
 
-def why_not(name: str, available: Sequence[str]) -> str | None:
+def reasons() -> dict[Requested, str | None]:
+    """Tell of every provider, from the fastest on, why it cannot load here; None where it can."""
+    return {name: why_not(name) for name in _ONNX_NAMES}
+
+
+def name_of(choice: ProviderChoice) -> Requested:
+    """Name what runs as it would be asked for."""
+    return next(name for name, onnx in _ONNX_NAMES.items() if onnx == choice.effective)
+
+
+def would_use_gpu() -> bool:
+    """Tell whether some GPU's provider can load here."""
+    return any(why_not(name) is None for name in _ONNX_NAMES if name != "cpu")
+
+
+def why_not(name: Requested) -> str | None:
     """Tell why a provider cannot load here, quietly; None where it can."""
-    if _ONNX_NAMES[name] not in available:
+    runtime = _onnxruntime()
+    if name == "tensorrt-rtx":
+        if find_spec(gpu.RTX_MODULE) is None:
+            return "its plug-in is not installed: pip install 'gliomart[tensorrt-rtx]'"
+    elif _ONNX_NAMES[name] not in runtime.get_available_providers():
         return "not part of the installed ONNX Runtime"
     for library in _NEEDED_LIBRARIES[name]:
         try:
             ctypes.CDLL(library)
         except OSError:
             return f"{library} cannot be loaded"
+    if name == "tensorrt-rtx" and gpu.rtx_device(runtime) is None:
+        return "its plug-in finds no GPU that it supports"
     return None
 
 
-def _session(runtime: Any, model: bytes, provider: str, threads: int | None) -> Any:  # noqa: ANN401
+def _session(runtime: Any, model: bytes, name: Requested, threads: int | None) -> Any:  # noqa: ANN401
+    if name == "cpu":
+        return _opened(runtime, model, [CPU], _options(runtime, threads))
+    # The CPU's session is open in no time, and tells what comes in.
+    (image,) = _session(runtime, model, "cpu", threads).get_inputs()
+    refused: ModelError | None = None
+    # A graph captured once is launched at once, but not every provider can capture every model.
+    for capture in (True, False):
+        chosen = gpu.options(name, model, image.shape[1:], capture=capture)
+        options = _options(runtime, threads)
+        providers: list[Any] = [(_ONNX_NAMES[name], chosen), CPU]
+        if name == "tensorrt-rtx":
+            options.add_provider_for_devices([gpu.rtx_device(runtime)], chosen)
+            providers = []
+        try:
+            with gpu.output_to_nowhere():
+                session = _opened(runtime, model, providers, options)
+                if session.get_providers()[0] == _ONNX_NAMES[name]:
+                    session = _bound(session, runtime)
+        except ModelError as error:
+            refused = refused or error
+        else:
+            return session
+    assert refused is not None  # noqa: S101  # it was, or a session was returned
+    raise refused
+
+
+def _bound(session: Any, runtime: Any) -> Any:  # noqa: ANN401
+    """Bind a session to a GPU's memory, and run it once: only then does a graph show its worth."""
+    try:
+        bound = gpu.BoundSession(session, runtime)
+        bound.rehearse()
+    except Exception as error:  # ONNX Runtime's own errors share no base but Exception
+        raise ModelError(f"it does not run there ({what_went_wrong(error)})") from error
+    return bound
+
+
+def _options(runtime: Any, threads: int | None) -> Any:  # noqa: ANN401
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
@@ -123,12 +201,15 @@ def _session(runtime: Any, model: bytes, provider: str, threads: int | None) -> 
     )
     options.add_session_config_entry("session.load_model_format", "ONNX")
     options.add_session_config_entry("session.use_env_allocators", "1")
-    fallback = [] if provider == _ONNX_NAMES["cpu"] else [_ONNX_NAMES["cpu"]]
+    return options
+
+
+def _opened(runtime: Any, model: bytes, providers: list[Any], options: Any) -> Any:  # noqa: ANN401
     try:
         return runtime.InferenceSession(
             model,
             options,
-            providers=[provider, *fallback],
+            providers=providers,
             # It computes outside the bounded memory, and exported graphs have nothing to fold.
             disabled_optimizers=["ConstantFolding"],
             # Where a provider fails it would print to standard output and go on with another.

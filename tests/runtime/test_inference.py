@@ -59,6 +59,7 @@ def test_results_keep_the_contract(model: Path, study: Path, tmp_path: Path) -> 
     assert document["schema"] == 1
     assert document["provider"] == {
         "requested": "cpu", "effective": "CPUExecutionProvider", "degraded": False,
+        "parity": None,
     }  # fmt: skip
     assert len(document["inputs"].pop("digest")) == 64
     assert document["inputs"] == {"roots": ["study"], "files": 7, "ignored": 1}

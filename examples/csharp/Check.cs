@@ -1,5 +1,5 @@
 // Compares Gliomart.cs with the reference vector:
-// mcs Check.cs Gliomart.cs && mono Check.exe ../reference.txt
+// mcs Check.cs Example.cs Gliomart.cs && mono Check.exe ../reference.txt
 using System;
 using System.Collections.Generic;
 using System.Globalization;
@@ -20,23 +20,6 @@ static class Check
             .ToDictionary(rows => rows.Key, rows => rows.Select(words => words.Skip(1)
                 .Select(word => double.Parse(word, CultureInfo.InvariantCulture))
                 .ToArray()).ToList());
-    }
-
-    // The synthetic image of docs/other-languages.md.
-    static Image Synthetic(int height, int width)
-    {
-        var image = new Image(height, width);
-        for (int y = 0; y < height; ++y)
-            for (int x = 0; x < width; ++x)
-            {
-                double u = (x - 136) / 100.0, v = (y - 160) / 128.0, r = Math.Sqrt(u * u + v * v);
-                double squares = (x - 175) * (x - 175) + (y - 195) * (y - 195);
-                double brain = 400 + 40 * Math.Cos(9 * u) * Math.Cos(7 * v)
-                    + 260 * Math.Exp(-squares / 392);
-                double value = r > 1 ? 0 : r > 0.92 ? 900 : r > 0.86 ? 60 : brain;
-                image[y, x] = (float)Math.Floor(value + 0.5);
-            }
-        return image;
     }
 
     static void Expect(string what, double found, double wanted, double tolerance)
@@ -67,7 +50,7 @@ static class Check
         int size = (int)one("size")[0];
         double brainLevel = one("brain_level")[0];
 
-        Image image = Synthetic((int)one("image")[0], (int)one("image")[1]);
+        Image image = Example.Synthetic((int)one("image")[0], (int)one("image")[1]);
         ExpectPixels("pixel", image, rows["pixel"], 0);
         double[] spacing = one("spacing");
         Frame frame = Before.EstimateFrame(new[] { image }, spacing[0], spacing[1], one("margin")[0]);

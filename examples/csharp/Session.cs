@@ -1,5 +1,6 @@
-// Runs a gliomart model on one slice with the package Microsoft.ML.OnnxRuntime (1.24 or later):
-// dotnet add package Microsoft.ML.OnnxRuntime
+// Runs a gliomart model with the package Microsoft.ML.OnnxRuntime (1.21 or later), here on the
+// worked example: Session.cs, Example.cs and Gliomart.cs in a project of their own, then
+// dotnet add package Microsoft.ML.OnnxRuntime && dotnet run flair-dae.onnx
 using System;
 using System.Collections.Generic;
 using System.Linq;
@@ -84,5 +85,19 @@ namespace Gliomart
 
         double Number(string part, string key) =>
             card.GetProperty(part).GetProperty(key).GetDouble();
+    }
+    static class Program
+    {
+        static void Main(string[] arguments)
+        {
+            using var model = new Model(arguments[0]);
+            Image slice = Example.Synthetic(320, 272);
+            Finding finding = model.Look(slice, model.Frame(new[] { slice }, 0.9, 0.8));
+            Console.WriteLine(FormattableString.Invariant(
+                $"slice {finding.Score:G9} {finding.PValue:G9}"));
+            foreach (Region region in finding.Regions)
+                Console.WriteLine("slice_region {0} {1} {2} {3} {4}", region.X0, region.Y0,
+                                  region.X1, region.Y1, region.Area);
+        }
     }
 }

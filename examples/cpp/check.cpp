@@ -1,4 +1,5 @@
-// Compares gliomart.hpp with the reference vector: g++ -std=c++17 check.cpp && ./a.out ../reference.txt
+// Compares gliomart.hpp with the reference vector:
+// g++ -std=c++17 check.cpp -o check && ./check ../reference.txt
 #include <cstdio>
 #include <fstream>
 #include <map>
@@ -79,8 +80,10 @@ int main(int, char** arguments) {
   expect("regions", double(regions.size()), double(rows.at("region").size()), 0);
   for (std::size_t i = 0; i < std::min(regions.size(), rows.at("region").size()); ++i) {
     const gliomart::Region& r = regions[i];
-    const double found[] = {double(r.x0), double(r.y0), double(r.x1), double(r.y1),
-                            double(r.area), r.centroid_x, r.centroid_y, r.peak};
+    const gliomart::Box& b = r.box;
+    const double found[] = {double(b.x), double(b.y), double(b.x + b.width),
+                            double(b.y + b.height), double(r.area), r.centroid_x, r.centroid_y,
+                            r.peak};
     for (int j = 0; j < 8; ++j) expect("region", found[j], rows.at("region")[i][j], 1e-5);
   }
   std::puts(failures ? "differs from the reference" : "agrees with the reference");

@@ -109,6 +109,6 @@ int main(int count, char** arguments) {
   const gliomart::Finding finding = model.look(slice, frame);
   std::printf("slice %.9g %.9g\n", finding.score, finding.p_value);
   for (const gliomart::Region& region : finding.regions)
-    std::printf("slice_region %d %d %d %d %d\n", region.x0, region.y0, region.x1, region.y1,
-                region.area);
+    std::printf("slice_region %d %d %d %d %d\n", region.box.x, region.box.y,
+                region.box.x + region.box.width, region.box.y + region.box.height, region.area);
 }

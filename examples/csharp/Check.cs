@@ -53,7 +53,8 @@ static class Check
         Image image = Example.Synthetic((int)one("image")[0], (int)one("image")[1]);
         ExpectPixels("pixel", image, rows["pixel"], 0);
         double[] spacing = one("spacing");
-        Frame frame = Before.EstimateFrame(new[] { image }, spacing[0], spacing[1], one("margin")[0]);
+        Frame frame = Before.EstimateFrame(
+            new[] { image }, spacing[0], spacing[1], one("margin")[0]);
         Box wanted = ToBox(one("box"));
         Expect("box x", frame.Box.X, wanted.X, 0);
         Expect("box y", frame.Box.Y, wanted.Y, 0);
@@ -85,14 +86,16 @@ static class Check
         Expect("regions", regions.Count, rows["region"].Count, 0);
         foreach (var pair in regions.Zip(rows["region"], (r, row) => new { r, row }))
         {
+            Box b = pair.r.Box;
             double[] found =
             {
-                pair.r.X0, pair.r.Y0, pair.r.X1, pair.r.Y1, pair.r.Area,
+                b.X, b.Y, b.X + b.Width, b.Y + b.Height, pair.r.Area,
                 pair.r.CentroidX, pair.r.CentroidY, pair.r.Peak,
             };
             for (int i = 0; i < found.Length; ++i) Expect("region", found[i], pair.row[i], 1e-5);
         }
-        Console.WriteLine(failures > 0 ? "differs from the reference" : "agrees with the reference");
+        string verdict = failures > 0 ? "differs from" : "agrees with";
+        Console.WriteLine(verdict + " the reference");
         return failures > 0 ? 1 : 0;
     }
 }

@@ -12,7 +12,8 @@ namespace Gliomart
             for (int y = 0; y < height; ++y)
                 for (int x = 0; x < width; ++x)
                 {
-                    double u = (x - 136) / 100.0, v = (y - 160) / 128.0, r = Math.Sqrt(u * u + v * v);
+                    double u = (x - 136) / 100.0, v = (y - 160) / 128.0;
+                    double r = Math.Sqrt(u * u + v * v);
                     double squares = (x - 175) * (x - 175) + (y - 195) * (y - 195);
                     double brain = 400 + 40 * Math.Cos(9 * u) * Math.Cos(7 * v)
                         + 260 * Math.Exp(-squares / 392);

@@ -130,7 +130,8 @@ class Detector:
         """
         started = perf_counter()
         with resources.as_file(resources.files("gliomart") / "golden" / "slice_012.dcm") as file:
-            (simulated,) = dicom.read(file, "warm-up", "warm-up", sources.DEFAULT)
+            (series,) = sources.scan([file]).series
+            (simulated,) = sources.read_series(series.files, series.source)
         assert isinstance(simulated, Slice)  # noqa: S101  # it comes along, and is one
         self.detect(simulated)
         return _since(started)

@@ -21,7 +21,8 @@ from samples import GOLDEN, SHARED, needs_real_images
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # What a network may differ by; a graph of another precision has the same names and shapes.
-NETWORK = {"reconstruction": 0.03, "anomaly_map": 0.03, "brain": 0.1}
+NETWORK = {"reconstruction": 0.02, "anomaly_map": 0.01, "brain": 0.1}
+SCORE = 0.1  # of itself
 AGAIN = "where the built-in model was replaced, run: python examples/reference.py"
 
 
@@ -58,7 +59,7 @@ def test_the_network_agrees_with_the_vector(made: dict[str, Any], text: str) -> 
         for mine, row in zip(found[name], wanted[name], strict=True):
             assert mine == pytest.approx(row, abs=allowed), f"{name}: {AGAIN}"
     (score, p_value), (old_score, _) = found["slice"][0], wanted["slice"][0]
-    assert score == pytest.approx(old_score, rel=0.2), AGAIN
+    assert score == pytest.approx(old_score, rel=SCORE), AGAIN
     assert p_value < 0.05  # the spot is found, and is where it was drawn
     left, top, right, bottom, _ = found["slice_region"][0]
     assert left < 175 < right

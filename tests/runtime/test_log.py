@@ -51,7 +51,7 @@ def test_no_record_says_who_was_examined(
     # What pydicom complains about it quotes; docs/embedding.md says how to keep it quiet.
     caplog.set_level(logging.CRITICAL, "pydicom")
     caplog.set_level(logging.DEBUG)  # of all other loggers there are
-    detector = Detector(model)
+    detector = Detector(model.rename(revealing.parent / "Dr Mercy's.onnx"))
     outcomes = list(detector.stream([revealing]))
     for series in scan([revealing]).series:
         detector.detect_series(series)

@@ -1,11 +1,12 @@
-// Compares gliomart.hpp with the reference vector: g++ -std=c++17 check.cpp && ./a.out ../reference.txt
+// Compares gliomart.hpp with the reference vector:
+// g++ -std=c++17 check.cpp -o check && ./check ../reference.txt
 #include <cstdio>
 #include <fstream>
 #include <map>
 #include <sstream>
 #include <string>
 
-#include "gliomart.hpp"
+#include "example.hpp"
 
 using Row = std::vector<double>;
 
@@ -21,21 +22,6 @@ static std::map<std::string, std::vector<Row>> read(const char* path) {
     rows[name].push_back(row);
   }
   return rows;
-}
-
-// The synthetic image of docs/other-languages.md.
-static gliomart::Image synthetic(int height, int width) {
-  gliomart::Image image(height, width);
-  for (int y = 0; y < height; ++y)
-    for (int x = 0; x < width; ++x) {
-      const double u = (x - 136) / 100.0, v = (y - 160) / 128.0, r = std::sqrt(u * u + v * v);
-      const double squares = (x - 175) * (x - 175) + (y - 195) * (y - 195);
-      const double brain = 400 + 40 * std::cos(9 * u) * std::cos(7 * v) +
-                           260 * std::exp(-squares / 392);
-      const double value = r > 1 ? 0 : r > 0.92 ? 900 : r > 0.86 ? 60 : brain;
-      image.at(y, x) = static_cast<float>(std::floor(value + 0.5));
-    }
-  return image;
 }
 
 static int failures = 0;
@@ -56,7 +42,7 @@ int main(int, char** arguments) {
   const double brain_level = one("brain_level")[0];
 
   const Row shape = one("image"), spacing = one("spacing");
-  const gliomart::Image image = synthetic(int(shape[0]), int(shape[1]));
+  const gliomart::Image image = gliomart::synthetic(int(shape[0]), int(shape[1]));
   for (const Row& row : rows.at("pixel")) expect("pixel", image.at(row[0], row[1]), row[2], 0);
   const gliomart::Frame frame =
       gliomart::estimate_frame({image}, spacing[0], spacing[1], one("margin")[0]);
@@ -94,8 +80,10 @@ int main(int, char** arguments) {
   expect("regions", double(regions.size()), double(rows.at("region").size()), 0);
   for (std::size_t i = 0; i < std::min(regions.size(), rows.at("region").size()); ++i) {
     const gliomart::Region& r = regions[i];
-    const double found[] = {double(r.x0), double(r.y0), double(r.x1), double(r.y1),
-                            double(r.area), r.centroid_x, r.centroid_y, r.peak};
+    const gliomart::Box& b = r.box;
+    const double found[] = {double(b.x), double(b.y), double(b.x + b.width),
+                            double(b.y + b.height), double(r.area), r.centroid_x, r.centroid_y,
+                            r.peak};
     for (int j = 0; j < 8; ++j) expect("region", found[j], rows.at("region")[i][j], 1e-5);
   }
   std::puts(failures ? "differs from the reference" : "agrees with the reference");

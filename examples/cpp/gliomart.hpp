@@ -33,7 +33,7 @@ struct Frame {
 };
 
 struct Region {
-  int x0 = 0, y0 = 0, x1 = 0, y1 = 0;  // x1 and y1 are one past the last pixel
+  Box box;
   int area = 0;
   double centroid_x = 0, centroid_y = 0;
   float peak = 0;
@@ -53,6 +53,15 @@ inline double quantile(std::vector<double> values, double fraction) {
 inline int mirrored(int index, int size) {
   while (index < 0 || index >= size) index = index < 0 ? -index : 2 * (size - 1) - index;
   return index;
+}
+
+// Let a box, empty at first, reach to a pixel; pixels come row by row.
+inline void extend(Box& box, int x, int y) {
+  if (box.height == 0) box = {x, y, 1, 1};
+  const int right = std::max(box.x + box.width, x + 1);
+  box.x = std::min(box.x, x);
+  box.width = right - box.x;
+  box.height = y + 1 - box.y;
 }
 
 // --- Before the graph ---------------------------------------------------------------------------
@@ -132,8 +141,18 @@ inline std::vector<std::uint8_t> head_mask(const Image& image, double level) {
   for (std::size_t i = 0; i < above.size(); ++i) above[i] = smooth.pixels[i] > level;
   int parts = 0;
   const auto labels = labelled(above, height, width, true, parts);
+  std::vector<Box> around_it(parts + 1);
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) extend(around_it[labels[y * width + x]], x, y);
+  const auto room = [&](int part) {
+    return static_cast<std::size_t>(around_it[part].width) * around_it[part].height;
+  };
+  std::vector<int> order(parts);
+  std::iota(order.begin(), order.end(), 1);
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return room(a) > room(b); });
   std::size_t most = 0;
-  for (int part = 1; part <= parts; ++part) {
+  for (const int part : order) {
+    if (room(part) <= most) break;  // no part is larger than the rectangle around it
     std::vector<std::uint8_t> outside(above.size());
     for (std::size_t i = 0; i < above.size(); ++i) outside[i] = labels[i] != part;
     int regions = 0;
@@ -188,19 +207,20 @@ inline Frame estimate_frame(const std::vector<Image>& slices, double row_mm, dou
     Image lifted = plane;
     for (float& value : lifted.pixels) value -= static_cast<float>(black);
     const auto head = head_mask(lifted, level);
-    int x0 = plane.width, y0 = plane.height, x1 = 0, y1 = 0, size = 0;
+    Box bounds;
+    std::size_t size = 0;
     for (int y = 0; y < plane.height; ++y)
       for (int x = 0; x < plane.width; ++x)
         if (head[y * plane.width + x]) {
           ++size;
-          x0 = std::min(x0, x), x1 = std::max(x1, x + 1);
-          y0 = std::min(y0, y), y1 = std::max(y1, y + 1);
+          extend(bounds, x, y);
         }
     if (size <= 0.02 * head.size()) continue;
-    lefts.push_back(x0), rights.push_back(x1), tops.push_back(y0), bottoms.push_back(y1);
+    lefts.push_back(bounds.x), rights.push_back(bounds.x + bounds.width);
+    tops.push_back(bounds.y), bottoms.push_back(bounds.y + bounds.height);
     const auto deep = depth(head, plane.height, plane.width);
     for (std::size_t i = 0; i < head.size(); ++i)
-      if (deep[i] > 0.2 * std::min(x1 - x0, y1 - y0) && plane.pixels[i] > black + level)
+      if (deep[i] > 0.2 * std::min(bounds.width, bounds.height) && plane.pixels[i] > black + level)
         inside.push_back(plane.pixels[i]);
   }
   if (inside.empty()) throw std::runtime_error("no-head");
@@ -329,14 +349,12 @@ inline std::vector<Region> find_regions(const Image& on_source, double threshold
   int count = 0;
   const auto labels = labelled(above, on_source.height, on_source.width, true, count);
   std::vector<Region> regions(count);
-  for (Region& region : regions) region.x0 = on_source.width, region.y0 = on_source.height;
   for (int y = 0; y < on_source.height; ++y)
     for (int x = 0; x < on_source.width; ++x) {
       const int label = labels[y * on_source.width + x];
       if (!label) continue;
       Region& region = regions[label - 1];
-      region.x0 = std::min(region.x0, x), region.x1 = std::max(region.x1, x + 1);
-      region.y0 = std::min(region.y0, y), region.y1 = std::max(region.y1, y + 1);
+      extend(region.box, x, y);
       region.centroid_x += x, region.centroid_y += y;
       region.peak = std::max(region.peak, on_source.at(y, x));
       ++region.area;

@@ -1,15 +1,16 @@
-// Runs a gliomart model on one slice with the ONNX Runtime C++ API (1.24 or later).
+// Runs a gliomart model with the ONNX Runtime C++ API (1.21 or later), here on the worked example.
 //
 // Needs onnxruntime_cxx_api.h with its library, and nlohmann/json.hpp for the card:
-//   g++ -std=c++17 session.cpp -lonnxruntime
+//   g++ -std=c++17 session.cpp -lonnxruntime -o session && ./session flair-dae.onnx
 #include <onnxruntime_cxx_api.h>
 
 #include <array>
+#include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "gliomart.hpp"
+#include "example.hpp"
 
 namespace gliomart {
 
@@ -103,7 +104,11 @@ class Model {
 int main(int count, char** arguments) {
   if (count != 2) return 2;
   const gliomart::Model model(arguments[1]);
-  gliomart::Image slice(320, 272);  // fill it with modality values, row by row
+  const gliomart::Image slice = gliomart::synthetic(320, 272);
   const gliomart::Frame frame = model.frame({slice}, 0.9, 0.8);
-  return model.look(slice, frame).flagged ? 1 : 0;
+  const gliomart::Finding finding = model.look(slice, frame);
+  std::printf("slice %.9g %.9g\n", finding.score, finding.p_value);
+  for (const gliomart::Region& region : finding.regions)
+    std::printf("slice_region %d %d %d %d %d\n", region.box.x, region.box.y,
+                region.box.x + region.box.width, region.box.y + region.box.height, region.area);
 }

@@ -1,5 +1,5 @@
 // Compares Gliomart.cs with the reference vector:
-// mcs Check.cs Gliomart.cs && mono Check.exe ../reference.txt
+// mcs Check.cs Example.cs Gliomart.cs && mono Check.exe ../reference.txt
 using System;
 using System.Collections.Generic;
 using System.Globalization;
@@ -20,23 +20,6 @@ static class Check
             .ToDictionary(rows => rows.Key, rows => rows.Select(words => words.Skip(1)
                 .Select(word => double.Parse(word, CultureInfo.InvariantCulture))
                 .ToArray()).ToList());
-    }
-
-    // The synthetic image of docs/other-languages.md.
-    static Image Synthetic(int height, int width)
-    {
-        var image = new Image(height, width);
-        for (int y = 0; y < height; ++y)
-            for (int x = 0; x < width; ++x)
-            {
-                double u = (x - 136) / 100.0, v = (y - 160) / 128.0, r = Math.Sqrt(u * u + v * v);
-                double squares = (x - 175) * (x - 175) + (y - 195) * (y - 195);
-                double brain = 400 + 40 * Math.Cos(9 * u) * Math.Cos(7 * v)
-                    + 260 * Math.Exp(-squares / 392);
-                double value = r > 1 ? 0 : r > 0.92 ? 900 : r > 0.86 ? 60 : brain;
-                image[y, x] = (float)Math.Floor(value + 0.5);
-            }
-        return image;
     }
 
     static void Expect(string what, double found, double wanted, double tolerance)
@@ -67,10 +50,11 @@ static class Check
         int size = (int)one("size")[0];
         double brainLevel = one("brain_level")[0];
 
-        Image image = Synthetic((int)one("image")[0], (int)one("image")[1]);
+        Image image = Example.Synthetic((int)one("image")[0], (int)one("image")[1]);
         ExpectPixels("pixel", image, rows["pixel"], 0);
         double[] spacing = one("spacing");
-        Frame frame = Before.EstimateFrame(new[] { image }, spacing[0], spacing[1], one("margin")[0]);
+        Frame frame = Before.EstimateFrame(
+            new[] { image }, spacing[0], spacing[1], one("margin")[0]);
         Box wanted = ToBox(one("box"));
         Expect("box x", frame.Box.X, wanted.X, 0);
         Expect("box y", frame.Box.Y, wanted.Y, 0);
@@ -102,14 +86,16 @@ static class Check
         Expect("regions", regions.Count, rows["region"].Count, 0);
         foreach (var pair in regions.Zip(rows["region"], (r, row) => new { r, row }))
         {
+            Box b = pair.r.Box;
             double[] found =
             {
-                pair.r.X0, pair.r.Y0, pair.r.X1, pair.r.Y1, pair.r.Area,
+                b.X, b.Y, b.X + b.Width, b.Y + b.Height, pair.r.Area,
                 pair.r.CentroidX, pair.r.CentroidY, pair.r.Peak,
             };
             for (int i = 0; i < found.Length; ++i) Expect("region", found[i], pair.row[i], 1e-5);
         }
-        Console.WriteLine(failures > 0 ? "differs from the reference" : "agrees with the reference");
+        string verdict = failures > 0 ? "differs from" : "agrees with";
+        Console.WriteLine(verdict + " the reference");
         return failures > 0 ? 1 : 0;
     }
 }

@@ -31,6 +31,14 @@ namespace Gliomart
     public struct Box
     {
         public int X, Y, Width, Height;
+
+        // The box, empty at first, that reaches to a pixel as well; pixels come row by row.
+        public Box Extended(int x, int y)
+        {
+            if (Height == 0) return new Box { X = x, Y = y, Width = 1, Height = 1 };
+            int left = Math.Min(X, x), right = Math.Max(X + Width, x + 1);
+            return new Box { X = left, Y = Y, Width = right - left, Height = y + 1 - Y };
+        }
     }
 
     public struct Frame
@@ -41,7 +49,7 @@ namespace Gliomart
 
     public sealed class Region
     {
-        public int X0 = int.MaxValue, Y0 = int.MaxValue, X1, Y1;  // X1, Y1: one past the last pixel
+        public Box Box;
         public int Area;
         public double CentroidX, CentroidY;
         public float Peak;
@@ -55,7 +63,8 @@ namespace Gliomart
         {
             int step = Math.Max(1, Math.Min(slices[0].Height, slices[0].Width) / 128);
             var planes = slices.Select(slice => Reduced(slice, step)).ToList();
-            var all = planes.SelectMany(plane => plane.Pixels.Select(value => (double)value)).ToList();
+            List<double> all = planes.SelectMany(plane => plane.Pixels)
+                .Select(value => (double)value).ToList();
             double black = Quantile(all, 0.01), level = 0.12 * (Quantile(all, 0.99) - black);
             var lefts = new List<double>();
             var tops = new List<double>();
@@ -69,23 +78,16 @@ namespace Gliomart
                     lifted.Pixels[i] = plane.Pixels[i] - (float)black;
                 bool[] head = HeadMask(lifted, level);
                 if (head.Count(part => part) <= 0.02 * head.Length) continue;
-                int x0 = plane.Width, y0 = plane.Height, x1 = 0, y1 = 0;
+                var bounds = new Box();
                 for (int i = 0; i < head.Length; ++i)
-                {
-                    if (!head[i]) continue;
-                    int y = i / plane.Width, x = i % plane.Width;
-                    x0 = Math.Min(x0, x);
-                    x1 = Math.Max(x1, x + 1);
-                    y0 = Math.Min(y0, y);
-                    y1 = Math.Max(y1, y + 1);
-                }
-                lefts.Add(x0);
-                rights.Add(x1);
-                tops.Add(y0);
-                bottoms.Add(y1);
+                    if (head[i]) bounds = bounds.Extended(i % plane.Width, i / plane.Width);
+                lefts.Add(bounds.X);
+                rights.Add(bounds.X + bounds.Width);
+                tops.Add(bounds.Y);
+                bottoms.Add(bounds.Y + bounds.Height);
                 float[] depth = Depth(head, plane.Height, plane.Width);
                 for (int i = 0; i < head.Length; ++i)
-                    if (depth[i] > 0.2 * Math.Min(x1 - x0, y1 - y0)
+                    if (depth[i] > 0.2 * Math.Min(bounds.Width, bounds.Height)
                         && plane.Pixels[i] > black + level)
                         inside.Add(plane.Pixels[i]);
             }
@@ -157,7 +159,8 @@ namespace Gliomart
         // Mean of step x step pixels, every step-th in both directions.
         static Image Reduced(Image image, int step)
         {
-            var result = new Image((image.Height + step - 1) / step, (image.Width + step - 1) / step);
+            int height = (image.Height + step - 1) / step, width = (image.Width + step - 1) / step;
+            var result = new Image(height, width);
             for (int y = 0; y < result.Height; ++y)
                 for (int x = 0; x < result.Width; ++x)
                 {
@@ -206,10 +209,15 @@ namespace Gliomart
             bool[] above = smooth.Pixels.Select(value => value > (float)level).ToArray();
             int parts, regions;
             int[] labels = Parts.Labelled(above, height, width, true, out parts);
+            var extents = new Box[parts + 1];
+            for (int i = 0; i < labels.Length; ++i)
+                extents[labels[i]] = extents[labels[i]].Extended(i % width, i / width);
+            Func<int, int> room = part => extents[part].Width * extents[part].Height;
             var largest = new bool[above.Length];
             int most = 0;
-            for (int part = 1; part <= parts; ++part)
+            foreach (int part in Enumerable.Range(1, parts).OrderByDescending(room))
             {
+                if (room(part) <= most) break;  // no part is larger than the rectangle around it
                 bool[] outside = labels.Select(label => label != part).ToArray();
                 int[] around = Parts.Labelled(outside, height, width, false, out regions);
                 var open = new bool[regions + 1];  // those that reach the image's edge
@@ -229,8 +237,8 @@ namespace Gliomart
             return largest;
         }
 
-        // Distance of every pixel of a mask from what is outside: a chamfer distance of 5 x 5 pixels,
-        // added up in single precision, as OpenCV does.
+        // Distance of every pixel of a mask from what is outside: a chamfer distance of 5 x 5
+        // pixels, added up in single precision, as OpenCV does.
         static float[] Depth(bool[] mask, int height, int width)
         {
             int[] down = { 0, -1, -1, -1, -1, -1, -2, -2 }, right = { -1, 0, -1, 1, -2, 2, -1, 1 };
@@ -353,10 +361,7 @@ namespace Gliomart
                     int label = labels[y * onSource.Width + x];
                     if (label == 0) continue;
                     Region region = regions[label - 1];
-                    region.X0 = Math.Min(region.X0, x);
-                    region.X1 = Math.Max(region.X1, x + 1);
-                    region.Y0 = Math.Min(region.Y0, y);
-                    region.Y1 = Math.Max(region.Y1, y + 1);
+                    region.Box = region.Box.Extended(x, y);
                     region.CentroidX += x;
                     region.CentroidY += y;
                     region.Peak = Math.Max(region.Peak, onSource[y, x]);

@@ -1,5 +1,6 @@
-// Runs a gliomart model on one slice with the package Microsoft.ML.OnnxRuntime (1.24 or later):
-// dotnet add package Microsoft.ML.OnnxRuntime
+// Runs a gliomart model with the package Microsoft.ML.OnnxRuntime (1.21 or later), here on the
+// worked example: Session.cs, Example.cs and Gliomart.cs in a project of their own, then
+// dotnet add package Microsoft.ML.OnnxRuntime && dotnet run flair-dae.onnx
 using System;
 using System.Collections.Generic;
 using System.Linq;
@@ -23,17 +24,21 @@ namespace Gliomart
 
         public Model(string path, int threads = 0)
         {
-            using var options = new SessionOptions { IntraOpNumThreads = threads };  // 0: one per core
-            // Spinning threads starve whatever else the workstation does, and each other.
-            options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
-            session = new InferenceSession(path, options);
+            using (var options = new SessionOptions())
+            {
+                options.IntraOpNumThreads = threads;  // 0: one per core
+                // Spinning threads starve whatever else the workstation does, and each other.
+                options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0");
+                session = new InferenceSession(path, options);
+            }
             if (!session.ModelMetadata.CustomMetadataMap.TryGetValue("gliomart", out string text))
                 throw new InvalidOperationException("the file carries no gliomart card");
             card = JsonDocument.Parse(text).RootElement;
             if (card.GetProperty("schema").GetInt32() != 4)
                 throw new InvalidOperationException("a card of another schema");
             var channels = card.GetProperty("preprocessing").GetProperty("channels");
-            if (!channels.EnumerateArray().Select(c => c.GetString()).SequenceEqual(new[] { "plain" }))
+            var names = channels.EnumerateArray().Select(channel => channel.GetString());
+            if (!names.SequenceEqual(new[] { "plain" }))
                 throw new InvalidOperationException("channels that Gliomart.cs does not make");
         }
 
@@ -52,13 +57,14 @@ namespace Gliomart
                                   Number("preprocessing", "minimum_head")))
                 throw new InvalidOperationException("blank-slice");
 
-            using var image = OrtValue.CreateTensorValueFromMemory(
-                input.Pixels, new long[] { 1, size, size, 1 });
-            using var run = new RunOptions();
-            using var results = session.Run(
-                run, new Dictionary<string, OrtValue> { { "image", image } }, new[] { "anomaly_map" });
             var map = new Image(size, size);  // restricted to the brain already
-            results[0].GetTensorDataAsSpan<float>().CopyTo(map.Pixels);
+            using (var image = OrtValue.CreateTensorValueFromMemory(
+                input.Pixels, new long[] { 1, size, size, 1 }))
+            using (var run = new RunOptions())
+            using (var results = session.Run(
+                run, new Dictionary<string, OrtValue> { { "image", image } },
+                new[] { "anomaly_map" }))
+                results[0].GetTensorDataAsSpan<float>().CopyTo(map.Pixels);
             if (map.Pixels.Any(value => float.IsNaN(value) || float.IsInfinity(value)))
                 throw new InvalidOperationException("the graph gave no finite map");
 
@@ -84,5 +90,21 @@ namespace Gliomart
 
         double Number(string part, string key) =>
             card.GetProperty(part).GetProperty(key).GetDouble();
+    }
+    static class Program
+    {
+        static void Main(string[] arguments)
+        {
+            Image slice = Example.Synthetic(320, 272);
+            Finding finding;
+            using (var model = new Model(arguments[0]))
+                finding = model.Look(slice, model.Frame(new[] { slice }, 0.9, 0.8));
+            Console.WriteLine(FormattableString.Invariant(
+                $"slice {finding.Score:G9} {finding.PValue:G9}"));
+            foreach (Region region in finding.Regions)
+                Console.WriteLine("slice_region {0} {1} {2} {3} {4}", region.Box.X, region.Box.Y,
+                                  region.Box.X + region.Box.Width,
+                                  region.Box.Y + region.Box.Height, region.Area);
+        }
     }
 }

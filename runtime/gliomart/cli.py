@@ -139,13 +139,30 @@ def _info(options: argparse.Namespace) -> int:
 
 def _bench(options: argparse.Namespace) -> int:
     from gliomart import bench
+    from gliomart.outputs.folder import write_atomically
 
     budgets = bench.read_budgets(options.budget) if options.budget else []
-    report = bench.measure(_detector(options), options)
+    plan = bench.Plan(
+        study=options.path,
+        repeats=options.repeats,
+        model=options.model,
+        provider=options.provider,
+        threads=options.threads,
+        overlays=options.overlays,
+        load=options.load or bench.asks_for(budgets, "load"),
+        compare=options.compare,
+        float_model=options.float_model,
+        rounds=options.rounds,
+    )
+    report = bench.measure(_detector(options), plan)
     if options.json:
         _print_json(report)
     else:
         print(bench.table(report))
+    if options.out:
+        write_atomically(options.out, bench.encoded(report))
+    if options.plot:
+        write_atomically(options.plot, bench.plot(report))
     bench.check(report, budgets)
     return 0
 
@@ -306,6 +323,22 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--repeats", type=positive, default=10, help="passes over it (default: 10)")
     bench.add_argument("--budget", type=Path, metavar="FILE", help="fail past these budgets (TOML)")
     bench.add_argument("--json", action="store_true", help="print JSON")
+    bench.add_argument("--out", type=Path, metavar="FILE", help="write the report as JSON")
+    bench.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the report")
+    bench.add_argument("--load", action="store_true", help="beside a busy process as well")
+    bench.add_argument(
+        "--overlays", choices=("flagged", "all", "none"), help="as infer does, for the series"
+    )
+    bench.add_argument(
+        "--compare", action="store_true", help="other engines on the same network, turn by turn"
+    )
+    bench.add_argument(
+        "--float", dest="float_model", type=Path, metavar="FILE",
+        help="the same network in single precision, to be compared as well",
+    )  # fmt: skip
+    bench.add_argument(
+        "--rounds", type=positive, default=30, help="turns in a comparison (default: 30)"
+    )
     _model_options(bench)
     bench.set_defaults(command=_bench)
 

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from gliomart import Detector, bench, cli
+from gliomart.bench import fresh, load
+from gliomart.bench.stages import STAGES
 from gliomart.model import default_model
 from samples import GOLDEN, SHARED, needs_real_images
 
@@ -77,7 +79,8 @@ def test_info_shows_the_card(capsys: pytest.CaptureFixture[str]) -> None:
 def test_bench_measures_every_stage_and_holds_budgets(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench, "_COLD_STARTS", 1)
+    monkeypatch.setattr(fresh, "_STARTS", 1)
+    monkeypatch.setattr(load, "_BLOCKS", 1)
     budgets = tmp_path / "budgets.toml"
     line = '[[budget]]\nfigure = "ms.slice.p95"\nat_most = {}\nreason = "a test"\n'
     arguments = ["bench", str(GOLDEN), "--repeats", "1", "--provider", "cpu", "--json"]
@@ -85,14 +88,26 @@ def test_bench_measures_every_stage_and_holds_budgets(
     budgets.write_text(line.format(1e6))
     assert cli.main([*arguments, "--budget", str(budgets)]) == 0
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
-    assert set(report["ms"]) == {*bench.STAGES, "slice"}
-    assert report["study"] == {"name": "golden", "slices": 24, "repeats": 1}
+    assert set(report["ms"]) == {*STAGES, "slice"}
+    assert report["study"] == {
+        "name": "golden",
+        "slices": 24,
+        "pixels": [256, 256],
+        "repeats": 1,
+    }
+    assert report["series"]["slices"] == 24
     assert 20 < report["peak_memory_mb"] < 2000
     assert "cold start" in bench.table(report)
 
     budgets.write_text(line.format(1e-6))
-    assert cli.main([*arguments, "--budget", str(budgets)]) == 9
+    out = tmp_path / "report.json"
+    assert cli.main([*arguments, "--budget", str(budgets), "--out", str(out)]) == 9
+    assert json.loads(out.read_text())["model"] == report["model"]  # kept all the same
     assert "ms.slice.p95" in capsys.readouterr().err
+    # Where a budget asks for figures beside a busy process, they are measured.
+    budgets.write_text(line.format(1e6).replace("ms.slice", "load.slice.loaded"))
+    assert cli.main([*arguments, "--budget", str(budgets)]) == 0
+    assert json.loads(capsys.readouterr().out)["load"]["model"]["p99_loaded_by_p50_idle"] > 0
     budgets.write_text(line.format(1).replace("slice", "nonsense"))
     assert cli.main([*arguments, "--budget", str(budgets)]) == 2
     assert cli.main([*arguments, "--budget", str(tmp_path / "none.toml")]) == 2

@@ -1,0 +1,186 @@
+"""Write the figures of performance.md anew from the results in benchmarks/results.
+
+``benchmarks/measure.sh`` runs it last; a test compares what it would write with what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+PAGE = Path(__file__).with_name("performance.md")
+BENCHMARKS = PAGE.parents[1] / "benchmarks"
+RESULTS = BENCHMARKS / "results"
+_MARKED = re.compile(r"(<!-- (\w+): made by performance\.py -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def rewritten(page: str) -> str:
+    """Put what every machine was measured at in its place."""
+    return _MARKED.sub(lambda m: f"{m[1]}\n{PARTS[m[2]]()}\n{m[3]}", page)
+
+
+def _machines() -> str:
+    folders = sorted(file.parent for file in RESULTS.glob("*/slices-256.json"))
+    return "\n".join(_machine(folder) for folder in folders)
+
+
+def _machine(folder: Path) -> str:
+    small, large, series = (
+        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("slices-256", "slices-512", "series-176")
+    )
+    picture = f"../{(folder / 'slices-256.png').relative_to(PAGE.parents[1]).as_posix()}"
+    parts = [
+        _heading(small),
+        f"![Stages of a slice, and other engines]({picture})\n",
+        _stages(small, large),
+        _whole(small, series),
+        *_comparison(small["comparison"]),
+        _budgets({**small, "series": series["series"]}),
+    ]
+    return "\n".join(parts)
+
+
+def _heading(report: dict[str, Any]) -> str:
+    machine, model, versions = report["machine"], report["model"], report["versions"]
+    where = f"{machine['processor']}, {machine['cores']} {'virtual ' * bool(machine['virtual'])}"
+    libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"## {where}cores\n\n"
+        f"{machine['system']}, {', '.join(f'`{name}`' for name in machine['instructions'])};"
+        f" {libraries}; {report['provider']}.\n"
+        f"Model `{model['name']}` {model['version']}, {model['precision']}"
+        f" (SHA-256 `{model['sha256']}`).\n"
+        f"Load average before the measurement: {machine['busy_before']}"
+        " (above about 0.3 something else was running, and times are too long).\n"
+    )
+
+
+def _stages(small: dict[str, Any], large: dict[str, Any]) -> str:
+    names = {"slice": "**sum**"}
+    rows = [
+        (
+            names.get(stage, stage),
+            *(f"{report['ms'][stage][p]:.1f}" for report in (small, large) for p in _PERCENTILES),
+        )
+        for stage in small["ms"]
+    ]
+    rows += [
+        (f"model alone, {provider}", *(f"{values[p]:.1f}" for p in _PERCENTILES), *"–––")
+        for provider, values in small["model_ms"].items()
+        if "p50" in values
+    ]
+    head = (
+        "milliseconds per slice",
+        *(f"{size}² {p}" for size in (256, 512) for p in _PERCENTILES),
+    )
+    return _table(head, rows)
+
+
+def _whole(small: dict[str, Any], series: dict[str, Any]) -> str:
+    long, load, energy = series["series"], small["load"], small["energy"]
+    joules = energy["joules_per_slice"]
+    overlays = f"overlays: {long['overlays'] or 'as infer does'}"
+    pace = f"{long['slices_per_second']:.0f} slices per second"
+    rows = [
+        (f"series of {long['slices']} slices, {overlays}", f"{long['seconds']:.1f} s, {pace}"),
+        ("`from gliomart import Detector`", f"{small['import_ms']['p50']:.0f} ms"),
+        ("process start to first result and end", f"{small['cold_start_ms']['p50']:.0f} ms"),
+        ("peak memory of that process", f"{small['peak_memory_mb']:.0f} MB"),
+        *((f"{what} beside a busy process", _jitter(each)) for what, each in load.items()),
+        ("energy per slice", f"not known: {energy['reason']}" if joules is None else f"{joules} J"),
+    ]
+    return _table(("", ""), rows)
+
+
+def _jitter(load: dict[str, Any]) -> str:
+    times = f"p99 {load['loaded']['p99']:.1f} ms; idle p50 {load['idle']['p50']:.1f} ms"
+    return f"{times}; ratio {load['p99_loaded_by_p50_idle']:.2f}"
+
+
+def _comparison(comparison: dict[str, Any]) -> Iterator[str]:
+    measured = comparison["by_threads"]
+    found: dict[str, dict[str, Any]] = {}
+    for threads, at in measured.items():
+        for engine in at["engines"]:
+            found.setdefault(f"{engine['name']}, {engine['precision']}", {})[threads] = engine
+    ours = next(iter(found))
+    head = ["engine"]
+    for threads in measured:
+        head += [f"ms, {threads} thread{'s' * (threads != '1')}", "times ours (5–95 %)"]
+    rows = []
+    for name, at in found.items():
+        cells = [f"**{name} (ours)**" if name == ours else name]
+        for threads in measured:
+            cells += _compared(at.get(threads))
+        rows.append(cells)
+    yield f"{comparison['what']} {comparison['rounds']} rounds; milliseconds are medians.\n"
+    yield _table(head, rows)
+    missing = comparison["not_compared"]
+    if missing:
+        yield "".join(f"Not compared: {name}: {reason}\n" for name, reason in missing.items())
+    yield _floor(comparison)
+
+
+def _compared(engine: dict[str, Any] | None) -> list[str]:
+    if engine is None:
+        return ["–", "–"]
+    ratio = engine["ratio"]
+    spread = f"{ratio['p50']:.2f} ({ratio['p5']:.2f}–{ratio['p95']:.2f})"
+    return [f"{engine['ms']['p50']:.1f}", spread]
+
+
+def _floor(comparison: dict[str, Any]) -> str:
+    names = {
+        "sgemm_gflops": "float32 matrix product, GFLOP/s",
+        "int8_gops": "8-bit matrix product, GOP/s",
+        "copy_gb_per_s": "memory copy, read and written, GB/s",
+        "fp32_model_share_of_sgemm": "share of the float32 product that the fp32 model reaches",
+    }
+    measured = comparison["by_threads"]
+    rows = [
+        (name, *(_or_dash(at["floor"][key]) for at in measured.values()))
+        for key, name in names.items()
+    ]
+    operations = comparison["operations"]
+    if operations is not None:
+        count = f"{operations['all']:.2f} ({operations['int8']:.2f} of them on integers)"
+        rows.append(("operations of a slice, 10⁹", *[count] * len(measured)))
+    head = ("the hardware's own pace", *(f"threads: {threads}" for threads in measured))
+    return _table(head, rows)
+
+
+def _budgets(report: dict[str, Any]) -> str:
+    budgets = tomllib.loads((BENCHMARKS / "budgets.toml").read_text(encoding="utf-8"))["budget"]
+    rows = []
+    for budget in budgets:
+        value: Any = report
+        for key in budget["figure"].split("."):
+            value = value[key]
+        kept = "kept" if value <= budget["at_most"] else "**exceeded**"
+        row = (f"`{budget['figure']}`", f"{budget['at_most']:g}", f"{value:.3g}", kept)
+        rows.append((*row, budget["reason"]))
+    return _table(("budget", "at most", "measured", "", "because"), rows)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    cells = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in cells)
+
+
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else f"{value:g}"
+
+
+_PERCENTILES = ("p50", "p95", "p99")
+PARTS = {"machines": _machines}
+
+
+if __name__ == "__main__":
+    PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

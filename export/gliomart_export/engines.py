@@ -1,0 +1,144 @@
+"""Keras and LiteRT, for ``gliomart bench --compare`` (entry-point group ``gliomart.engines``).
+
+Both run the network that a model file was exported from, built anew from its card: a model file
+does not hold the Keras network, and what its weights are does not change how long it takes.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gliomart.bench.engines import Engine
+from gliomart.errors import MissingExtraError
+from gliomart.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from gliomart.card import ModelCard
+
+
+def keras(model: Path, image: NDArray[np.float32], threads: int) -> list[Engine]:
+    """Run the network in Keras on TensorFlow, in the three ways that Keras offers.
+
+    Raises
+    ------
+    MissingExtraError
+        TensorFlow or Keras is not installed.
+    """
+    network = _network(Model(model, provider="cpu").card, threads)
+    import tensorflow as tf
+
+    batch = image[np.newaxis]
+    compiled = tf.function(lambda image: network(image, training=False))
+
+    def function() -> None:
+        _as_arrays(compiled(tf.constant(batch)))
+
+    def eager() -> None:
+        _as_arrays(network(batch, training=False))
+
+    def predict() -> None:
+        network.predict(batch, verbose=0)
+
+    return [
+        Engine("Keras, tf.function", "fp32", function),
+        Engine("Keras, model(x)", "fp32", eager),
+        Engine("Keras, predict(x)", "fp32", predict),
+    ]
+
+
+def litert(model: Path, image: NDArray[np.float32], threads: int) -> list[Engine]:
+    """Run the network in LiteRT, as it is and with what its converter quantises by itself.
+
+    Raises
+    ------
+    MissingExtraError
+        LiteRT, TensorFlow or Keras is not installed.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise MissingExtraError("LiteRT", "bench") from error
+    network = _network(Model(model, provider="cpu").card, threads)
+    batch = image[np.newaxis]
+    engines = []
+    for precision in ("fp32", "int8 weights", "int8"):
+        content = _converted(network, batch, precision)
+        interpreter = Interpreter(model_content=content, num_threads=threads)
+        interpreter.allocate_tensors()
+        engines.append(Engine("LiteRT", precision, _litert_run(interpreter, batch)))
+    return engines
+
+
+def _network(card: ModelCard, threads: int) -> Any:  # noqa: ANN401
+    """Build the network of a card, anomaly map included, on TensorFlow with so many threads."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    from gliomart_training import backend
+
+    try:
+        backend.load_quietly()
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("Keras", "training") from error
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    import keras
+
+    from gliomart_training.networks import NETWORKS, pons_localiser, with_pons
+    from gliomart_training.residual import Residual, anomaly_map
+
+    size, channels = card.preprocessing.size, len(card.preprocessing.channels)
+    network = NETWORKS[card.network["name"]](size, channels)
+    if card.pons is not None:
+        network = with_pons(network, pons_localiser(size))
+    (image,) = network.inputs
+    outputs = network.output
+    residual = Residual(**card.network["residual"])
+    finished = anomaly_map(image, outputs["reconstruction"], outputs["brain"], residual)
+    return keras.Model(image, {**outputs, "anomaly_map": finished})
+
+
+def _as_arrays(outputs: dict[str, Any]) -> None:
+    """Wait for the outputs, as whoever uses them has to."""
+    for value in outputs.values():
+        value.numpy()
+
+
+def _converted(network: Any, batch: NDArray[np.float32], precision: str) -> bytes:  # noqa: ANN401
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder:
+        signature = [tf.TensorSpec(batch.shape, tf.float32, name="image")]
+        network.export(folder, "tf_saved_model", verbose=False, input_signature=signature)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if precision != "fp32":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if precision == "int8":
+
+            def images() -> Iterator[list[NDArray[np.float32]]]:
+                yield [batch]
+
+            converter.representative_dataset = images
+        content: bytes = converter.convert()
+    return content
+
+
+def _litert_run(interpreter: Any, batch: NDArray[np.float32]) -> Callable[[], None]:  # noqa: ANN401
+    (place,) = (each["index"] for each in interpreter.get_input_details())
+    outputs = [each["index"] for each in interpreter.get_output_details()]
+
+    def run() -> None:
+        interpreter.set_tensor(place, batch)
+        interpreter.invoke()
+        for output in outputs:
+            interpreter.get_tensor(output)
+
+    return run

@@ -1,0 +1,65 @@
+"""What a process costs that has just been started: imports, the first result, memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from gliomart.bench.machine import percentiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# After one that brings everything into the caches of the file system.
+_STARTS = 5
+# What a scanner-side process does first: start, load the model, look at one slice.
+_FIRST_SLICE = """
+import sys, resource
+from gliomart import Detector
+model, provider, threads, path = sys.argv[1:]
+detector = Detector(
+    model or None, provider=provider, allow_fallback=True, threads=int(threads) or None
+)
+detector.detect(path)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+_IMPORT = """
+from time import perf_counter
+started = perf_counter()
+from gliomart import Detector
+print((perf_counter() - started) * 1e3)
+"""
+
+
+def imports() -> dict[str, float]:
+    """Milliseconds that ``from gliomart import Detector`` takes, the interpreter running."""
+    return percentiles([milliseconds for _, milliseconds in _processes(_IMPORT)])
+
+
+def starts(model: Path | None, provider: str, threads: int | None, path: Path) -> dict[str, Any]:
+    """Start processes that analyse one file: milliseconds until they end, and peak megabytes."""
+    arguments = [str(model or ""), provider, str(threads or 0), str(path)]
+    runs = list(_processes(_FIRST_SLICE, *arguments))
+    return {
+        "cold_start_ms": percentiles([milliseconds for milliseconds, _ in runs]),
+        "peak_memory_mb": round(max(megabytes for _, megabytes in runs), 1),
+    }
+
+
+def _processes(code: str, *arguments: str) -> Iterator[tuple[float, float]]:
+    """Yield what each process took, in milliseconds, and the number that it printed."""
+    for number in range(_STARTS + 1):
+        started = perf_counter()
+        done = subprocess.run(  # noqa: S603  # our own interpreter and our own code
+            [sys.executable, "-c", code, *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+        )  # fmt: skip
+        milliseconds = (perf_counter() - started) * 1e3
+        if number > 0:
+            yield milliseconds, float(json.loads(done.stdout))

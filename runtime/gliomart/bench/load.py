@@ -1,0 +1,78 @@
+"""How steady a slice's time is while something else works the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager, nullcontext
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from gliomart.bench.machine import percentiles
+from gliomart.bench.stages import runs
+from gliomart.model import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gliomart.bench.stages import Typical
+    from gliomart.detector import Detector
+
+# Idle and loaded blocks take turns, so that what else happens on the machine hits both.
+_BLOCKS = 10
+_MODEL_RUNS = 20
+_SLICES = 10
+_NEIGHBOUR = """
+print(flush=True)
+while True:
+    pass
+"""
+
+
+def measure(
+    detector: Detector, model: Path, typical: Typical, threads: int | None
+) -> dict[str, Any]:
+    """Time the model alone and one slice, without and with a process that fills one core.
+
+    Returns
+    -------
+    For ``model`` and ``slice`` the percentiles ``idle`` and ``loaded`` in milliseconds, and
+    ``p99_loaded_by_p50_idle``.
+    """
+    opened = Model(model, provider="cpu", threads=threads)
+    opened.run(typical.image)
+    times: dict[str, dict[str, list[float]]] = {
+        what: {"idle": [], "loaded": []} for what in ("model", "slice")
+    }
+    for block in range(2 * _BLOCKS):
+        state = ("idle", "loaded")[block % 2]
+        with _neighbour() if state == "loaded" else nullcontext():
+            times["model"][state] += runs(opened, typical.image, _MODEL_RUNS)
+            times["slice"][state] += _slices(detector, typical, _SLICES)
+    report: dict[str, Any] = {}
+    for what, each in times.items():
+        summary = {state: percentiles(values) for state, values in each.items()}
+        ratio = round(summary["loaded"]["p99"] / summary["idle"]["p50"], 2)
+        report[what] = {**summary, "p99_loaded_by_p50_idle": ratio}
+    return report
+
+
+def _slices(detector: Detector, typical: Typical, count: int) -> Iterator[float]:
+    for _ in range(count):
+        started = perf_counter()
+        detector.detect(typical.file or typical.slice)
+        yield (perf_counter() - started) * 1e3
+
+
+@contextmanager
+def _neighbour() -> Iterator[None]:
+    """Keep one core busy from another process."""
+    command = [sys.executable, "-S", "-c", _NEIGHBOUR]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603  # our own
+        assert process.stdout is not None  # noqa: S101  # it is a pipe
+        try:
+            process.stdout.readline()  # by now it is at work
+            yield
+        finally:
+            process.kill()

@@ -1,0 +1,226 @@
+"""What ``gliomart bench`` makes of what it measures, and that it measures other engines at all."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from gliomart import Detector, bench, sources
+from gliomart.bench import budgets, compare, floor, machine, stages
+from gliomart.errors import BudgetExceededError, ModelError, UsageError
+from gliomart.model import default_model
+from samples import GOLDEN, card, tiny_model
+
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+BUDGETS = Path(__file__).parents[2] / "benchmarks" / "budgets.toml"
+VALUES = {"p50": 2.0, "p95": 3.0, "p99": 4.0}
+
+
+def comparison(ours: list[float], other: list[float]) -> dict[str, Any]:
+    """Summarise a comparison of two engines, whose turns took so long, and a product."""
+    common = {"precision": "fp32", "work": None, "difference": None}
+    product = {**common, "name": f"{floor.SGEMM}, 512²", "work": 2e9}
+    engines = [
+        {**common, "name": "ONNX Runtime", "turns": [[t] * 3 for t in ours]},
+        {**common, "name": "Other", "turns": [[t] * 3 for t in other]},
+        {**product, "turns": [[20.0] * 3 for _ in ours]},
+    ]
+    return compare._summary(engines, {"all": 1.0, "int8": 0.0})
+
+
+def report(**parts: Any) -> dict[str, Any]:
+    """Make a report as :func:`gliomart.bench.measure` does, with made-up figures."""
+    values: dict[str, Any] = {
+        "machine": machine.description(),
+        "model": {"name": "tiny", "precision": "fp32"},
+        "provider": "CPUExecutionProvider",
+        "study": {"name": "golden", "slices": 24, "pixels": [256, 256], "repeats": 1},
+        "ms": dict.fromkeys((*stages.STAGES, "slice"), VALUES),
+        "model_ms": {"cpu": VALUES, "cuda": {"not_measured": "no such device"}},
+        "series": {"slices_per_second": 30.0},
+        "energy": {"joules_per_slice": None, "reason": "no counter"},
+        "import_ms": VALUES,
+    }
+    return values | parts
+
+
+def compared() -> dict[str, Any]:
+    measured = comparison([10.0, 12.0, 11.0, 13.0], [20.0, 24.0, 22.0, 13.0])
+    return {
+        "what": "made up",
+        "rounds": 4,
+        "operations": {"all": 1.0, "int8": 0.0},
+        "by_threads": {"1": measured, "2": measured},
+        "not_compared": {"keras": "is not installed"},
+    }
+
+
+def test_ratios_are_taken_within_each_round() -> None:
+    # Slow in the same rounds: the ratio is steady although the times are not.
+    ratio = comparison([10.0, 100.0, 20.0], [20.0, 200.0, 40.0])["engines"][1]["ratio"]
+    assert ratio == {"p5": 2.0, "p50": 2.0, "p95": 2.0}
+
+
+def test_the_floor_is_a_rate_and_the_model_a_share_of_it() -> None:
+    measured = comparison([20.0], [20.0])["floor"]
+    assert measured["sgemm_gflops"] == 100.0  # 2e9 operations in 20 ms
+    assert measured["fp32_model_share_of_sgemm"] == 0.5  # 1e9 in the same time
+    assert measured["int8_gops"] is None
+
+
+def test_operations_are_counted_by_hand(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto
+    rng = np.random.default_rng(0)
+    tensors = {
+        "weights": rng.random((8, 3, 3, 3), np.float32),
+        "integers": rng.integers(-9, 9, (4, 4, 1, 1)).astype(np.int8),
+        "scale": np.float32(0.1),
+        "matrix": rng.random((16, 5), np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["image", "weights"], ["a"], strides=[2, 2], pads=[1] * 4),
+        helper.make_node("DequantizeLinear", ["integers", "scale"], ["dequantised"]),
+        helper.make_node("Conv", ["a", "dequantised"], ["b"], group=2),
+        helper.make_node("MatMul", ["b", "matrix"], ["c"]),
+    ]
+    tensors["integers"] = tensors["integers"].reshape(4, 4, 1, 1)
+    graph = helper.make_graph(
+        nodes,
+        "counted",
+        [helper.make_tensor_value_info("image", kind.FLOAT, ["batch", 3, 32, 32])],
+        [helper.make_tensor_value_info("c", kind.FLOAT, ["batch", 4, 16, 5])],
+        [onnx.numpy_helper.from_array(value, name) for name, value in tensors.items()],
+    )
+    path = tmp_path / "counted.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    first = 2 * 8 * 16 * 16 * (3 * 3 * 3)
+    second = 2 * 4 * 16 * 16 * 4
+    product = 2 * 4 * 16 * 5 * 16
+    counted = floor.operations(path)
+    assert counted["all"] == round((first + second + product) / 1e9, 4)
+    assert counted["int8"] == round(second / 1e9, 4)
+
+
+def test_the_built_in_model_needs_about_a_billion_operations() -> None:
+    pytest.importorskip("onnx")
+    assert 0.3 < floor.operations(default_model())["all"] < 3
+
+
+def test_a_report_is_laid_out_and_drawn_with_and_without_a_comparison() -> None:
+    pytest.importorskip("matplotlib")
+    for parts in ({}, {"comparison": compared()}):
+        made = report(**parts)
+        text = bench.table(made)
+        assert ("Other, fp32" in text) == ("comparison" in parts)
+        assert ("not compared: keras: is not installed" in text) == ("comparison" in parts)
+        drawn = cv2.imdecode(np.frombuffer(bench.plot(made), np.uint8), cv2.IMREAD_COLOR)
+        assert drawn is not None
+        assert drawn.std() > 5
+
+
+def test_budgets_of_what_is_not_measured_are_no_budgets() -> None:
+    budget = [{"figure": "load.slice.p99", "at_most": 1.0, "reason": "a test"}]
+    assert budgets.asks_for(budget, "load")
+    assert not budgets.asks_for(budget, "comparison")
+    with pytest.raises(UsageError, match=r"load\.slice\.p99"):
+        bench.check(report(), budget)
+    with pytest.raises(BudgetExceededError, match="is 2, budget 1"):
+        bench.check({"load": {"slice": {"p99": 2.0}}}, budget)
+
+
+def test_every_budget_has_a_reason_and_a_limit_above_zero() -> None:
+    read = bench.read_budgets(BUDGETS)
+    assert len({each["figure"] for each in read}) == len(read) > 0
+    for each in read:
+        assert each["at_most"] > 0
+        assert len(each["reason"]) > 20
+
+
+def test_energy_is_summed_over_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_RAPL", tmp_path)
+    with pytest.raises(FileNotFoundError, match="no energy counter"):
+        machine.joules()
+    for name, value in {"intel-rapl:0": 3_000_000, "intel-rapl:1": 500_000}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "energy_uj").write_text(f"{value}\n")
+    (tmp_path / "intel-rapl:0:0").mkdir()  # a part of a package, counted in it
+    (tmp_path / "intel-rapl:0:0" / "energy_uj").write_text("1000000\n")
+    assert machine.joules() == 3.5
+
+
+def test_a_machine_has_a_name_that_is_a_folder() -> None:
+    assert set(machine.slug()) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+
+def test_another_network_is_not_compared(model: Path, tmp_path: Path) -> None:
+    image = np.zeros((256, 256, 1), np.float32)
+    wanted = {
+        "another network": card(network={"name": "other"}),
+        "not in single precision": card(network={"name": "none", "precision": "int8"}),
+    }
+    for message, of in wanted.items():
+        other = tiny_model(tmp_path / "other.onnx", metadata={"gliomart": of.to_json()})
+        with pytest.raises(UsageError, match=message):
+            compare.measure(model, image, float_model=other, threads=1, rounds=1)
+
+
+@pytest.mark.slow
+def test_engines_run_the_same_network_turn_by_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(compare, "_EXTERNAL", {"nobody": "none"})
+    detector = Detector(provider="cpu")
+    image = stages.typical(detector, sources.scan([GOLDEN])).image
+    made = compare.measure(default_model(), image, float_model=None, threads=1, rounds=2)
+    ours, openvino = made["by_threads"]["1"]["engines"][:2]
+    assert (ours["name"], ours["ratio"]["p50"]) == ("ONNX Runtime", 1.0)
+    assert openvino["name"] == "OpenVINO"
+    assert openvino["difference"] < 0.02
+    assert 0.01 < openvino["ratio"]["p50"] < 100
+    assert made["by_threads"]["1"]["floor"]["sgemm_gflops"] > 0.1
+    assert made["not_compared"] == {
+        "nobody": "nobody needs an extra that is missing: pip install 'gliomart[none]'"
+    }
+
+
+@pytest.mark.slow
+def test_an_engine_that_fails_is_named_with_its_reason(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "_EXTERNAL", {})
+    image = np.zeros((64, 64, 1), np.float32)  # the model takes 256
+    with pytest.raises(ModelError, match="failed: "):
+        compare.measure(model, image, float_model=None, threads=1, rounds=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["keras", "litert"])
+def test_networks_are_built_from_the_card(kind: str) -> None:
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("ai_edge_litert")
+    code = (  # TensorFlow's threads are set once per process
+        "import sys, numpy as np; from gliomart.model import default_model;"
+        "from gliomart_export import engines; image = np.full((256, 256, 1), 0.2, np.float32);"
+        "found = getattr(engines, sys.argv[1])(default_model(), image, 1);"
+        "print(len(found), [each.run() for each in found])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, kind], check=True, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "3 [None, None, None]"
+
+
+def test_the_page_is_made_of_the_results() -> None:
+    made = runpy.run_path(str(PAGE.with_name("performance.py")))
+    page = PAGE.read_text(encoding="utf-8")
+    assert made["rewritten"](page) == page
+    for file in made["RESULTS"].glob("*/slices-256.json"):
+        assert json.loads(file.read_text(encoding="utf-8"))["model"]["sha256"] in page

@@ -62,6 +62,8 @@ class Run:
         Write DICOM objects of every DICOM series as well.
     identify
         Let the report show paths and UIDs.
+    progress
+        Show on standard error how far it is, where that is a terminal.
     """
 
     detector: Detector
@@ -70,6 +72,7 @@ class Run:
     maps: bool = False
     dicom: bool = False
     identify: bool = False
+    progress: bool = False
 
     def write(self) -> dict[str, Any]:
         """Analyse everything and write it.
@@ -105,20 +108,27 @@ class Run:
         names = _output_names(self.inventory)
         sheets = _overview_names(self.inventory)
         every_series = self.inventory.series
-        files = sum(len(series.files) for series in every_series)
+        # Slices of each series, as far as headers tell; what turns out is counted instead.
+        expected = [sum(len(file.planes) for file in series.files) for series in every_series]
+        first = len(finished)
         with tqdm(
-            total=files, unit="file", file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
+            total=sum(expected),
+            initial=sum(expected[:first]),
+            unit=" slices",
+            file=sys.stderr,
+            leave=False,
+            dynamic_ncols=True,
+            disable=not (self.progress and sys.stderr.isatty()),
         ) as progress:
-            first = len(finished)
-            progress.update(sum(len(series.files) for series in every_series[:first]))
             streams = self.detector.stream_each(every_series[first:])
             for number, items in enumerate(streams, start=first):
                 series = every_series[number]
-                record, shown = self._series(series, items, names, sheets[number])
+                counted = _counted(items, progress)
+                record, shown = self._series(series, counted, names, sheets[number])
                 output.write_atomically(self._pictures(number), report.to_json(shown))
                 journal.add(record)
                 done.append(record)
-                progress.update(len(series.files))
+                progress.update(sum(expected[: number + 1]) - progress.n)
         document = records.document(head, done)
         page = report.report(document, self._shown(), self.detector.card, identify=self.identify)
         output.write_atomically(self.folder / output.REPORT, page)
@@ -234,6 +244,14 @@ class Run:
             paths[kind] = str(PurePosixPath(room) / name.with_name(name.name + suffix))
             output.write_atomically(self.folder / str(paths[kind]), content)
         return paths
+
+
+def _counted(
+    items: Iterator[SliceResult | Refusal], progress: tqdm
+) -> Iterator[SliceResult | Refusal]:
+    for item in items:
+        yield item
+        progress.update()
 
 
 class _Journal:

@@ -383,8 +383,9 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "--allow-fallback", action="store_true", help="let a provider named fall back to the CPU"
     )
     parser.add_argument(
-        "--false-alarm-rate", type=float, metavar="RATE", help="default: the model's own"
-    )
+        "--false-alarm-rate", type=float, metavar="RATE",
+        help="tumour-free slices that may be flagged (default: the model's own, such as 0.05)",
+    )  # fmt: skip
     parser.add_argument(
         "--force", action="store_true", help="analyse what the model was not made for as well"
     )
@@ -392,7 +393,9 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "--limit", dest="limits", type=limit, action="append", default=[], metavar="NAME=VALUE",
         help="what reading one file may take, such as seconds=5 (see docs/dicom.md)",
     )  # fmt: skip
-    parser.add_argument("--threads", type=threads, help="CPU threads (default: one per core)")
+    parser.add_argument(
+        "--threads", type=threads, metavar="N", help="CPU threads (default: one per core)"
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -37,7 +39,11 @@ NOT_RUN = {
     ("accuracy.md", "gliomart evaluate lgg_flair --split dev"),
     ("accuracy.md", "gliomart train lgg_flair --out runs/flair-dae.keras --folds 3"),
     ("accuracy.md", "gliomart train lgg_flair --folds 1 --epochs 8 --out runs/NAME.keras [OPTION]"),
-    ("brainstem.md", "gliomart evaluate lgg_flair --pons --split dev --plot docs/pons.png"),
+    ("brainstem.md", "gliomart evaluate lgg_flair --pons --split dev --plots plots/"),
+    ("command-line.md", "gliomart train scans/ --out own.keras"),
+    ("command-line.md", "gliomart export own.keras own.onnx"),
+    ("command-line.md", "gliomart evaluate scans/ --split test  # the built-in model"),
+    ("command-line.md", 'eval "$(gliomart completion bash)"   # in ~/.bashrc'),
     ("embedding.md", "python3 -m venv gather"),
     ("embedding.md", "python3 -m venv /opt/gliomart"),
     ("embedding.md", "gliomart infer study/ --out results/ --dicom-out"),
@@ -76,6 +82,17 @@ def test_every_fence_is_a_block_that_is_known() -> None:
 def test_what_is_not_run_is_known() -> None:
     marked = {(block.page, block.code.splitlines()[0]) for block in BLOCKS if block.why_not}
     assert marked == NOT_RUN
+
+
+def test_commands_that_are_not_run_could_be() -> None:
+    pytest.importorskip("shtab", reason="the page's own script needs it")
+    parser = runpy.run_path(str(ROOT / "docs" / "commands.py"))["whole_parser"]()
+    lines = [line for block in BLOCKS if block.why_not for line in block.code.splitlines()]
+    lines = [line.partition(" > ")[0] for line in lines]
+    asked = [shlex.split(line, comments=True) for line in lines if line.startswith("gliomart ")]
+    assert len(asked) > 10
+    for _, *arguments in asked:
+        parser.parse_args([each for each in arguments if each != "[OPTION]"])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -36,7 +36,7 @@ _RANGE_SLICES = 64
 
 def export(arguments: Sequence[str]) -> int:
     """Turn a trained network into a calibrated model file."""
-    options = _options(arguments)
+    options: argparse.Namespace = export_parser().parse_args(arguments)
 
     from gliomart_training import backend
 
@@ -202,25 +202,33 @@ def _report(path: Path, card: Any) -> None:  # noqa: ANN401
         )
 
 
-def _options(arguments: Sequence[str]) -> argparse.Namespace:
+def export_parser() -> ArgumentParser:
+    """Make the parser of ``gliomart export``."""
     parser = ArgumentParser(
         prog="gliomart export",
         description="Turn a trained network into one ONNX file with its card: converted, checked,"
         " compared with Keras, and calibrated on patients that its training held out.",
+        examples={
+            "gliomart export own.keras own.onnx": "convert, check and calibrate",
+            "gliomart export own.keras own.onnx --licence 'in-house only'": "say what may be done",
+            "gliomart infer study/ --model own.onnx": "what comes next",
+        },
     )
-    parser.add_argument("network", type=Path, metavar="NETWORK.keras")
-    parser.add_argument("model", type=Path, metavar="MODEL.onnx")
+    parser.add_argument(
+        "network", type=Path, metavar="NETWORK.keras", help="from train, its run beside it"
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="where the model goes")
     parser.add_argument("--data", type=Path, metavar="DIR", help="dataset, if it has moved")
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32",
         help="int8 is fastest on CPUs, fp16 is for GPUs (default: fp32)",
     )  # fmt: skip
     parser.add_argument("--name", help="model name (default: <sequence>-<network>)")
-    parser.add_argument("--model-version", default="1", metavar="VERSION")
+    parser.add_argument("--model-version", default="1", metavar="VERSION", help="(default: 1)")
     parser.add_argument("--modality", default="MR", help="as in DICOM (default: MR)")
     parser.add_argument("--sequence", default="FLAIR", help="what it was trained for")
     parser.add_argument("--plane", default="axial", help="what it was trained for")
     parser.add_argument("--trained-on", metavar="TEXT", help="the data, in words, for the card")
     parser.add_argument("--licence", default="not stated", metavar="TEXT", help="of the weights")
     parser.add_argument("--metrics", type=Path, metavar="FILE", help="figures from evaluate --out")
-    return parser.parse_args(arguments)
+    return parser

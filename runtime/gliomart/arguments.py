@@ -4,16 +4,34 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from gliomart.errors import UsageError
 from gliomart.providers import Requested
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PROVIDERS = get_args(Requested)
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Usage errors end like all others: one line, exit status 2."""
+    """Help ends with examples; usage errors end like all others, in one line with exit status 2.
+
+    Parameters
+    ----------
+    examples
+        Commands as they are typed, and what each is for.
+    """
+
+    def __init__(self, *, examples: Mapping[str, str] | None = None, **options: Any) -> None:  # noqa: ANN401
+        super().__init__(**options)
+        self.examples = examples or {}
+
+    def format_help(self) -> str:
+        """Add the examples to what argparse says."""
+        lines = [f"  # {purpose}\n  {command}\n" for command, purpose in self.examples.items()]
+        return super().format_help() + ("\nexamples:\n" + "".join(lines) if lines else "")
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting with the whole usage."""

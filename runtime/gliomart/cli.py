@@ -17,14 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 from gliomart._version import __version__
 from gliomart.arguments import PROVIDERS, ArgumentParser, limit, positive, threads
-from gliomart.errors import GliomartError, MissingExtraError, OutputError
+from gliomart.errors import (
+    GliomartError,
+    MissingExtraError,
+    NothingAnalysedError,
+    OutputError,
+    UsageError,
+)
 from gliomart.printable import printable
+from gliomart.terminal import Ink, columns, is_terminal
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
 INTERRUPTED = 130
+# Those that there is a completion script for.
+SHELLS = ("bash", "zsh", "fish")
 
 # Commands that live in other packages: what they do, and the extra that brings them.
 _EXTERNAL = {
@@ -43,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911  # one
     try:
         if arguments and arguments[0] in _EXTERNAL:
             return _run_external(arguments[0], arguments[1:])
-        options = _parser().parse_args(arguments)
+        options = parser().parse_args(arguments)
         command: Callable[[argparse.Namespace], int] = options.command
         status = command(options)
         if sys.stdout is not None:  # closed, where nobody wants to hear anything
@@ -88,11 +97,14 @@ def _infer(options: argparse.Namespace) -> int:
             maps=options.maps,
             dicom=options.dicom_out,
             identify=options.identify,
+            progress=not options.quiet,
         ).write()
+    except NothingAnalysedError as error:
+        return _fail(f"{error}; {out / output.RESULTS} says why for each", error.exit_status)
     except KeyboardInterrupt:
         hint = f"finished series are kept; go on with --out {out} --resume"
         return _fail(f"interrupted; {hint}", INTERRUPTED)
-    _report(document, out, as_json=options.json)
+    _tell(document, out, options)
     return 0
 
 
@@ -100,10 +112,7 @@ def _demo(options: argparse.Namespace) -> int:
     from importlib import resources
 
     study = Path(str(resources.files("gliomart") / "golden"))
-    print(
-        "gliomart demo: a simulated head with a pontine lesion in some slices (no real person)",
-        file=sys.stderr,
-    )
+    _note(options, "a simulated head with a pontine lesion in some slices (no real person)")
     options.paths = [study]
     options.overlays = "flagged"
     options.maps = options.dicom_out = options.identify = False
@@ -113,27 +122,24 @@ def _demo(options: argparse.Namespace) -> int:
 def _info(options: argparse.Namespace) -> int:
     import dataclasses
 
+    from gliomart import providers
+    from gliomart.leaflet import leaflet
+
     detector = _detector(options)
     card = dataclasses.asdict(detector.card)
     if options.json:
         _print_json({"sha256": detector.settings.model_sha256, **card})
         return 0
-    calibration = detector.calibration
-    lines = {
-        "model": f"{card['name']} {card['version']}",
-        "sha256": detector.settings.model_sha256,
-        "made for": f"{card['modality']}, {card['sequence']}, {card['plane']}",
-        "intended use": card["intended_use"],
-        "licence": card["licence"],
-        "trained on": card["training"].get("data", "unknown"),
-        "calibrated on": (
-            f"{len(calibration.slice_scores)} tumour-free slices of {calibration.patients} patients"
-        ),
-        "false alarms": f"{calibration.false_alarm_rate:.0%} nominal, per slice and per series",
-        "runs on": detector.settings.provider.effective,
-    }
-    for name, text in lines.items():
-        print(f"{name:14} {printable(str(text))}")
+    reasons = providers.reasons()
+    print(leaflet(detector.card, detector.calibration, detector.settings, reasons, columns()))
+    return 0
+
+
+def _completion(options: argparse.Namespace) -> int:
+    from importlib import resources
+
+    script = resources.files("gliomart") / "completion" / f"gliomart.{options.shell}"
+    print(script.read_text(encoding="utf-8"), end="")
     return 0
 
 
@@ -165,6 +171,11 @@ def _bench(options: argparse.Namespace) -> int:
         write_atomically(options.plot, bench.plot(report))
     bench.check(report, budgets)
     return 0
+
+
+def _no_command(options: argparse.Namespace) -> int:
+    del options
+    raise UsageError("no command; begin with gliomart demo, or see gliomart --help")
 
 
 def _run_external(name: str, arguments: Sequence[str]) -> int:
@@ -200,7 +211,7 @@ def _detector(options: argparse.Namespace) -> Any:  # noqa: ANN401  # imported w
     )
     if detector.settings.provider.degraded:
         effective = detector.settings.provider.effective
-        print(f"gliomart: {options.provider} does not run here; using {effective}", file=sys.stderr)
+        _note(options, f"{options.provider} does not run here; using {effective}")
     return detector
 
 
@@ -210,58 +221,32 @@ def _budget(options: argparse.Namespace) -> Any:  # noqa: ANN401  # imported whe
     return DEFAULT.but(dict(options.limits))
 
 
-def _report(document: dict[str, Any], out: Path, *, as_json: bool) -> None:
-    from gliomart.outputs import folder as output
+def _tell(document: dict[str, Any], out: Path, options: argparse.Namespace) -> None:
+    """Say on standard output what was found."""
+    from gliomart.outputs import summary
 
-    if as_json:
-        _print_json(document)
+    if options.quiet:
         return
-    flagged = [entry for entry in document["slices"] if entry["flagged"]]
-    flagged.sort(key=lambda entry: (entry["p_value"], -entry["score"]))
-    for series in document["series"]:
-        verdict = {True: "FLAGGED", False: "not flagged", None: "not judged (too few patients)"}
-        print(
-            f"series {series['source']}: {verdict[series['flagged']]}"
-            f" (p = {series['p_value']:.3f}, {series['slices']} slices)"
-        )
-        if series["outside_intended_use"]:
-            print(f"  OUTSIDE THE INTENDED USE: {', '.join(series['outside_intended_use'])}")
-        if series["pons"]:
-            print(f"  {_pons(series['pons'], verdict)}")
-    if flagged:
-        print(f"{len(flagged)} flagged of {len(document['slices'])} slices, most anomalous first:")
-        for entry in flagged:
-            print(f"  {_place(entry)}  p = {entry['p_value']:.3f}  score {entry['score']:.3f}")
+    if options.json:
+        _print_json(document)
+    elif is_terminal(sys.stdout):
+        print(*summary.brief(document, out, columns(), Ink.of(sys.stdout)), sep="\n")
     else:
-        print(f"none of {len(document['slices'])} slices flagged")
-    for entry in document["not_analysed"]:
-        print(f"not analysed: {_place(entry)}: {printable(entry['reason'])} [{entry['code']}]")
-    print(f"results: {printable(str(out))}")
-    print(f"report: {printable(str(out / output.REPORT))}")
-    for series in document["series"]:
-        print(f"overview: {printable(str(out / series['overview']))}")
-        for missing in (series["dicom"] or {}).get("not_written", []):
-            print(f"not written: {missing['object']}: {missing['reason']}")
-    print("Research software, not a medical device; not for diagnosis.")
-
-
-def _pons(pons: dict[str, Any], verdict: dict[bool | None, str]) -> str:
-    if pons["score"] is None:
-        return f"{pons['coverage']}: nothing is said about it"
-    return f"pons: {verdict[pons['flagged']]} (p = {pons['p_value']:.3f}, {pons['slices']} slices)"
-
-
-def _place(entry: dict[str, Any]) -> str:
-    frame = "" if entry["frame"] is None else f" frame {entry['frame']}"
-    return f"{entry['source']}{frame}"
+        print(*summary.plain(document, out), sep="\n")
 
 
 def _print_json(values: dict[str, Any]) -> None:
     print(json.dumps(values, indent=1))  # in ASCII, whatever the terminal's encoding
 
 
+def _note(options: argparse.Namespace, message: str) -> None:
+    if not options.quiet:
+        print(f"gliomart: {message}", file=sys.stderr)
+
+
 def _fail(message: str, status: int) -> int:
-    print(f"gliomart: {printable(' '.join(message.split()))}", file=sys.stderr)
+    name = Ink.of(sys.stderr).error("gliomart:")
+    print(f"{name} {printable(' '.join(message.split()))}", file=sys.stderr)
     return status
 
 
@@ -273,16 +258,33 @@ def _quieten_libraries() -> None:
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> ArgumentParser:
+    """Make the parser of all commands; those of other packages are only named."""
     parser = ArgumentParser(
         prog="gliomart",
         description="Shows where a brain MRI departs from tumour-free ones."
         " Research software, not a medical device.",
+        examples={
+            "gliomart demo": "see it run on a simulated study",
+            "gliomart infer study/ --out results/": "analyse a folder of your own",
+            "gliomart infer --help": "every command tells its options, with examples",
+        },
     )
-    parser.add_argument("--version", action="version", version=f"gliomart {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.add_argument("-V", "--version", action="version", version=f"gliomart {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    parser.set_defaults(command=_no_command)
 
-    infer = commands.add_parser("infer", help="analyse images and DICOM files")
+    infer = commands.add_parser(
+        "infer",
+        help="analyse images and DICOM files",
+        description="Analyse images and DICOM files, and write a report, tables and pictures.",
+        examples={
+            "gliomart infer study/ --out results/": "analyse a folder; look at report.html first",
+            "gliomart infer study/ --out results/ --resume": "go on with an interrupted run",
+            "gliomart infer a.dcm b.dcm --maps --dicom-out": "write maps, masks and DICOM as well",
+            "gliomart infer study/ --json | jq .series": "hand the results to another program",
+        },
+    )
     infer.add_argument("paths", nargs="+", metavar="PATH", help="files, or folders to walk")
     _output_options(infer)
     infer.add_argument(
@@ -300,14 +302,32 @@ def _parser() -> argparse.ArgumentParser:
     _model_options(infer)
     infer.set_defaults(command=_infer)
 
-    demo = commands.add_parser("demo", help="run infer on the simulated study that comes along")
+    demo = commands.add_parser(
+        "demo",
+        help="run infer on the simulated study that comes along",
+        description="Analyse the simulated study that comes along: a head with a pontine lesion.",
+        examples={
+            "gliomart demo": "results go to gliomart-results/<date-time>/",
+            "gliomart demo --out demo/ --overwrite": "into a folder of your choice",
+        },
+    )
     _output_options(demo)
     _model_options(demo)
     demo.set_defaults(command=_demo)
 
-    info = commands.add_parser("info", help="show a model's card")
+    info = commands.add_parser(
+        "info",
+        help="show a model's card",
+        description="Show what a model is for, what is known of it, its limits, and what it runs"
+        " on here.",
+        examples={
+            "gliomart info": "the built-in model",
+            "gliomart info own.onnx": "a model of your own",
+            "gliomart info --json | jq .metrics": "every figure that the card holds",
+        },
+    )
     info.add_argument("model", nargs="?", type=Path, help="model file (default: the built-in one)")
-    info.add_argument("--json", action="store_true", help="the whole card as JSON")
+    info.add_argument("--json", action="store_true", help="print the whole card as JSON")
     info.set_defaults(
         command=_info,
         provider="auto",
@@ -316,9 +336,18 @@ def _parser() -> argparse.ArgumentParser:
         threads=None,
         force=False,
         limits=[],
+        quiet=False,
     )
 
-    bench = commands.add_parser("bench", help="time every stage on this machine")
+    bench = commands.add_parser(
+        "bench",
+        help="time every stage on this machine",
+        description="Time every stage on this machine, cold start and memory included.",
+        examples={
+            "gliomart bench": "on the simulated study",
+            "gliomart bench study/ --provider cpu --threads 1": "on slices of your own, one thread",
+        },
+    )
     bench.add_argument("path", nargs="?", type=Path, help="folder (default: the simulated study)")
     bench.add_argument("--repeats", type=positive, default=10, help="passes over it (default: 10)")
     bench.add_argument("--budget", type=Path, metavar="FILE", help="fail past these budgets (TOML)")
@@ -340,10 +369,23 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds", type=positive, default=30, help="turns in a comparison (default: 30)"
     )
     _model_options(bench)
-    bench.set_defaults(command=_bench)
+    bench.set_defaults(command=_bench, quiet=False)
 
     for name, (summary, _) in _EXTERNAL.items():
-        commands.add_parser(name, help=summary)
+        commands.add_parser(name, help=summary, add_help=False)
+
+    completion = commands.add_parser(
+        "completion",
+        help="print a script that completes commands in a shell",
+        description="Print a script with which a shell completes gliomart's commands and options.",
+        examples={
+            'eval "$(gliomart completion bash)"': "in ~/.bashrc",
+            'eval "$(gliomart completion zsh)"': "in ~/.zshrc, after compinit",
+            "gliomart completion fish > ~/.config/fish/completions/gliomart.fish": "once",
+        },
+    )
+    completion.add_argument("shell", choices=SHELLS, help="of which shell")
+    completion.set_defaults(command=_completion)
     return parser
 
 
@@ -351,7 +393,11 @@ def _output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="output folder (default: gliomart-results/<time>)"
     )
-    parser.add_argument("--json", action="store_true", help="print results.json")
+    said = parser.add_mutually_exclusive_group()
+    said.add_argument("--json", action="store_true", help="print results.json, and nothing else")
+    said.add_argument(
+        "--quiet", action="store_true", help="print errors alone; the exit status tells the rest"
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--overwrite", action="store_true", help="replace earlier results in DIR")
     existing.add_argument("--resume", action="store_true", help="go on with an interrupted run")
@@ -367,8 +413,9 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "--allow-fallback", action="store_true", help="let a provider named fall back to the CPU"
     )
     parser.add_argument(
-        "--false-alarm-rate", type=float, metavar="RATE", help="default: the model's own"
-    )
+        "--false-alarm-rate", type=float, metavar="RATE",
+        help="tumour-free slices that may be flagged (default: the model's own, such as 0.05)",
+    )  # fmt: skip
     parser.add_argument(
         "--force", action="store_true", help="analyse what the model was not made for as well"
     )
@@ -376,7 +423,9 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "--limit", dest="limits", type=limit, action="append", default=[], metavar="NAME=VALUE",
         help="what reading one file may take, such as seconds=5 (see docs/dicom.md)",
     )  # fmt: skip
-    parser.add_argument("--threads", type=threads, help="CPU threads (default: one per core)")
+    parser.add_argument(
+        "--threads", type=threads, metavar="N", help="CPU threads (default: one per core)"
+    )
 
 
 if __name__ == "__main__":

@@ -6,12 +6,9 @@ and ends with what an undisturbed one would have written.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import re
 import sys
-import unicodedata
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +22,7 @@ from tqdm import tqdm
 from gliomart import pons, sources
 from gliomart.errors import GliomartError, NothingAnalysedError, UsageError
 from gliomart.outputs import folder as output
-from gliomart.outputs import pictures, records, report
+from gliomart.outputs import names, pictures, records, report
 from gliomart.outputs.records import SeriesRecord
 from gliomart.outputs.report import ReportSlice
 from gliomart.pipeline import in_order
@@ -47,12 +44,6 @@ if TYPE_CHECKING:
 Overlays = Literal["flagged", "all", "none"]
 OVERLAYS: tuple[Overlays, ...] = get_args(Overlays)
 
-# Bytes of a file name, of the 255 that file systems allow.
-_LONGEST_NAME = 200
-_OVERVIEWS = PurePosixPath("overview")
-# What is added to the name of a source for a frame of it.
-_FRAME = re.compile(r"@\d+$")
-
 
 @dataclass(frozen=True)
 class Run:
@@ -71,6 +62,8 @@ class Run:
         Write DICOM objects of every DICOM series as well.
     identify
         Let the report show paths and UIDs.
+    progress
+        Show on standard error how far it is, where that is a terminal.
     """
 
     detector: Detector
@@ -80,6 +73,7 @@ class Run:
     maps: bool = False
     dicom: bool = False
     identify: bool = False
+    progress: bool = False
 
     def write(self) -> dict[str, Any]:
         """Analyse everything and write it.
@@ -113,23 +107,30 @@ class Run:
         finished = journal.finished()
         refused = [records.refusal_entry(refusal) for refusal in self.inventory.refused]
         done = [SeriesRecord(not_analysed=refused), *finished]
-        names = _output_names(self.inventory)
-        sheets = _overview_names(self.inventory)
+        names_of = names.of_sources(self.inventory)
+        sheets = names.of_overviews(self.inventory)
         every_series = self.inventory.series
-        files = sum(len(series.files) for series in every_series)
+        # Slices of each series, as far as headers tell; what turns out is counted instead.
+        expected = [sum(len(file.planes) for file in series.files) for series in every_series]
+        first = len(finished)
         with tqdm(
-            total=files, unit="file", file=sys.stderr, leave=False, disable=not sys.stderr.isatty()
+            total=sum(expected),
+            initial=sum(expected[:first]),
+            unit=" slices",
+            file=sys.stderr,
+            leave=False,
+            dynamic_ncols=True,
+            disable=not (self.progress and sys.stderr.isatty()),
         ) as progress:
-            first = len(finished)
-            progress.update(sum(len(series.files) for series in every_series[:first]))
             streams = self.detector.stream_each(every_series[first:])
             for number, items in enumerate(streams, start=first):
                 series = every_series[number]
-                record, shown = self._series(series, items, names, sheets[number])
+                counted = _counted(items, progress)
+                record, shown = self._series(series, counted, names_of, sheets[number])
                 output.write_atomically(self._pictures(number), report.to_json(shown))
                 journal.add(record)
                 done.append(record)
-                progress.update(len(series.files))
+                progress.update(sum(expected[: number + 1]) - progress.n)
         # A GPU may have failed on the way.
         head |= records.provenance(self.detector.settings)
         document = records.document(head, done)
@@ -160,17 +161,17 @@ class Run:
         self,
         series: SeriesFiles,
         items: Iterator[SliceResult | Refusal],
-        names: dict[str, PurePosixPath],
+        names_of: dict[str, PurePosixPath],
         sheet: str,
     ) -> tuple[SeriesRecord, list[ReportSlice]]:
         record = SeriesRecord()
         # Slices that were put together from several images are named after the series.
-        whole = PurePosixPath(sheet.removesuffix(".png")).relative_to(_OVERVIEWS)
+        whole = PurePosixPath(sheet.removesuffix(".png")).relative_to(names.OVERVIEWS)
 
         def write(item: SliceResult | Refusal) -> _Written | Refusal:
             if isinstance(item, Refusal):
                 return item
-            return self._write_slice(item, names.get(item.slice.source, whole))
+            return self._write_slice(item, names_of.get(item.slice.source, whole))
 
         written: list[_Written] = []
         for item in in_order(write, items, workers=self.detector.workers):
@@ -270,6 +271,14 @@ class _Written(NamedTuple):
     result: SliceResult | None
 
 
+def _counted(
+    items: Iterator[SliceResult | Refusal], progress: tqdm
+) -> Iterator[SliceResult | Refusal]:
+    for item in items:
+        yield item
+        progress.update()
+
+
 class _Journal:
     """Finished series of an unfinished run, one JSON line each after a line that names the run."""
 
@@ -332,56 +341,6 @@ def _different_run(folder: Path) -> UsageError:
         f"{folder}: holds a different run (other inputs, model, provider or settings);"
         " give --overwrite"
     )
-
-
-def _output_names(inventory: Inventory) -> dict[str, PurePosixPath]:
-    """Name each source's outputs after it: without its suffix where that is unambiguous."""
-    sources = [PurePosixPath(f.source) for series in inventory.series for f in series.files]
-    stems = Counter(_key(source.with_suffix("")) for source in sources)
-    taken: dict[str, int] = {}
-    names = {}
-    for source in sources:
-        stem = source.with_suffix("")
-        wanted = _fitting(stem if stems[_key(stem)] == 1 else source)
-        names[str(source)] = _free(wanted, taken)
-    return names
-
-
-def _overview_names(inventory: Inventory) -> list[str]:
-    """Name each series' overview after its folder, numbered where a folder holds several."""
-    taken: dict[str, int] = {}
-    names = [_free(_fitting(PurePosixPath(s.source)), taken) for s in inventory.series]
-    return [str(_OVERVIEWS / name.with_name(f"{name.name}.png")) for name in names]
-
-
-def _free(wanted: PurePosixPath, taken: dict[str, int]) -> PurePosixPath:
-    """Take a name, with a number where it is taken already."""
-    name = wanted
-    while _key(name) in taken:
-        taken[_key(wanted)] += 1
-        name = wanted.with_name(f"{wanted.name}~{taken[_key(wanted)]}")
-    taken[_key(name)] = 1
-    return name
-
-
-def _key(name: PurePosixPath) -> str:
-    """Names with the same key are one to some file system: by case, or by composed characters."""
-    return unicodedata.normalize("NFC", str(name)).casefold()
-
-
-def _fitting(name: PurePosixPath) -> PurePosixPath:
-    """Make of a name one that no file system and no other output is in the way of."""
-    # No folder is called like a picture or map, and no file like a frame of another.
-    folders = [_short(part) + "~" * part.endswith((".png", ".npy")) for part in name.parts[:-1]]
-    return PurePosixPath(*folders, _short(name.name) + "~" * bool(_FRAME.search(name.name)))
-
-
-def _short(name: str) -> str:
-    """Keep room in a name for what is added to it."""
-    if len(name.encode()) <= _LONGEST_NAME:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return name.encode()[:100].decode(errors="ignore") + "~" + digest
 
 
 def _npy(values: np.ndarray) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,11 @@ def test_a_built_in_model_is_small_and_says_what_it_is(
 
 def test_info_shows_the_card(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info"]) == 0
-    assert "not a medical device" in capsys.readouterr().out.lower()
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Not a medical device" in shown
+    assert re.search(r"slice AUROC +0\.\d{3} \[0\.\d{3}, [01]\.\d{3}\]", shown)
+    assert "Runs here on CPUExecutionProvider" in shown
+    assert re.search("not on cuda: .+", shown)
     assert cli.main(["info", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "flair-dae"
 

@@ -26,7 +26,10 @@ _CHANNELS: dict[str, tuple[Channel, ...]] = {
 
 def train(arguments: Sequence[str]) -> int:
     """Train networks on a dataset folder."""
-    options = _train_options(arguments)
+    parser = train_parser()
+    options = parser.parse_args(arguments)
+    if options.out.suffix != ".keras":
+        parser.error(f"--out {options.out}: has to end in .keras")
 
     from gliomart_training import backend
 
@@ -60,7 +63,10 @@ def train(arguments: Sequence[str]) -> int:
 
 def evaluate(arguments: Sequence[str]) -> int:
     """Measure a model on a dataset folder with tumour masks."""
-    options = _evaluate_options(arguments)
+    parser = evaluate_parser()
+    options = parser.parse_args(arguments)
+    if options.compare and (options.pons or options.plots):
+        parser.error("--compare goes with neither --pons nor --plots, which show one model")
 
     # First, so that their absence names the extra before anything has been measured.
     import sklearn  # noqa: F401
@@ -128,44 +134,73 @@ def _splits(directory: Path) -> set[str]:
         return set()  # reading the dataset says what is wrong with it
 
 
-def _train_options(arguments: Sequence[str]) -> argparse.Namespace:
+def train_parser() -> ArgumentParser:
+    """Make the parser of ``gliomart train``."""
     parser = ArgumentParser(
         prog="gliomart train",
         description="Train an autoencoder on tumour-free slices of a folder of images or DICOM."
         " With an index.csv (image, mask, patient, split), slices with a mask or within 3 of one"
-        " are left out.",
+        " are left out. Pictures of how it goes lie beside the networks, in FILE.run.",
+        examples={
+            "gliomart train scans/ --out own.keras": "the built-in model's recipe, on your scans",
+            "gliomart train scans/ --out own.keras --resume": "go on with an interrupted run",
+            "gliomart train scans/ --out try.keras --folds 1 --epochs 4": "a quick first look",
+            "gliomart export own.keras own.onnx": "what comes next: a model file for infer",
+        },
     )
     parser.add_argument("directory", type=Path, metavar="DIR", help="dataset folder")
-    parser.add_argument("--network", choices=("cae", "dae", "dae-attention"), default="dae")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.keras")
-    parser.add_argument("--split", help="split of index.csv (default: train, where it is named)")
+    parser.add_argument(
+        "--network", choices=("cae", "dae", "dae-attention"), default="dae",
+        help="what is trained: an autoencoder, or one that undoes noise (default: dae)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="FILE.keras", help="where the network goes"
+    )
+    parser.add_argument(
+        "--split", metavar="NAME", help="split of index.csv (default: train, where it is named)"
+    )
     parser.add_argument(
         "--corruption", choices=("none", "anywhere", "brain"),
         help="what the network learns to undo (default: the network's own)",
     )  # fmt: skip
-    parser.add_argument("--channels", choices=tuple(_CHANNELS), default="plain")
     parser.add_argument(
-        "--folds", type=positive, default=3,
+        "--channels", choices=tuple(_CHANNELS), default="plain",
+        help="the image as it is, equalised (CLAHE), or both (default: plain)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--folds", type=positive, metavar="N", default=3,
         help="groups of patients held out in turn for calibration; 1 holds out a fifth, once",
     )  # fmt: skip
-    parser.add_argument("--epochs", type=positive)
-    parser.add_argument("--batch-size", type=positive)
-    parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--epochs", type=positive, metavar="N", help="passes over the slices (default: 36)"
+    )
+    parser.add_argument(
+        "--batch-size", type=positive, metavar="N", help="slices in a step (default: 16)"
+    )
+    parser.add_argument(
+        "--learning-rate", type=float, metavar="RATE", help="highest, of AdamW (default: 0.001)"
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="of weights, order and noise (default: 0)"
+    )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     existing.add_argument("--overwrite", action="store_true", help="replace an earlier run")
-    options = parser.parse_args(arguments)
-    if options.out.suffix != ".keras":
-        parser.error(f"--out {options.out}: has to end in .keras")
-    return options
+    return parser
 
 
-def _evaluate_options(arguments: Sequence[str]) -> argparse.Namespace:
+def evaluate_parser() -> ArgumentParser:
+    """Make the parser of ``gliomart evaluate``."""
     parser = ArgumentParser(
         prog="gliomart evaluate",
         description="Run a model over a folder with tumour masks (index.csv) and measure it beside"
         " trivial baselines, or beside another model, on the images' own pixel grid.",
+        examples={
+            "gliomart evaluate scans/ --split test": "the built-in model",
+            "gliomart evaluate scans/ --model own.onnx --split test --plots plots/": "with plots",
+            "gliomart evaluate scans/ --held-out own.run": "on patients that training held out",
+            "gliomart evaluate scans/ --compare a.onnx b.onnx --split test": "which is better",
+        },
     )
     parser.add_argument("directory", type=Path, metavar="DIR", help="dataset folder")
     what = parser.add_mutually_exclusive_group()
@@ -183,21 +218,27 @@ def _evaluate_options(arguments: Sequence[str]) -> argparse.Namespace:
         help="measure how the pons is found, and simulated gliomas put into it, instead"
         " (needs a pons.csv that marks it)",
     )  # fmt: skip
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="with --pons: plot it")
     parser.add_argument(
-        "--sheet", type=Path, metavar="FILE.png", help="with --pons: show what was put in"
-    )
-    parser.add_argument("--split", help="split of index.csv (needed where it names several)")
-    parser.add_argument("--provider", choices=PROVIDERS, default="auto")
+        "--plots", type=Path, metavar="DIR",
+        help="write plots, and pictures of slices of the data set, into this folder",
+    )  # fmt: skip
     parser.add_argument(
-        "--bootstrap", type=positive, default=1000, help="resamples of patients (default: 1000)"
+        "--split", metavar="NAME", help="split of index.csv (needed where it names several)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the resampling")
+    parser.add_argument(
+        "--provider", choices=PROVIDERS, default="auto",
+        help="execution provider (default: the fastest that runs)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--bootstrap",
+        type=positive,
+        metavar="N",
+        default=1000,
+        help="resamples of patients (default: 1000)",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", default=0, help="of the resampling (default: 0)"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args(arguments)
-    if options.pons and options.compare:
-        parser.error("--pons measures one model: it does not go with --compare")
-    if (options.plot or options.sheet) and not options.pons:
-        parser.error("--plot and --sheet go with --pons")
-    return options
+    return parser

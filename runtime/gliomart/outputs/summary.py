@@ -1,0 +1,151 @@
+"""What a run found, told in a few lines.
+
+A pipe gets one line for everything that was found, in a form that stays. A terminal gets what fits
+on it: the verdicts, the most anomalous slices, and where the report lies.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from gliomart.outputs import folder as output
+from gliomart.printable import printable
+from gliomart.terminal import shortened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gliomart.terminal import Ink
+
+_VERDICTS = {True: "FLAGGED", False: "not flagged", None: "not judged (too few patients)"}
+_DISCLAIMER = "Research software, not a medical device; not for diagnosis."
+# Rows of a table on a terminal; the report and results.csv have them all.
+_MOST_ROWS = 10
+
+
+def plain(document: dict[str, Any], out: Path) -> Iterator[str]:
+    """Tell everything that was found, line by line.
+
+    Parameters
+    ----------
+    document
+        The content of results.json.
+    out
+        The folder that it lies in.
+    """
+    for series in document["series"]:
+        yield (
+            f"series {series['source']}: {_VERDICTS[series['flagged']]}"
+            f" (p = {series['p_value']:.3f}, {series['slices']} slices)"
+        )
+        if series["outside_intended_use"]:
+            yield f"  {_outside(series)}"
+        if series["pons"]:
+            yield f"  {_pons(series['pons'])}"
+    flagged = _flagged(document["slices"])
+    yield _count(flagged, document)
+    for entry in flagged:
+        yield f"  {_place(entry)}  p = {entry['p_value']:.3f}  score {entry['score']:.3f}"
+    for entry in document["not_analysed"]:
+        yield f"not analysed: {_place(entry)}: {printable(entry['reason'])} [{entry['code']}]"
+    yield f"results: {printable(str(out))}"
+    yield f"report: {printable(str(out / output.REPORT))}"
+    for series in document["series"]:
+        yield f"overview: {printable(str(out / series['overview']))}"
+        yield from _not_written(series)
+    yield _DISCLAIMER
+
+
+def brief(document: dict[str, Any], out: Path, width: int, ink: Ink) -> Iterator[str]:
+    """Tell what matters most, in lines of at most ``width`` cells.
+
+    Longer are what has to be read whole: the report's path, and why something was left out.
+
+    Parameters
+    ----------
+    document, out
+        As in :func:`plain`.
+    width
+        Of the terminal.
+    ink
+        Its colours.
+    """
+    for series in _by_p_value(document["series"])[:_MOST_ROWS]:
+        yield shortened(series["source"], width)
+        verdict = f"{_VERDICTS[series['flagged']]}, p = {series['p_value']:.3f}"
+        slices = f"{series['slices']} slices"
+        yield f"  {_inked(verdict, ink, flagged=series['flagged'])}, {slices}"
+        if series["pons"]:
+            yield f"  {_inked(_pons(series['pons']), ink, flagged=series['pons']['flagged'])}"
+        if series["outside_intended_use"]:
+            yield ink.warning(f"  {_outside(series)}")
+        yield from map(ink.warning, _not_written(series))
+    if len(document["series"]) > _MOST_ROWS:
+        yield ink.faint(f"and {len(document['series']) - _MOST_ROWS} more series")
+    yield from _table(document, width, ink)
+    for code, (count, reason) in _reasons(document["not_analysed"]).items():
+        yield ink.warning(f"not analysed: {count} {code} ({printable(reason)})")
+    yield f"report: {printable(str(out / output.REPORT))}"
+    yield ink.faint(_DISCLAIMER)
+
+
+def _table(document: dict[str, Any], width: int, ink: Ink) -> Iterator[str]:
+    flagged = _flagged(document["slices"])
+    yield _count(flagged, document)
+    if not flagged:
+        return
+    yield ink.faint(f"  {'p-value':>7}  {'score':>7}  slice")
+    for entry in flagged[:_MOST_ROWS]:
+        numbers = f"  {entry['p_value']:7.3f}  {entry['score']:7.3f}  "
+        yield numbers + shortened(_place(entry), width - len(numbers))
+    if len(flagged) > _MOST_ROWS:
+        yield ink.faint(f"  and {len(flagged) - _MOST_ROWS} more, see the report")
+
+
+def _count(flagged: list[dict[str, Any]], document: dict[str, Any]) -> str:
+    every = len(document["slices"])
+    if not flagged:
+        return f"none of {every} slices flagged"
+    return f"{len(flagged)} flagged of {every} slices, most anomalous first:"
+
+
+def _flagged(slices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return _by_p_value([entry for entry in slices if entry["flagged"]])
+
+
+def _by_p_value(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(entries, key=lambda entry: (entry["p_value"], -entry["score"]))
+
+
+def _reasons(refusals: list[dict[str, Any]]) -> dict[str, tuple[int, str]]:
+    """Count refusals by code, most frequent first; one reason of each stands for the others."""
+    counts = Counter(entry["code"] for entry in refusals)
+    one = {entry["code"]: entry["reason"] for entry in refusals}
+    return {code: (count, one[code]) for code, count in counts.most_common()}
+
+
+def _inked(text: str, ink: Ink, *, flagged: bool | None) -> str:
+    return ink.flagged(text) if flagged else text
+
+
+def _outside(series: dict[str, Any]) -> str:
+    return f"OUTSIDE THE INTENDED USE: {', '.join(series['outside_intended_use'])}"
+
+
+def _pons(pons: dict[str, Any]) -> str:
+    if pons["score"] is None:
+        return f"{pons['coverage']}: nothing is said about it"
+    verdict = _VERDICTS[pons["flagged"]]
+    return f"pons: {verdict} (p = {pons['p_value']:.3f}, {pons['slices']} slices)"
+
+
+def _not_written(series: dict[str, Any]) -> Iterator[str]:
+    for missing in (series["dicom"] or {}).get("not_written", []):
+        yield f"not written: {missing['object']}: {missing['reason']}"
+
+
+def _place(entry: dict[str, Any]) -> str:
+    frame = "" if entry["frame"] is None else f" frame {entry['frame']}"
+    return f"{entry['source']}{frame}"

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PARTS = ("slice", "model", "overlay")
-_RUNS = 3
 _TOTAL = re.compile(r"^totals: (\d+)", re.MULTILINE)
 # One thread, and the order of sets and dictionaries the same in every run.
 _ENVIRONMENT = {
@@ -35,7 +34,7 @@ _ENVIRONMENT = {
 
 
 def count() -> dict[str, Any]:
-    """Count each of ``PARTS``, an average of a few runs after one that warms up.
+    """Count each of ``PARTS`` once, after one run that warms up.
 
     Returns
     -------
@@ -60,7 +59,7 @@ def count() -> dict[str, Any]:
         # The first holds everything before the first part.
         files = [Path(folder) / f"counts.{number + 2}" for number in range(len(PARTS))]
         totals = [_TOTAL.search(file.read_text("utf-8")) for file in files]
-    counts = [int(found[1]) / _RUNS / 1e6 for found in totals if found]
+    counts = [int(found[1]) / 1e6 for found in totals if found]
     return {
         "schema": 1,
         "command": "python benchmarks/instructions.py",
@@ -70,7 +69,7 @@ def count() -> dict[str, Any]:
 
 
 def _run() -> None:
-    """Do each part several times, a mark before each and after the last."""
+    """Do each part, a mark before each and after the last."""
     from gliomart import Detector, model, sources
     from gliomart.bench import machine, stages
     from gliomart.outputs import pictures
@@ -93,8 +92,7 @@ def _run() -> None:
         work[part]()
     for part in PARTS:
         os.getppid()
-        for _ in range(_RUNS):
-            work[part]()
+        work[part]()
     os.getppid()
     names = ("python", "numpy", "opencv-python-headless", "pydicom", "onnxruntime")
     versions = {name: version for name, version in machine.versions().items() if name in names}

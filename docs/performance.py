@@ -57,9 +57,18 @@ def _heading(report: dict[str, Any]) -> str:
         f" {libraries}; {report['provider']}.\n"
         f"Model `{model['name']}` {model['version']}, {model['precision']}"
         f" (SHA-256 `{model['sha256']}`).\n"
-        f"Load average before the measurement: {machine['busy_before']}"
-        " (above about 0.3 something else was running, and times are too long).\n"
+        f"{_quiet(machine['busy_before'])}\n"
     )
+
+
+def _quiet(load_average: float | None) -> str:
+    """Say whether anything else was running."""
+    if load_average is None:
+        return "Whether the machine was quiet is not known.\n"
+    if load_average > _BUSY:
+        busy = f"Measured beside other work (load average {load_average} before it began)"
+        return f"**{busy}: times are too long, to be measured again in a quiet hour.**\n"
+    return f"The machine was quiet: load average {load_average} before the measurement began.\n"
 
 
 def _stages(small: dict[str, Any], large: dict[str, Any]) -> str:
@@ -141,18 +150,14 @@ def _floor(comparison: dict[str, Any]) -> str:
         "sgemm_gflops": "float32 matrix product, GFLOP/s",
         "int8_gops": "8-bit matrix product, GOP/s",
         "copy_gb_per_s": "memory copy, read and written, GB/s",
-        "fp32_model_share_of_sgemm": "share of the float32 product that the fp32 model reaches",
     }
-    measured = comparison["by_threads"]
-    rows = [
-        (name, *(_or_dash(at["floor"][key]) for at in measured.values()))
-        for key, name in names.items()
-    ]
-    operations = comparison["operations"]
-    if operations is not None:
-        count = f"{operations['all']:.2f} ({operations['int8']:.2f} of them on integers)"
-        rows.append(("operations of a slice, 10⁹", *[count] * len(measured)))
-    head = ("the hardware's own pace", *(f"threads: {threads}" for threads in measured))
+    floors = [at["floor"] for at in comparison["by_threads"].values()]
+    rows = [(name, *(_or_dash(each[key]) for each in floors)) for key, name in names.items()]
+    for precision, counted in comparison["operations"].items():
+        count = f"{counted['all']:.2f} · 10⁹ operations, {counted['int8']:.2f} on integers"
+        shares = (_or_dash(each["share"].get(precision)) for each in floors)
+        rows.append((f"share that the model in {precision} reaches ({count})", *shares))
+    head = ("the hardware's own pace", *(f"threads: {n}" for n in comparison["by_threads"]))
     return _table(head, rows)
 
 
@@ -178,6 +183,8 @@ def _or_dash(value: float | None) -> str:
     return "–" if value is None else f"{value:g}"
 
 
+# The load average lags behind by a minute or so.
+_BUSY = 0.5
 _PERCENTILES = ("p50", "p95", "p99")
 PARTS = {"machines": _machines}
 

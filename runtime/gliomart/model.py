@@ -53,7 +53,7 @@ _RANGES = {
     "pons": (0.0, 1.0),
 }
 _ROUNDING = 1e-3  # of half precision and of quantised graphs
-# How far a GPU may be from the CPU, in half precision or TF32: a twentieth of the brain's level.
+# How far a GPU may be from the CPU, in half precision: a twentieth of the brain's level.
 PARITY = 2e-2
 
 

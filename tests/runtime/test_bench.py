@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gliomart import Detector, bench, sources
-from gliomart.bench import budgets, compare, floor, machine, stages
+from gliomart.bench import budgets, compare, floor, fresh, machine, stages
 from gliomart.errors import BudgetExceededError, ModelError, UsageError
 from gliomart.model import default_model
 from samples import GOLDEN, card, tiny_model
@@ -33,7 +33,7 @@ def comparison(ours: list[float], other: list[float]) -> dict[str, Any]:
         {**common, "name": "Other", "turns": [[t] * 3 for t in other]},
         {**product, "turns": [[20.0] * 3 for _ in ours]},
     ]
-    return compare._summary(engines, {"all": 1.0, "int8": 0.0})
+    return compare._summary(engines, {"fp32": {"all": 1.0, "int8": 0.0}})
 
 
 def report(**parts: Any) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def compared() -> dict[str, Any]:
     return {
         "what": "made up",
         "rounds": 4,
-        "operations": {"all": 1.0, "int8": 0.0},
+        "operations": {"fp32": {"all": 1.0, "int8": 0.0}},
         "by_threads": {"1": measured, "2": measured},
         "not_compared": {"keras": "is not installed"},
     }
@@ -72,8 +72,12 @@ def test_ratios_are_taken_within_each_round() -> None:
 def test_the_floor_is_a_rate_and_the_model_a_share_of_it() -> None:
     measured = comparison([20.0], [20.0])["floor"]
     assert measured["sgemm_gflops"] == 100.0  # 2e9 operations in 20 ms
-    assert measured["fp32_model_share_of_sgemm"] == 0.5  # 1e9 in the same time
+    assert measured["share"] == {"fp32": 0.5}  # 1e9 in the same time
     assert measured["int8_gops"] is None
+    integers = {"name": f"{floor.IGEMM}, 512²", "work": 8e9, "ms": {"p50": 20.0}}
+    products = [{"name": f"{floor.SGEMM}, 512²", "work": 2e9, "ms": {"p50": 20.0}}, integers]
+    mixed = floor.summary(products, {"int8": ({"all": 1.0, "int8": 0.8}, 8.0)})
+    assert mixed["share"] == {"int8": 0.5}  # 2 ms at 100 GFLOP/s and 2 ms at 400
 
 
 def test_operations_are_counted_by_hand(tmp_path: Path) -> None:
@@ -171,6 +175,13 @@ def test_another_network_is_not_compared(model: Path, tmp_path: Path) -> None:
         other = tiny_model(tmp_path / "other.onnx", metadata={"gliomart": of.to_json()})
         with pytest.raises(UsageError, match=message):
             compare.measure(model, image, float_model=other, threads=1, rounds=1)
+
+
+@pytest.mark.slow
+def test_a_fresh_process_is_not_charged_for_the_memory_of_this_one() -> None:
+    filled = np.ones(2**29, np.uint8)
+    peak = fresh.starts(None, "cpu", 1, GOLDEN / "slice_012.dcm")["peak_memory_mb"]
+    assert 20 < peak < filled.nbytes / 2**20
 
 
 @pytest.mark.slow

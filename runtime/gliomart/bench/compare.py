@@ -22,7 +22,7 @@ import numpy as np
 
 from gliomart.bench import floor
 from gliomart.bench.engines import GROUP
-from gliomart.bench.machine import percentiles
+from gliomart.bench.machine import percentiles, precision
 from gliomart.bench.worker import IMAGE
 from gliomart.errors import MissingExtraError, ModelError, UsageError
 from gliomart.model import Model
@@ -55,9 +55,9 @@ def measure(
 
     Returns
     -------
-    ``operations`` of a slice in 10⁹; ``by_threads``, of each number of threads the ``engines`` (the
-    first is gliomart's own; ``ratio`` is an engine's time by that one's) and the ``floor``; and
-    ``not_compared``, with reasons.
+    ``operations`` of a slice in 10⁹, by precision; ``by_threads``, of each number of threads the
+    ``engines`` (the first is gliomart's own; ``ratio`` is an engine's time by that one's) and the
+    ``floor``; and ``not_compared``, with reasons.
 
     Raises
     ------
@@ -66,18 +66,21 @@ def measure(
     """
     if float_model is not None:
         _check_same_network(model, float_model)
-    operations: dict[str, float] | None
+    operations: dict[str, dict[str, float]] = {}
+    not_compared: dict[str, str] = {}
     try:
-        operations, reason = floor.operations(model), None
+        for path in filter(None, (float_model, model)):
+            numbers = precision(Model(path, provider="cpu").card)
+            operations[numbers] = floor.operations(path)
     except MissingExtraError as error:
-        operations, reason = None, str(error)
+        not_compared["operations"] = str(error)
     report: dict[str, Any] = {
         "what": "One slice, image to maps, CPU. Keras and LiteRT run the same architecture with"
         " weights as initialised, which do not change how long it takes.",
         "rounds": rounds,
         "operations": operations,
         "by_threads": {},
-        "not_compared": {} if reason is None else {"operations": reason},
+        "not_compared": not_compared,
     }
     cores = os.cpu_count() or 1
     for count in [threads] if threads else [each for each in _THREADS if each <= cores]:
@@ -192,9 +195,11 @@ def _add_differences(engines: Sequence[dict[str, Any]]) -> None:
         each["difference"] = None if difference is None else float(f"{difference:.2g}")
 
 
-def _summary(engines: list[dict[str, Any]], operations: dict[str, float] | None) -> dict[str, Any]:
+def _summary(
+    engines: list[dict[str, Any]], operations: dict[str, dict[str, float]]
+) -> dict[str, Any]:
     own = np.median(engines[0]["turns"], axis=1)
-    entries, floors = [], []
+    entries, products = [], []
     for each in engines:
         entry = {
             "name": each["name"],
@@ -202,7 +207,7 @@ def _summary(engines: list[dict[str, Any]], operations: dict[str, float] | None)
             "ms": percentiles(np.ravel(each["turns"]).tolist()),
         }
         if each["work"] is not None:
-            floors.append({**entry, "work": each["work"]})
+            products.append({**entry, "work": each["work"]})
             continue
         p5, p50, p95 = np.percentile(np.median(each["turns"], axis=1) / own, (5, 50, 95))
         entry["ratio"] = {
@@ -212,13 +217,12 @@ def _summary(engines: list[dict[str, Any]], operations: dict[str, float] | None)
         }
         entry["difference"] = each["difference"]
         entries.append(entry)
-    in_float = [
-        entry["ms"]["p50"]
+    networks = {
+        entry["precision"]: (operations[entry["precision"]], entry["ms"]["p50"])
         for entry in entries
-        if (entry["name"], entry["precision"]) == ("ONNX Runtime", "fp32")
-    ]
-    model = {"operations": operations, "fp32_ms": in_float[0] if in_float else None}
-    return {"engines": entries, "floor": floor.summary(floors, model)}
+        if entry["name"] == entries[0]["name"] and entry["precision"] in operations
+    }
+    return {"engines": entries, "floor": floor.summary(products, networks)}
 
 
 def _check_same_network(model: Path, float_model: Path) -> None:
@@ -226,5 +230,5 @@ def _check_same_network(model: Path, float_model: Path) -> None:
     names = [(card.network["name"], card.preprocessing, card.pons is None) for card in cards]
     if names[0] != names[1]:
         raise UsageError(f"{float_model}: another network than the one it is to be compared with")
-    if cards[1].network.get("precision", "fp32") != "fp32":
+    if precision(cards[1]) != "fp32":
         raise UsageError(f"{float_model}: not in single precision")

@@ -78,31 +78,43 @@ def operations(model: Path) -> dict[str, float]:
     return {"all": round(total / 1e9, 4), "int8": round(int8 / 1e9, 4)}
 
 
-def summary(engines: list[dict[str, Any]], model: dict[str, Any]) -> dict[str, Any]:
-    """Turn the times of :func:`engines` into rates, and the model's into shares of the peaks.
+def summary(
+    products: list[dict[str, Any]], networks: dict[str, tuple[dict[str, float], float]]
+) -> dict[str, Any]:
+    """Turn the times of :func:`engines` into rates, and a network's into a share of them.
 
     Parameters
     ----------
-    engines
-        Entries of a comparison: name, precision, ``work`` and ``ms``.
-    model
-        ``operations`` as counted (None if they were not) and the ``ms`` per slice of the file in
-        float, if there is one.
+    products
+        Entries of a comparison: name, ``work`` and ``ms``.
+    networks
+        By precision: the operations of a slice, as counted, and the milliseconds that it takes.
+
+    Returns
+    -------
+    The best rates, and the ``share`` of them that each network reaches: how long its operations
+    would take at these rates, by how long it takes.
     """
-    rates: dict[str, list[float]] = {SGEMM: [], IGEMM: [], COPY: []}
-    for each in engines:
-        rates[each["name"].partition(",")[0]].append(each["work"] / each["ms"]["p50"] / 1e6)
-    peaks = {name: round(max(values), 1) if values else None for name, values in rates.items()}
-    sgemm = peaks[SGEMM]
-    share = None
-    if model["operations"] is not None and model["fp32_ms"] is not None and sgemm:
-        share = round(model["operations"]["all"] / model["fp32_ms"] * 1e3 / sgemm, 3)
+    sgemm, igemm = _best(products, SGEMM), _best(products, IGEMM)
+    shares = {}
+    for precision, (counted, ms) in networks.items():
+        in_float = counted["all"] - counted["int8"]
+        if sgemm is not None and (igemm is not None or not counted["int8"]):
+            seconds = in_float / sgemm + (counted["int8"] / igemm if igemm else 0.0)
+            shares[precision] = round(seconds * 1e3 / ms, 3)
     return {
         "sgemm_gflops": sgemm,
-        "int8_gops": peaks[IGEMM],
-        "copy_gb_per_s": peaks[COPY],
-        "fp32_model_share_of_sgemm": share,
+        "int8_gops": igemm,
+        "copy_gb_per_s": _best(products, COPY),
+        "share": shares,
     }
+
+
+def _best(products: list[dict[str, Any]], kind: str) -> float | None:
+    """Best rate of one kind of work, in 10⁹ a second."""
+    found = [each for each in products if each["name"].partition(",")[0] == kind]
+    rates = [each["work"] / each["ms"]["p50"] / 1e6 for each in found]
+    return round(max(rates), 1) if rates else None
 
 
 def _sgemm(side: int) -> Engine:

@@ -16,16 +16,25 @@ if TYPE_CHECKING:
 
 # After one that brings everything into the caches of the file system.
 _STARTS = 5
-# What a scanner-side process does first: start, load the model, look at one slice.
+# What a scanner-side process does first: start, load the model, look at one slice. Linux counts the
+# memory of the process that started it towards the maximum that getrusage tells, not towards VmHWM.
 _FIRST_SLICE = """
-import sys, resource
+import sys
+from pathlib import Path
 from gliomart import Detector
 model, provider, threads, path = sys.argv[1:]
 detector = Detector(
     model or None, provider=provider, allow_fallback=True, threads=int(threads) or None
 )
 detector.detect(path)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+status = Path("/proc/self/status")
+if status.exists():
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    print(int(fields["VmHWM"].split()[0]) / 1024)
+else:
+    import resource
+    unit = 1024**2 if sys.platform == "darwin" else 1024
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
 """
 _IMPORT = """
 from time import perf_counter

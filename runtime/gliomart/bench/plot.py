@@ -90,7 +90,7 @@ def _ratios(axes: Any, comparison: dict[str, Any], names: Sequence[str]) -> None
         axes.plot([], [], mark, color=colour, label=label)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xscale("log")
-    ticks = (0.25, 0.5, 1, 2, 4, 8, 16)
+    ticks = (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
     axes.minorticks_off()
     axes.set_yticks(range(len(names)), names)

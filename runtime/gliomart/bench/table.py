@@ -73,8 +73,9 @@ def _comparison(comparison: dict[str, Any]) -> Iterator[str]:
         yield from _floor(measured["floor"])
     yield ""
     yield comparison["what"]
-    if comparison["operations"] is not None:
-        yield f"{comparison['operations']['all']:.3f} GFLOP per slice"
+    for precision, counted in comparison["operations"].items():
+        on_integers = f"{counted['int8']:.2f} of them on integers"
+        yield f"{precision}: {counted['all']:.2f} · 10⁹ operations per slice, {on_integers}"
     for name, reason in comparison["not_compared"].items():
         yield f"not compared: {name}: {reason}"
 
@@ -87,6 +88,5 @@ def _floor(floor: dict[str, Any]) -> Iterator[str]:
     }
     known = [f"{name} {rate:g} {unit}" for name, (rate, unit) in rates.items() if rate is not None]
     yield f"hardware: {', '.join(known)}"
-    share = floor["fp32_model_share_of_sgemm"]
-    if share is not None:
-        yield f"the model in float32 reaches {share:.0%} of the product's rate"
+    for precision, share in floor["share"].items():
+        yield f"the model in {precision} reaches {share:.0%} of the products' rates"

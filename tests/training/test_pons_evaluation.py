@@ -216,17 +216,14 @@ def test_what_cannot_be_measured_says_why(data: Path, model: Path, tmp_path: Pat
 def test_the_command(
     data: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    figures, picture, sheet = (tmp_path / name for name in ("a.json", "plot.png", "sheet.png"))
+    figures, plots = tmp_path / "a.json", tmp_path / "plots"
     command = ["evaluate", str(data), "--pons", "--model", str(model), "--provider", "cpu"]
-    command += ["--bootstrap", "20", "--out", str(figures), "--plot", str(picture)]
-    command += ["--sheet", str(sheet)]
+    command += ["--bootstrap", "20", "--out", str(figures), "--plots", str(plots)]
     assert cli.main(command) == 0
     assert "swollen ×1.6" in capsys.readouterr().out
     assert json.loads(figures.read_text())["bootstrap"]["resamples"] == 20
-    assert cv2.imread(str(picture)) is not None
-    assert cv2.imread(str(sheet)).shape[1] > 1000
-    assert cli.main([*command[:2], "--plot", str(picture)]) == 2
-    assert "--pons" in capsys.readouterr().err
+    assert cv2.imread(str(plots / "pons.png")) is not None
+    assert cv2.imread(str(plots / "lesions.png")).shape[1] > 1000
     assert cli.main([*command[:3], "--compare", str(model), str(model)]) == 2
 
 

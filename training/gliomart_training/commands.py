@@ -71,7 +71,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     # First, so that their absence names the extra before anything has been measured.
     import sklearn  # noqa: F401
 
-    if options.plot or options.sheet:
+    if options.plots:
         import matplotlib as mpl  # noqa: F401
 
     from gliomart_training.evaluation import (
@@ -92,24 +92,26 @@ def evaluate(arguments: Sequence[str]) -> int:
         result = comparison.compare(options.directory, *options.compare, **common)
         table = report.comparison(result)
     elif options.pons:
-        if options.sheet:
-            looked = {name: getattr(options, name) for name in ("split", "provider", "held_out")}
-            write_atomically(
-                options.sheet, pons_sheet.draw(options.directory, options.model, **looked)
-            )
         result = pons.evaluate(
             options.directory, options.model, held_out=options.held_out, **common
         )
+        if options.plots:
+            looked = {name: getattr(options, name) for name in ("split", "provider", "held_out")}
+            sheet = pons_sheet.draw(options.directory, options.model, **looked)
+            write_atomically(options.plots / "lesions.png", sheet)
+            write_atomically(options.plots / "pons.png", pons_report.plot(result))
         table = pons_report.table(result)
     else:
         result = evaluation.evaluate(
-            options.directory, options.model, held_out=options.held_out, **common
+            options.directory,
+            options.model,
+            held_out=options.held_out,
+            plots=options.plots,
+            **common,
         )
         table = report.table(result)
     if options.out is not None:
         write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
-    if options.plot is not None:
-        write_atomically(options.plot, pons_report.plot(result))
     print(json.dumps(result, indent=1) if options.json else table)
     return 0
 

@@ -48,14 +48,14 @@ class Cohort:
 
     def ranking(self, column: str) -> dict[str, Figure]:
         """Figures of how a column ranks pixels and slices, whatever the threshold."""
-        pixels, slices = self._pixels(column), self._slices(column)
+        pixels, slices = self.pixels(column), self.slices(column)
         return {
             name: self.resamples.rank(pixels, figure) for name, figure in _PIXEL_FIGURES.items()
         } | {name: self.resamples.rank(slices, figure) for name, figure in _SLICE_FIGURES.items()}
 
     def ranking_of(self, third: int, column: str) -> dict[str, Figure]:
         """Figures of how a column ranks what is in one third of the patients' height."""
-        pixels, slices = self._pixels(column, third), self._slices(column, third)
+        pixels, slices = self.pixels(column, third), self.slices(column, third)
         return {
             "pixel_average_precision": self.resamples.rank(pixels, AVERAGE_PRECISION),
             "slice_auroc": self.resamples.rank(slices, AUROC),
@@ -152,24 +152,15 @@ class Cohort:
             for number, patient in enumerate(self.patients)
         ]
 
-    def _of(self, kind: Kind, third: int | None = None) -> list[list[SliceOutcome]]:
-        """Collect slices of a kind, patient by patient."""
-        return [
-            [
-                s
-                for s in patient.slices
-                if s.kind == kind and (s.analysed or kind == "tumour") and third in (None, s.third)
-            ]
-            for patient in self.patients
-        ]
-
-    def _pixels(self, column: str, third: int | None = None) -> Levels:
+    def pixels(self, column: str, third: int | None = None) -> Levels:
+        """Count pixels by what a column scores them, of one third or of all."""
         counted = [patient.pixels[column] for patient in self.patients]
         return Levels.of_pixels(
             np.stack([thirds.sum(0) if third is None else thirds[third] for thirds in counted])
         )
 
-    def _slices(self, column: str, third: int | None = None) -> Levels:
+    def slices(self, column: str, third: int | None = None) -> Levels:
+        """Count tumour and tumour-free slices likewise."""
         entries = [
             (s.scores[column], kind == "tumour", patient)
             for kind in ("tumour", "tumour-free")
@@ -180,6 +171,17 @@ class Cohort:
         return Levels.of_slices(
             table[:, 0], table[:, 1] > 0, table[:, 2].astype(np.intp), len(self.patients)
         )
+
+    def _of(self, kind: Kind, third: int | None = None) -> list[list[SliceOutcome]]:
+        """Collect slices of a kind, patient by patient."""
+        return [
+            [
+                s
+                for s in patient.slices
+                if s.kind == kind and (s.analysed or kind == "tumour") and third in (None, s.third)
+            ]
+            for patient in self.patients
+        ]
 
     def _ratio(
         self,
@@ -198,7 +200,7 @@ class Cohort:
         )
 
     def _average_precision_of_each(self, column: str) -> list[float | None]:
-        pixels = self._pixels(column)
+        pixels = self.pixels(column)
         values = AVERAGE_PRECISION.of_counts(pixels.positives, pixels.negatives)
         return [round(value, 6) if np.isfinite(value) else None for value in values.tolist()]
 

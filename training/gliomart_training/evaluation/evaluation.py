@@ -49,6 +49,7 @@ def evaluate(
     bootstrap: int,
     seed: int,
     held_out: Path | None = None,
+    plots: Path | None = None,
 ) -> dict[str, Any]:
     """Run a model over a dataset and measure it.
 
@@ -65,6 +66,8 @@ def evaluate(
     held_out
         Folder of an exported training run: instead of one model over a split, each fold's model
         over the patients that its training held out. Recipes are ranked by this, not by tests.
+    plots
+        Folder that plots go to, and pictures of slices of the data set; None for none.
 
     Returns
     -------
@@ -82,7 +85,7 @@ def evaluate(
     panel.check()
     cohort = panel.observe(Resamples.draw(len(panel.looks), bootstrap, seed))
     analysed = perf_counter()
-    return {
+    result = {
         "schema": SCHEMA,
         **panel.described(cohort.contents()),
         "protocol": PROTOCOL,
@@ -105,6 +108,11 @@ def evaluate(
             "figures": round(perf_counter() - analysed, 1),
         },
     }
+    if plots is not None:
+        from gliomart_training.evaluation.plots import draw
+
+        draw(panel, cohort, result, plots)
+    return result
 
 
 def resampling(bootstrap: int, seed: int) -> dict[str, Any]:

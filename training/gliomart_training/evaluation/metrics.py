@@ -33,7 +33,7 @@ _DROPPED_BITS = 13
 _LOWEST = int(np.float32(2.0**-16).view(np.int32)) >> _DROPPED_BITS
 BINS = 32 * 1024
 
-_INTERVAL = (2.5, 97.5)
+INTERVAL = (2.5, 97.5)
 # Resamples are summed in parts of about this many numbers, to stay near the processor.
 _NUMBERS_AT_ONCE = 2**20
 # Keeps a rate that is just at its limit on the right side of it: 1 - 0.9 is below 0.1.
@@ -208,7 +208,7 @@ class Figure:
         if not np.isfinite(self.value):
             return {"value": None, "interval": None}
         defined = self.resampled[np.isfinite(self.resampled)]
-        interval = np.percentile(defined, _INTERVAL).round(6).tolist() if len(defined) else None
+        interval = np.percentile(defined, INTERVAL).round(6).tolist() if len(defined) else None
         return {"value": round(float(self.value), 6), "interval": interval}
 
 

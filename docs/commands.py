@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gliomart
-from gliomart import cli
+from gliomart.parser import SHELLS
+from gliomart.parser import parser as own_parser
 from gliomart_export.commands import export_parser
 from gliomart_training.commands import evaluate_parser, train_parser
 
@@ -28,7 +29,7 @@ _FOLDERS = {"DIR", "RUN"}
 
 def whole_parser() -> argparse.ArgumentParser:
     """Make one parser of all commands, those of other packages included."""
-    parser = cli.parser()
+    parser = own_parser()
     commands = parsers_of(parser)
     commands["train"], commands["evaluate"] = train_parser(), evaluate_parser()
     commands["export"] = export_parser()
@@ -59,7 +60,7 @@ def scripts() -> dict[Path, str]:
                 action.complete = kind  # type: ignore[attr-defined]
     return {
         SCRIPTS / f"gliomart.{shell}": shtab.complete(parser, shell).rstrip() + "\n"
-        for shell in cli.SHELLS
+        for shell in SHELLS
     }
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from gliomart import cli, errors
+from gliomart.parser import SHELLS
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 MADE: dict[str, Any] = runpy.run_path(str(PAGE.with_name("commands.py")))
@@ -117,7 +118,7 @@ def test_the_first_help_is_short(capsys: pytest.CaptureFixture[str]) -> None:
 def test_completion_scripts_are_those_of_the_parsers(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("shtab", reason="needs the extra: dev")
     scripts = MADE["scripts"]()
-    assert len(scripts) == len(cli.SHELLS)
+    assert len(scripts) == len(SHELLS)
     for path, script in scripts.items():
         assert path.read_text(encoding="utf-8") == script, "run python docs/commands.py"
         assert cli.main(["completion", path.suffix[1:]]) == 0

@@ -40,7 +40,8 @@ def measure(
     For ``model`` and ``slice`` the percentiles ``idle`` and ``loaded`` in milliseconds, and
     ``p99_loaded_by_p50_idle``.
     """
-    opened = Model(model, provider="cpu", threads=threads)
+    provider = detector.settings.provider.requested
+    opened = Model(model, provider=provider, allow_fallback=True, threads=threads)
     opened.run(typical.image)
     times: dict[str, dict[str, list[float]]] = {
         what: {"idle": [], "loaded": []} for what in ("model", "slice")

@@ -31,7 +31,7 @@ while True:
 
 
 def measure(
-    detector: Detector, model: Path, typical: Typical, threads: int | None
+    detector: Detector, model: Path | None, typical: Typical, threads: int | None
 ) -> dict[str, Any]:
     """Time the model alone and one slice, without and with a process that fills one core.
 

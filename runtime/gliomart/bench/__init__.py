@@ -103,13 +103,13 @@ def measure(detector: Detector, plan: Plan) -> dict[str, Any]:
     report["ms"] = slices.ms
     report["series"] = stages.series(detector, study, plan.repeats, plan.overlays)
     model = plan.model or default_model()
-    report["model_ms"] = stages.model_only(model, one.image, plan.threads)
-    report["energy"] = stages.energy(model, one.image, plan.threads)
+    report["model_ms"] = stages.model_only(plan.model, one.image, plan.threads)
+    report["energy"] = stages.energy(plan.model, one.image, plan.threads)
     report["import_ms"] = fresh.imports()
     if one.file is not None:
         report |= fresh.starts(plan.model, plan.provider, plan.threads, one.file)
     if plan.load:
-        report["load"] = load.measure(detector, model, one, plan.threads)
+        report["load"] = load.measure(detector, plan.model, one, plan.threads)
     if plan.compare:
         from gliomart.bench import compare
 

@@ -31,7 +31,7 @@ while True:
 
 
 def measure(
-    detector: Detector, model: Path, typical: Typical, threads: int | None
+    detector: Detector, model: Path | None, typical: Typical, threads: int | None
 ) -> dict[str, Any]:
     """Time the model alone and one slice, without and with a process that fills one core.
 
@@ -40,7 +40,8 @@ def measure(
     For ``model`` and ``slice`` the percentiles ``idle`` and ``loaded`` in milliseconds, and
     ``p99_loaded_by_p50_idle``.
     """
-    opened = Model(model, provider="cpu", threads=threads)
+    provider = detector.settings.provider.requested
+    opened = Model(model, provider=provider, allow_fallback=True, threads=threads)
     opened.run(typical.image)
     times: dict[str, dict[str, list[float]]] = {
         what: {"idle": [], "loaded": []} for what in ("model", "slice")

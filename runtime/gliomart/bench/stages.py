@@ -127,7 +127,9 @@ def series(detector: Detector, study: Path, repeats: int, overlays: str | None) 
     }
 
 
-def model_only(model: Path, image: NDArray[np.float32], threads: int | None) -> dict[str, Any]:
+def model_only(
+    model: Path | None, image: NDArray[np.float32], threads: int | None
+) -> dict[str, Any]:
     """Run the model alone on every provider that runs here; tell why the others do not."""
     ms: dict[str, Any] = {}
     for name in PROVIDERS:
@@ -143,7 +145,7 @@ def model_only(model: Path, image: NDArray[np.float32], threads: int | None) -> 
     return ms
 
 
-def energy(model: Path, image: NDArray[np.float32], threads: int | None) -> dict[str, Any]:
+def energy(model: Path | None, image: NDArray[np.float32], threads: int | None) -> dict[str, Any]:
     """Read what the processor uses while the model runs on it; the whole machine's work counts."""
     opened = Model(model, provider="cpu", threads=threads)
     opened.run(image)

@@ -65,7 +65,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _curves(cohort: Cohort, result: dict[str, Any]) -> Figure:
-    figure = _figure(15, 6.8)
+    figure = _figure(15, 6)
     columns = {MODEL: result["method"], **result["baselines"]}
     kinds = (
         ("pixels", "AP", "pixel_average_precision", cohort.pixels, precision_recall),
@@ -79,7 +79,7 @@ def _curves(cohort: Cohort, result: dict[str, Any]) -> Figure:
             label = f"{column}, {short} {figure_cell(columns[column][name])}"
             _draw_curve(axes, curve, label, f"C{number}", column)
         names = ("false alarms", "sensitivity") if curve_of is roc else ("recall", "precision")
-        axes.set(xlim=(0, 1), ylim=(0, 1.01), aspect="equal", title=what)
+        axes.set(xlim=(0, 1), ylim=(0, 1.01), title=what)
         axes.set(xlabel=names[0], ylabel=names[1])
         axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     _titled(figure, cohort)

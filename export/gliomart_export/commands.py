@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,6 +82,7 @@ def export(arguments: Sequence[str]) -> int:
         pons = calibration.calibrate_pons(scores) if card.pons else None
         return replace(card, calibration=calibration.calibrate(scores), pons=pons)
 
+    _step("converting the network and comparing it with Keras")
     network = keras.models.load_model(options.network, compile=False)
     # What is left in float for the final network is so for the folds that calibrate it.
     numbers = precision.choose(options.precision, conversion.to_onnx(network, residual), samples)
@@ -88,12 +90,16 @@ def export(arguments: Sequence[str]) -> int:
     final, parity = convert(options.network, card)
     card = replace(card, parity=parity)
     # Kept beside the networks: what held-out patients are evaluated with.
-    folder = run_folder(options.network)
-    fold_files = [folder / f"fold-{number}.onnx" for number in range(1, len(groups) + 1)]
+    fold_files = [
+        run_folder(options.network) / f"fold-{number}.onnx" for number in range(1, len(groups) + 1)
+    ]
     graphs = [convert(file.with_suffix(".keras"), card)[0] for file in fold_files]
     for file, graph in zip(fold_files, graphs, strict=True):
         write_atomically(file, conversion.with_card(graph, card))
-    scores = list(map(calibration.score, fold_files, groups))
+    scores = []
+    for number, (file, group) in enumerate(zip(fold_files, groups, strict=True), start=1):
+        _step(f"calibrating on fold {number} of {len(groups)}: {len(group)} patients")
+        scores.append(calibration.score(file, group))
     for file, graph, own in zip(fold_files, graphs, scores, strict=True):
         # A fold is calibrated on the others, so that its false alarms are not counted in advance.
         others = [fold for fold in scores if fold is not own] or scores
@@ -102,6 +108,12 @@ def export(arguments: Sequence[str]) -> int:
     write_atomically(options.model, conversion.with_card(final, card))
     _report(options.model, card)
     return 0
+
+
+def _step(what: str) -> None:
+    """Tell who watches what takes its time."""
+    if sys.stderr.isatty():
+        print(f"gliomart: {what}", file=sys.stderr)
 
 
 def _card(

@@ -1,8 +1,8 @@
 """What the hardware can do at best, as far as it can be measured: arithmetic and memory.
 
 The libraries whose peaks these are (NumPy's BLAS, ONNX Runtime's integer product) are tuned for
-large square matrices, where hardly anything but multiplying takes time: a network that reaches the
-same rate cannot be made faster by another library, only by fewer operations.
+large square matrices, where hardly anything but multiplying takes time: the closer a network comes
+to the same rate, the less another library can do for it, and the more it takes fewer operations.
 """
 
 from __future__ import annotations

@@ -74,10 +74,14 @@ def test_the_floor_is_a_rate_and_the_model_a_share_of_it() -> None:
     assert measured["sgemm_gflops"] == 100.0  # 2e9 operations in 20 ms
     assert measured["share"] == {"fp32": 0.5}  # 1e9 in the same time
     assert measured["int8_gops"] is None
-    integers = {"name": f"{floor.IGEMM}, 512²", "work": 8e9, "ms": {"p50": 20.0}}
-    products = [{"name": f"{floor.SGEMM}, 512²", "work": 2e9, "ms": {"p50": 20.0}}, integers]
-    mixed = floor.summary(products, {"int8": ({"all": 1.0, "int8": 0.8}, 8.0)})
-    assert mixed["share"] == {"int8": 0.5}  # 2 ms at 100 GFLOP/s and 2 ms at 400
+    # Rounds in which everything takes twice as long change no share.
+    slow = np.array([1.0, 2.0, 1.0, 2.0])
+    integers = {"name": f"{floor.IGEMM}, 512²", "work": 8e9, "turns": 20.0 * slow}
+    products = [{"name": f"{floor.SGEMM}, 512²", "work": 2e9, "turns": 20.0 * slow}, integers]
+    networks = {"int8": ({"all": 1.0, "int8": 0.8}, 8.0 * slow)}
+    # 2 ms at 100 GFLOP/s and 2 ms at 400
+    assert floor.summary(products, networks)["share"] == {"int8": 0.5}
+    assert floor.summary(products[:1], networks)["share"] == {}
 
 
 def test_operations_are_counted_by_hand(tmp_path: Path) -> None:

@@ -198,31 +198,31 @@ def _add_differences(engines: Sequence[dict[str, Any]]) -> None:
 def _summary(
     engines: list[dict[str, Any]], operations: dict[str, dict[str, float]]
 ) -> dict[str, Any]:
-    own = np.median(engines[0]["turns"], axis=1)
-    entries, products = [], []
+    own, entries, products = _turns(engines[0]), [], []
+    networks = {}
     for each in engines:
-        entry = {
-            "name": each["name"],
-            "precision": each["precision"],
-            "ms": percentiles(np.ravel(each["turns"]).tolist()),
-        }
+        turns = _turns(each)
         if each["work"] is not None:
-            products.append({**entry, "work": each["work"]})
+            products.append({"name": each["name"], "work": each["work"], "turns": turns})
             continue
-        p5, p50, p95 = np.percentile(np.median(each["turns"], axis=1) / own, (5, 50, 95))
-        entry["ratio"] = {
-            "p5": round(float(p5), 3),
-            "p50": round(float(p50), 3),
-            "p95": round(float(p95), 3),
-        }
-        entry["difference"] = each["difference"]
-        entries.append(entry)
-    networks = {
-        entry["precision"]: (operations[entry["precision"]], entry["ms"]["p50"])
-        for entry in entries
-        if entry["name"] == entries[0]["name"] and entry["precision"] in operations
-    }
+        p5, p50, p95 = (round(float(ratio), 3) for ratio in np.percentile(turns / own, (5, 50, 95)))
+        entries.append(
+            {
+                "name": each["name"],
+                "precision": each["precision"],
+                "ms": percentiles(np.ravel(each["turns"]).tolist()),
+                "ratio": {"p5": p5, "p50": p50, "p95": p95},
+                "difference": each["difference"],
+            }
+        )
+        if each["name"] == engines[0]["name"] and each["precision"] in operations:
+            networks[each["precision"]] = (operations[each["precision"]], turns)
     return {"engines": entries, "floor": floor.summary(products, networks)}
+
+
+def _turns(engine: dict[str, Any]) -> NDArray[np.float64]:
+    """Milliseconds of each round: the median of a turn's runs."""
+    return np.median(engine["turns"], axis=1)
 
 
 def _check_same_network(model: Path, float_model: Path) -> None:

@@ -1,8 +1,8 @@
 """What the hardware can do at best, as far as it can be measured: arithmetic and memory.
 
 The libraries whose peaks these are (NumPy's BLAS, ONNX Runtime's integer product) are tuned for
-large square matrices, where hardly anything but multiplying takes time: a network that reaches the
-same rate cannot be made faster by another library, only by fewer operations.
+large square matrices, where hardly anything but multiplying takes time: the closer a network comes
+to the same rate, the less another library can do for it, and the more it takes fewer operations.
 """
 
 from __future__ import annotations
@@ -79,42 +79,50 @@ def operations(model: Path) -> dict[str, float]:
 
 
 def summary(
-    products: list[dict[str, Any]], networks: dict[str, tuple[dict[str, float], float]]
+    products: list[dict[str, Any]],
+    networks: dict[str, tuple[dict[str, float], NDArray[np.float64]]],
 ) -> dict[str, Any]:
     """Turn the times of :func:`engines` into rates, and a network's into a share of them.
 
     Parameters
     ----------
     products
-        Entries of a comparison: name, ``work`` and ``ms``.
+        ``name``, ``work`` and ``turns``, the milliseconds in each round, of the engines here.
     networks
-        By precision: the operations of a slice, as counted, and the milliseconds that it takes.
+        By precision: the operations of a slice, as counted, and its milliseconds in each round.
 
     Returns
     -------
     The best rates, and the ``share`` of them that each network reaches: how long its operations
-    would take at these rates, by how long it takes.
+    would take at the rates of the same round, by how long it takes; the median of the rounds.
     """
-    sgemm, igemm = _best(products, SGEMM), _best(products, IGEMM)
+    best = {kind: _best(products, kind) for kind in (SGEMM, IGEMM, COPY)}
     shares = {}
-    for precision, (counted, ms) in networks.items():
-        in_float = counted["all"] - counted["int8"]
-        if sgemm is not None and (igemm is not None or not counted["int8"]):
-            seconds = in_float / sgemm + (counted["int8"] / igemm if igemm else 0.0)
-            shares[precision] = round(seconds * 1e3 / ms, 3)
+    for precision, (counted, turns) in networks.items():
+        parts = {SGEMM: counted["all"] - counted["int8"], IGEMM: counted["int8"]}
+        pairs = [(count * 1e9, best[kind]) for kind, count in parts.items() if count]
+        paces = [count / each["work"] * each["turns"] for count, each in pairs if each]
+        if len(paces) == len(pairs):
+            shares[precision] = round(float(np.median(sum(paces) / turns)), 3)
     return {
-        "sgemm_gflops": sgemm,
-        "int8_gops": igemm,
-        "copy_gb_per_s": _best(products, COPY),
+        "sgemm_gflops": _rate(best[SGEMM]),
+        "int8_gops": _rate(best[IGEMM]),
+        "copy_gb_per_s": _rate(best[COPY]),
         "share": shares,
     }
 
 
-def _best(products: list[dict[str, Any]], kind: str) -> float | None:
-    """Best rate of one kind of work, in 10⁹ a second."""
+def _best(products: list[dict[str, Any]], kind: str) -> dict[str, Any] | None:
+    """Pick the one of a kind with the highest rate."""
     found = [each for each in products if each["name"].partition(",")[0] == kind]
-    rates = [each["work"] / each["ms"]["p50"] / 1e6 for each in found]
-    return round(max(rates), 1) if rates else None
+    return max(found, key=lambda each: each["work"] / np.median(each["turns"]), default=None)
+
+
+def _rate(product: dict[str, Any] | None) -> float | None:
+    """Work in 10⁹ a second."""
+    if product is None:
+        return None
+    return round(float(product["work"] / np.median(product["turns"]) / 1e6), 1)
 
 
 def _sgemm(side: int) -> Engine:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,19 +111,32 @@ def test_batches_repeat_by_seed_and_epoch(dataset_folder: Path) -> None:
     assert np.array_equal(one[1][0], other[1][0])
 
 
-def test_a_run_leaves_networks_pictures_and_a_record(dataset_folder: Path, tmp_path: Path) -> None:
+def test_a_run_leaves_networks_pictures_and_a_record(
+    dataset_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     plan = _plan(dataset_folder, tmp_path / "m.keras")
     record = training.run(plan)
     assert sorted(patient for fold in record["folds"] for patient in fold) == ["p0", "p1", "p2"]
     assert record["slices"] == 23
     assert (plan.folder / training.RECORD).read_text() == json.dumps(record, indent=1)
     assert {path.name for path in plan.folder.iterdir()} == {
-        "curves.png", "reconstructions.png", "record.json",
+        "curves.png", "reconstructions.png", "scores.png", "record.json",
         "fold-1.autoencoder.keras", "fold-2.autoencoder.keras", "final.autoencoder.keras",
         "fold-1.keras", "fold-2.keras", "final.keras",
         "fold-1.json", "fold-2.json", "final.json",
     }  # fmt: skip
-    assert len(record["fits"]["fold-1"]["losses"]["val_loss"]) == 2
+    for fold in ("fold-1", "fold-2"):
+        losses, scores = record["fits"][fold]["losses"], record["fits"][fold]["scores"]
+        assert len(losses["val_loss"]) == len(losses[fitting.AVERAGE_PRECISION]) == 2
+        assert len(scores["untouched"]) == len(scores["with lesions"]) > 0
+    assert fitting.AVERAGE_PRECISION not in record["fits"]["final"]["losses"]
+    assert record["fits"]["final"]["scores"] is None
+    shown = capsys.readouterr().err
+    assert re.search(r"^fold-1: epoch 2/2  loss 0\.\d+  held out: loss 0\.\d+"
+                     r"  AP on lesions put in [01]\.\d{3}  left 00:00  of all \d\d:\d\d$",
+                     shown, re.MULTILINE)  # fmt: skip
+    assert "final: not validated, nobody is held out" in shown
+    assert re.search(r"^final: epoch 2/2  loss 0\.\d+  left 00:00$", shown, re.MULTILINE)
     assert keras.models.load_model(plan.out, compile=False).name == "dae"
     with pytest.raises(OutputExistsError):
         training.run(plan)
@@ -153,7 +167,11 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     for one, other in zip(*(network.get_weights() for network in networks), strict=True):
         assert np.allclose(one, other, atol=1e-5)
     history = json.loads((cut.folder / "fold-1.json").read_text())["losses"]
-    assert len(history["loss"]) == 2
+    assert len(history["loss"]) == len(history[fitting.AVERAGE_PRECISION]) == 2
+    uncut = json.loads((whole.folder / "fold-1.json").read_text())["losses"]
+    assert history[fitting.AVERAGE_PRECISION] == pytest.approx(
+        uncut[fitting.AVERAGE_PRECISION], abs=1e-3
+    )
 
 
 def test_one_patient_alone_cannot_be_trained_on(dataset_folder: Path, tmp_path: Path) -> None:
@@ -165,7 +183,7 @@ def test_one_patient_alone_cannot_be_trained_on(dataset_folder: Path, tmp_path: 
 def test_networks_noise_and_losses_know_only_keras() -> None:
     """They have to train, unchanged, on any of Keras' backends."""
     folder = Path(gliomart_training.__file__).parent
-    for name in ("networks", "corruption", "residual", "fitting", "batches", "pons"):
+    for name in ("networks", "corruption", "residual", "fitting", "batches", "pons", "validation"):
         tree = ast.parse((folder / f"{name}.py").read_text())
         imported = {
             alias.name.split(".")[0]

@@ -49,6 +49,11 @@ class HealthyImages:
         chosen = np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(int))
         return HealthyImages(self.plain[chosen], self.brain[chosen])
 
+    def showing_brain(self, least: float) -> HealthyImages:
+        """Those of the images of which the brain is at least this fraction."""
+        shown = self.brain.mean(axis=(1, 2)) >= least
+        return HealthyImages(self.plain[shown], self.brain[shown])
+
     @classmethod
     def together(cls, parts: Sequence[HealthyImages], size: int) -> HealthyImages:
         """Join the images of several patients."""

@@ -58,6 +58,8 @@ def train(arguments: Sequence[str]) -> int:
     )
     training.run(plan, resume=options.resume, overwrite=options.overwrite)
     print(f"network: {options.out}\nrun: {plan.folder}")
+    print(f"pictures: {', '.join(str(path) for path in sorted(plan.folder.glob('*.png')))}")
+    print(f"next: gliomart export {options.out} {options.out.with_suffix('.onnx')}")
     return 0
 
 

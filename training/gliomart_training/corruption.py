@@ -29,6 +29,8 @@ _COARSE_CELLS = 16
 _BLOB_STRENGTH = (0.04, 0.4)
 # This fraction of blobs brightens, as gliomas do on FLAIR; the others darken.
 _BRIGHT = 0.75
+# What adds less cannot be seen.
+_VISIBLE = 0.02
 # This fraction of images gets coarse noise instead of blobs, of this standard deviation.
 _COARSE, _COARSE_STRENGTH = 0.25, 0.15
 # This fraction of images is changed outside the brain, by as much as a blob, this often brighter.
@@ -79,6 +81,20 @@ def lesions_in_brain(
         around = (1 - soft) * _head(image)
         clean = np.clip(image + _enlarge(_blobs(random, _OUTSIDE_BRIGHT), image) * around, 0, 1)
     return _lesions(clean, soft, random), clean
+
+
+def bright_lesions(
+    image: Plane, brain: Plane, random: np.random.Generator
+) -> tuple[Plane, NDArray[np.bool_]]:
+    """Add such blobs to the brain, all of them brighter, and tell where; for validation.
+
+    Returns
+    -------
+    seen, lesions
+        The image with them; bool, where they can be seen.
+    """
+    seen = np.clip(image + _enlarge(_blobs(random, bright=1.0), image) * brain, 0, 1)
+    return seen.astype(np.float32, copy=False), seen - image > _VISIBLE
 
 
 CORRUPTIONS: dict[str, Corruption] = {

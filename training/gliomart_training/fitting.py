@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gliomart_training.batches import HealthyBatches
+    from gliomart_training.validation import WithLesions
 
 History = dict[str, list[float]]
+
+AVERAGE_PRECISION = "val_average_precision"
+# What is told of an epoch, of all that is kept.
+_SHOWN = {
+    "loss": ("loss", ".5f"),
+    "val_loss": ("held out: loss", ".5f"),
+    AVERAGE_PRECISION: ("AP on lesions put in", ".3f"),
+}
 
 
 @dataclass(frozen=True)
@@ -69,8 +79,11 @@ def fit(
     recipe: Recipe,
     batches: HealthyBatches,
     validation: HealthyBatches | None,
+    lesions: WithLesions | None,
+    *,
     checkpoints: Path,
     label: str,
+    later: int = 0,
 ) -> tuple[keras.Model, History]:
     """Train a network, or go on where an interrupted training left its checkpoint.
 
@@ -80,14 +93,20 @@ def fit(
         What to train and how.
     batches, validation
         Corrupted and clean images, of one size.
+    lesions
+        Of patients that the network is not trained on, of the same size; looked at after every
+        epoch.
     checkpoints
         Folder for the state after every epoch; emptied when training is complete.
     label
-        What the progress bar calls this training.
+        What progress calls this training.
+    later
+        How many trainings like it follow, for the time that is left.
 
     Returns
     -------
-    The trained network for whole images, and the losses of every epoch.
+    The trained network for whole images, and the losses of every epoch, with the average precision
+    on lesions as ``val_average_precision``.
     """
     keras.utils.set_random_seed(recipe.seed)
     channels = len(batches.spec.channels)
@@ -117,7 +136,14 @@ def fit(
     )
     # Built now, or a checkpoint's optimizer state would be passed over when training resumes.
     trainer.optimizer.build(trainer.trainable_variables)
-    progress = _Progress(batches.start, label, recipe.epochs, len(batches), checkpoints)
+    progress = _Progress(
+        batches,
+        lesions,
+        epochs=recipe.epochs,
+        file=checkpoints.with_suffix(".losses.json"),
+        label=label,
+        later=later,
+    )
     _fit(
         trainer,
         batches,
@@ -158,30 +184,41 @@ class _Progress(keras.callbacks.Callback):
     """Starts epochs, shows progress on stderr, keeps the losses across interruptions."""
 
     def __init__(
-        self, start: Callable[[int], None], label: str, epochs: int, batches: int, folder: Path
+        self,
+        batches: HealthyBatches,
+        lesions: WithLesions | None,
+        *,
+        epochs: int,
+        file: Path,
+        label: str,
+        later: int,
     ) -> None:
         super().__init__()
-        self.start, self.label, self.epochs, self.batches = start, label, epochs, batches
-        self.file = folder.with_suffix(".losses.json")
+        self.batches, self.lesions, self.epochs = batches, lesions, epochs
+        self.file, self.label, self.later = file, label, later
         self.history: History = {}
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         del logs
         self.bar = tqdm(
-            total=self.epochs * self.batches,
+            total=self.epochs * len(self.batches),
             desc=self.label,
-            unit="batch",
+            unit=" batches",
             file=sys.stderr,
             dynamic_ncols=True,
+            leave=False,
             disable=not sys.stderr.isatty(),
         )
+        self.first_epoch: int | None = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         del logs
-        self.start(epoch)
+        if self.first_epoch is None:
+            self.first_epoch, self.started = epoch, time.monotonic()
+            self.bar.initial = self.bar.n = epoch * len(self.batches)
+        self.batches.start(epoch)
         earlier = json.loads(self.file.read_text()) if epoch and self.file.exists() else {}
         self.history = {name: values[:epoch] for name, values in earlier.items()}
-        self.bar.n = epoch * self.batches
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         del batch, logs
@@ -190,14 +227,30 @@ class _Progress(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
+        if self.lesions is not None:
+            found = self.lesions.average_precision(self.model)
+            self.history.setdefault(AVERAGE_PRECISION, []).append(found)
         write_atomically(self.file, json.dumps(self.history).encode())
-        shown = "  ".join(f"{name} {values[-1]:.5f}" for name, values in self.history.items())
-        self.bar.set_postfix_str(shown)
-        if self.bar.disable:
-            line = f"{self.label}: epoch {epoch + 1}/{self.epochs}  {shown}"
-            print(line, file=sys.stderr, flush=True)
+        tqdm.write(f"{self.label}: {self._told(epoch)}", file=sys.stderr)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         del logs
         self.bar.close()
         self.file.unlink(missing_ok=True)
+
+    def _told(self, epoch: int) -> str:
+        """Tell of the epoch that has just ended."""
+        assert self.first_epoch is not None  # noqa: S101  # it has begun
+        each = (time.monotonic() - self.started) / (epoch + 1 - self.first_epoch)
+        left = each * (self.epochs - epoch - 1)
+        parts = [f"epoch {epoch + 1}/{self.epochs}"]
+        parts += [
+            f"{name} {self.history[key][-1]:{layout}}"
+            for key, (name, layout) in _SHOWN.items()
+            if key in self.history
+        ]
+        parts.append(f"left {tqdm.format_interval(left)}")
+        if self.later:
+            whole = left + self.later * self.epochs * each
+            parts.append(f"of all {tqdm.format_interval(whole)}")
+        return "  ".join(parts)

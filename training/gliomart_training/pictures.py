@@ -1,64 +1,100 @@
-"""Pictures of a training: how its losses fell, and what its network makes of unseen slices."""
+"""Pictures of a training: how it went, and what its networks make of slices they never saw."""
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.preprocess import stack_channels
+from gliomart.outputs.folder import write_atomically
+from gliomart_training.fitting import AVERAGE_PRECISION
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import keras
-    from numpy.typing import NDArray
+    from matplotlib.figure import Figure
 
-    from gliomart.preprocess import Preprocessing
     from gliomart_training.fitting import History
+    from gliomart_training.validation import WithLesions
 
+CURVES, SCORES, RECONSTRUCTIONS = "curves.png", "scores.png", "reconstructions.png"
 _SHOWN = 8
 
 
-def curves(losses: dict[str, History], path: Path) -> None:
-    """Plot the losses of several fits over their epochs; validation is dashed."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    axes = figure.add_subplot(xlabel="epoch", ylabel="loss", yscale="log")
+def curves(losses: dict[str, History], folder: Path) -> None:
+    """Plot losses and average precision of several fits over their epochs; validation is dashed."""
+    figure = _figure(12, 4.5)
+    left, right = figure.subplots(1, 2)
     for number, (name, history) in enumerate(losses.items()):
-        for kind, style in (("loss", "-"), ("val_loss", "--")):
+        for axes, kind, style, label in (
+            (left, "loss", "-", f"{name} training"),
+            (left, "val_loss", "--", f"{name} held out"),
+            (right, AVERAGE_PRECISION, "--", f"{name} held out"),
+        ):
             if kind in history:
                 epochs = np.arange(1, len(history[kind]) + 1)
-                label = f"{name} {'training' if kind == 'loss' else 'held out'}"
-                axes.plot(epochs, history[kind], style, color=f"C{number}", label=label)
-    axes.legend()
+                axes.plot(epochs, history[kind], style, color=f"C{number}", marker=".", label=label)
+    left.set(xlabel="epoch", ylabel="loss", yscale="log")
+    right.set(xlabel="epoch", ylabel="average precision on lesions put in", ylim=(0, 1))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        if axes.has_data():
+            axes.legend(fontsize=8)
+    _write(figure, folder / CURVES)
+
+
+def scores(fits: Sequence[dict[str, list[float]]], folder: Path) -> None:
+    """Plot how held-out slices score, as they are and with lesions put in."""
+    figure = _figure(8, 4.5)
+    axes = figure.add_subplot(xlabel="score of the slice", ylabel="slices")
+    together = {name: [s for fit in fits for s in fit[name]] for name in (fits[0] if fits else ())}
+    highest = max((max(values) for values in together.values()), default=1.0)
+    bins = np.linspace(0, highest or 1.0, 41).tolist()
+    for (name, values), colour in zip(together.items(), ("C0", "C3"), strict=False):
+        axes.hist(values, bins, color=colour, alpha=0.25)
+        axes.hist(values, bins, color=colour, histtype="step", label=f"{name} ({len(values)})")
+    axes.set_title("Slices of held-out patients")
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=110)
+    if together:
+        axes.legend()
+    _write(figure, folder / SCORES)
 
 
-def reconstructions(
-    network: keras.Model, unseen: NDArray[np.float32], spec: Preprocessing, path: Path
-) -> None:
-    """Show held-out slices (N, size, size), and what the network makes of them."""
-    from matplotlib.figure import Figure
-
-    chosen = np.linspace(0, len(unseen) - 1, _SHOWN).round().astype(int)
-    batch = np.stack([stack_channels(unseen[i], spec) for i in chosen])
+def reconstructions(network: keras.Model, unseen: WithLesions, folder: Path) -> None:
+    """Show held-out slices with lesions put in, and what the network makes of them."""
+    chosen = np.linspace(0, len(unseen.seen) - 1, _SHOWN).round().astype(int)
+    batch = unseen.seen[chosen]
     outputs = network.predict_on_batch(batch)
     rebuilt = outputs["reconstruction"]
     rows = {
-        "image": (batch[..., 0], "gray", 0, 1),
+        "as it is": (unseen.untouched[chosen, ..., 0], "gray", 0, 1),
+        "lesions put in": (batch[..., 0], "gray", 0, 1),
         "reconstruction": (rebuilt[..., 0], "gray", 0, 1),
         "difference": (batch[..., 0] - rebuilt[..., 0], "RdBu_r", -0.3, 0.3),
         "brain": (outputs["brain"][..., 0], "gray", 0, 1),
     }
-    figure = Figure(figsize=(2 * _SHOWN, 2.1 * len(rows)), layout="constrained")
-    for number, (name, (images, colours, low, high)) in enumerate(rows.items()):
-        for column, image in enumerate(images):
-            place = number * _SHOWN + column + 1
-            axes = figure.add_subplot(len(rows), _SHOWN, place, xticks=[], yticks=[])
+    figure = _figure(2 * _SHOWN, 2.1 * len(rows))
+    grid = figure.subplots(len(rows), _SHOWN, subplot_kw={"xticks": [], "yticks": []})
+    for line, (name, (images, colours, low, high)) in zip(grid, rows.items(), strict=True):
+        line[0].set_ylabel(name)
+        for axes, image in zip(line, images, strict=True):
             axes.imshow(image, cmap=colours, vmin=low, vmax=high)
-            if column == 0:
-                axes.set_ylabel(name)
-    figure.savefig(path, dpi=110)
+    for axes, where in zip(grid[1], unseen.lesions[chosen], strict=True):
+        if where.any():
+            axes.contour(where, [0.5], colors="yellow", linewidths=0.6)
+    _write(figure, folder / RECONSTRUCTIONS)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _write(figure: Figure, path: Path) -> None:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110)
+    write_atomically(path, stream.getvalue())

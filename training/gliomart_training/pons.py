@@ -11,6 +11,7 @@ pixel or two of the image.
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, cast
 import cv2
 import keras
 import numpy as np
+from tqdm import tqdm
 
 from gliomart.errors import DatasetError, InputRefusedError
 from gliomart.preprocess import Preprocessing, crop, estimate_frames, prepare
@@ -234,7 +236,7 @@ def fit_localiser(
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     batches = PonsBatches(marked, simulated, variation, recipe, spec.brain_level)
-    watched = _Losses()
+    watched = _Losses(len(batches))
     localiser.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watched])
     # Without its optimizer, which a network that is joined with it would carry into its file, and
     # which another backend could not read.
@@ -245,16 +247,27 @@ def fit_localiser(
 
 
 class _Losses(keras.callbacks.Callback):
-    def __init__(self) -> None:
+    """Keeps the loss of every batch, and shows how far the training is."""
+
+    def __init__(self, batches: int) -> None:
         super().__init__()
         self.losses: list[float] = []
         self._sum = 0.0
+        self._bar = tqdm(
+            total=batches, desc="pons", unit=" batches", leave=False, dynamic_ncols=True,
+            file=sys.stderr, disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        del logs
+        self._bar.close()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         # Keras reports the mean since the epoch began.
         total = (logs or {})["loss"] * (batch + 1)
         self.losses.append(total - self._sum)
         self._sum = total
+        self._bar.update()
 
 
 def _bend(

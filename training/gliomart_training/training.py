@@ -36,6 +36,7 @@ from gliomart_training.pons import (
     simulated_images,
 )
 from gliomart_training.record import RECORD, run_folder
+from gliomart_training.validation import WithLesions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,8 @@ _AUTOENCODER = "{}.autoencoder.keras"
 _HOLD_OUT_ONE_IN = 5
 # Held-out images, evenly spaced, that the loss is watched on after every epoch.
 _VALIDATION = 64
+# Held-out images that lesions are put into, looked at likewise, and how much brain they show.
+_LOOKED_AT, _LEAST_BRAIN = 32, 0.05
 
 
 @dataclass(frozen=True)
@@ -123,31 +126,29 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
 
     simulated = simulated_images(plan.pons, plan.preprocessing) if pons else None
 
-    def fit_one(name: str, held_out: Sequence[str]) -> dict[str, Any]:
-        outcome = _fit_autoencoder(plan, name, images, held_out)
+    def fit_one(name: str, held_out: Sequence[str], later: int) -> dict[str, Any]:
+        outcome = _fit_autoencoder(plan, name, images, held_out, later)
         if simulated is None:
             shutil.copyfile(plan.folder / _AUTOENCODER.format(name), plan.folder / f"{name}.keras")
             return outcome
         seen = [marked for patient, marked in pons.items() if patient not in held_out]
         return outcome | {"pons": _fit_pons(plan, name, seen, simulated)}
 
-    fits = {
-        f"fold-{number}": fit_one(f"fold-{number}", held_out)
-        for number, held_out in enumerate(groups, start=1)
-    }
+    jobs = {f"fold-{number}": held_out for number, held_out in enumerate(groups, start=1)}
+    if plan.folds > 1:
+        jobs[FINAL] = []
+    fits: dict[str, dict[str, Any]] = {}
+    for later, (name, held_out) in zip(reversed(range(len(jobs))), jobs.items(), strict=True):
+        fits[name] = fit_one(name, held_out, later)
+        pictures.curves({name: fit["losses"] for name, fit in fits.items()}, plan.folder)
+        pictures.scores([fit["scores"] for fit in fits.values() if fit["scores"]], plan.folder)
     if plan.folds == 1:
         shutil.copyfile(plan.folder / "fold-1.keras", plan.folder / f"{FINAL}.keras")
-    else:
-        fits[FINAL] = fit_one(FINAL, held_out=[])
 
-    pictures.curves({name: fit["losses"] for name, fit in fits.items()}, plan.folder / "curves.png")
-    first_fold = keras.models.load_model(plan.folder / "fold-1.keras", compile=False)
-    pictures.reconstructions(
-        first_fold,
-        _together(plan, images, groups[0]).plain,
-        plan.preprocessing,
-        plan.folder / "reconstructions.png",
-    )
+    unseen = _unseen(plan, images, groups[0], plan.preprocessing.size)
+    if unseen is not None:
+        first_fold = keras.models.load_model(plan.folder / "fold-1.keras", compile=False)
+        pictures.reconstructions(first_fold, unseen, plan.folder)
     record["fits"] = fits
     write_atomically(plan.folder / RECORD, json.dumps(record, indent=1).encode())
     shutil.copyfile(plan.folder / f"{FINAL}.keras", plan.out)
@@ -155,7 +156,7 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
 
 
 def _fit_autoencoder(
-    plan: Plan, name: str, images: dict[str, HealthyImages], held_out: Sequence[str]
+    plan: Plan, name: str, images: dict[str, HealthyImages], held_out: Sequence[str], later: int
 ) -> dict[str, Any]:
     """Train one autoencoder, unless an earlier call finished it."""
     network_file = plan.folder / _AUTOENCODER.format(name)
@@ -170,10 +171,28 @@ def _fit_autoencoder(
         raise DatasetError(f"{name}: no tumour-free slice is left to train on")
     batches = _batches(plan, seen)
     validation = _batches(plan, unseen, frozen=True) if len(unseen) else None
-    network, losses = fit(plan.recipe, batches, validation, plan.folder / f"{name}.state", name)
+    lesions = _unseen(plan, images, held_out, batches.side)
+    if lesions is None:
+        whom = "nobody held out shows a brain" if held_out else "nobody is held out"
+        print(f"{name}: not validated, {whom}", file=sys.stderr)
+    network, losses = fit(
+        plan.recipe,
+        batches,
+        validation,
+        lesions,
+        checkpoints=plan.folder / f"{name}.state",
+        label=name,
+        later=later,
+    )
     seconds = round(time.monotonic() - started, 1)
     _save(network, network_file)
-    outcome = {"losses": losses, "seconds": seconds, "slices": len(batches.images)}
+    whole = _unseen(plan, images, held_out, plan.preprocessing.size)
+    outcome = {
+        "losses": losses,
+        "seconds": seconds,
+        "slices": len(batches.images),
+        "scores": whole.scores(network) if whole else None,
+    }
     write_atomically(losses_file, json.dumps(outcome).encode())
     return outcome
 
@@ -188,6 +207,7 @@ def _fit_pons(
         return finished
     started = time.monotonic()
     marked = PonsImages.together(seen, plan.preprocessing)
+    print(f"{name}: learning where the pons is, {plan.pons.steps} batches", file=sys.stderr)
     localiser, losses = fit_localiser(
         marked, simulated, plan.pons, plan.variation, plan.preprocessing
     )
@@ -228,6 +248,17 @@ def _describe_pons(pons: dict[str, PonsImages], plan: Plan) -> dict[str, Any] | 
         "marked_slices": sum(int(images.shown.sum()) for images in pons.values()),
         "clear_slices": sum(int((~images.shown).sum()) for images in pons.values()),
     }
+
+
+def _unseen(
+    plan: Plan, images: dict[str, HealthyImages], held_out: Sequence[str], side: int
+) -> WithLesions | None:
+    """Put lesions into slices of held-out patients; None where there are none to put them into."""
+    unseen = _together(plan, images, held_out).showing_brain(_LEAST_BRAIN).thinned(_LOOKED_AT)
+    if not len(unseen):
+        return None
+    with_lesions = WithLesions.of(unseen, plan.preprocessing, side, plan.recipe.seed)
+    return with_lesions if with_lesions.lesions.any() else None
 
 
 def _together(plan: Plan, images: dict[str, HealthyImages], ids: Sequence[str]) -> HealthyImages:

@@ -100,8 +100,6 @@ def test_bench_measures_every_stage_and_holds_budgets(
     budgets.write_text(line.format(1e6).replace("ms.slice", "load.slice.loaded"))
     assert cli.main([*arguments, "--budget", str(budgets)]) == 0
     assert json.loads(capsys.readouterr().out)["load"]["model"]["p99_loaded_by_p50_idle"] > 0
-    budgets.write_text(line.format(1).replace("slice", "nonsense"))
-    assert cli.main([*arguments, "--budget", str(budgets)]) == 2
     assert cli.main([*arguments, "--budget", str(tmp_path / "none.toml")]) == 2
 
 

@@ -64,11 +64,11 @@ def _heading(report: dict[str, Any]) -> str:
 def _quiet(load_average: float | None) -> str:
     """Say whether anything else was running."""
     if load_average is None:
-        return "Whether the machine was quiet is not known.\n"
+        return "Whether the machine was quiet is not known."
     if load_average > _BUSY:
         busy = f"Measured beside other work (load average {load_average} before it began)"
-        return f"**{busy}: times are too long, to be measured again in a quiet hour.**\n"
-    return f"The machine was quiet: load average {load_average} before the measurement began.\n"
+        return f"**{busy}: times are too long, to be measured again in a quiet hour.**"
+    return f"The machine was quiet: load average {load_average} before the measurement began."
 
 
 def _stages(small: dict[str, Any], large: dict[str, Any]) -> str:

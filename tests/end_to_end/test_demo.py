@@ -90,7 +90,9 @@ def test_bench_measures_every_stage_and_holds_budgets(
     line = '[[budget]]\nfigure = "ms.slice.p95"\nat_most = {}\nreason = "a test"\n'
     arguments = ["bench", str(GOLDEN), "--repeats", "1", "--provider", "cpu", "--json"]
 
-    budgets.write_text(line.format(1e6))
+    # Where a budget asks for figures beside a busy process, they are measured.
+    beside = line.format(1e6).replace("ms.slice", "load.slice.loaded")
+    budgets.write_text(line.format(1e6) + beside)
     assert cli.main([*arguments, "--budget", str(budgets)]) == 0
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert set(report["ms"]) == {*STAGES, "slice"}
@@ -101,6 +103,7 @@ def test_bench_measures_every_stage_and_holds_budgets(
         "repeats": 1,
     }
     assert report["series"]["slices"] == 24
+    assert report["load"]["model"]["p99_loaded_by_p50_idle"] > 0
     assert 20 < report["peak_memory_mb"] < 2000
     assert "cold start" in bench.table(report)
 
@@ -109,12 +112,6 @@ def test_bench_measures_every_stage_and_holds_budgets(
     assert cli.main([*arguments, "--budget", str(budgets), "--out", str(out)]) == 9
     assert json.loads(out.read_text())["model"] == report["model"]  # kept all the same
     assert "ms.slice.p95" in capsys.readouterr().err
-    # Where a budget asks for figures beside a busy process, they are measured.
-    budgets.write_text(line.format(1e6).replace("ms.slice", "load.slice.loaded"))
-    assert cli.main([*arguments, "--budget", str(budgets)]) == 0
-    assert json.loads(capsys.readouterr().out)["load"]["model"]["p99_loaded_by_p50_idle"] > 0
-    budgets.write_text(line.format(1).replace("slice", "nonsense"))
-    assert cli.main([*arguments, "--budget", str(budgets)]) == 2
     assert cli.main([*arguments, "--budget", str(tmp_path / "none.toml")]) == 2
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from gliomart import Detector, bench, sources
 from gliomart.bench import budgets, compare, floor, fresh, machine, stages
-from gliomart.errors import BudgetExceededError, ModelError, UsageError
+from gliomart.errors import BudgetExceededError, GliomartError, ModelError, UsageError
 from gliomart.model import default_model
 from samples import GOLDEN, card, tiny_model
 
@@ -214,6 +214,18 @@ def test_an_engine_that_fails_is_named_with_its_reason(
     image = np.zeros((64, 64, 1), np.float32)  # the model takes 256
     with pytest.raises(ModelError, match="failed: "):
         compare.measure(model, image, float_model=None, threads=1, rounds=1)
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_ends_the_comparison_by_name(tmp_path: Path) -> None:
+    np.save(tmp_path / "image.npy", np.zeros((256, 256, 1), np.float32))
+    with compare._Worker("floor", default_model(), 1, tmp_path) as worker:
+        assert worker.ready()[1] is None
+        assert len(worker.turn(0)) == 3
+        worker._process.kill()
+        worker._process.wait()
+        with pytest.raises(GliomartError, match="floor died"):
+            worker.turn(0)
 
 
 @pytest.mark.slow

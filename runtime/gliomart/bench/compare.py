@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from gliomart.bench import floor
 from gliomart.bench.engines import GROUP
 from gliomart.bench.machine import percentiles, precision
 from gliomart.bench.worker import IMAGE
-from gliomart.errors import MissingExtraError, ModelError, UsageError
+from gliomart.errors import GliomartError, MissingExtraError, ModelError, UsageError
 from gliomart.model import Model
 
 if TYPE_CHECKING:
@@ -130,13 +130,21 @@ class _Worker:
         return answer.get("engines", []), answer.get("missing")
 
     def turn(self, place: int) -> list[float]:
-        """Let one of its engines run."""
+        """Let one of its engines run.
+
+        Raises
+        ------
+        GliomartError
+            The process has died.
+        """
         assert self._process.stdin is not None  # noqa: S101  # it is a pipe
-        self._process.stdin.write(f"{place} {_RUNS}\n")
-        self._process.stdin.flush()
-        answer: list[float] | None = self._answer()
+        answer: list[float] | None = None
+        with suppress(BrokenPipeError):  # then there is no answer either
+            self._process.stdin.write(f"{place} {_RUNS}\n")
+            self._process.stdin.flush()
+            answer = self._answer()
         if answer is None:
-            raise RuntimeError(f"the process of {self.kind} has died in the middle of a comparison")
+            raise GliomartError(f"the process of {self.kind} died in the middle of a comparison")
         return answer[1:]
 
     def _answer(self) -> Any:  # noqa: ANN401

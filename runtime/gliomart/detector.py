@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
@@ -73,7 +74,6 @@ class Detector:
     False
     """
 
-    settings: Settings
     card: ModelCard
     calibration: Calibration
 
@@ -95,7 +95,7 @@ class Detector:
         if self.card.calibration is None:
             raise ModelError("the model has not been calibrated")
         self.calibration = self.card.calibration
-        self.settings = Settings(
+        self._settings = Settings(
             model_name=self.card.name,
             model_version=self.card.version,
             model_sha256=self._model.sha256,
@@ -104,6 +104,11 @@ class Detector:
             forced=force,
         )
         self.budget = budget
+
+    @property
+    def settings(self) -> Settings:
+        """What produces results from now on; the provider is another once a GPU was lost."""
+        return replace(self._settings, provider=self._model.provider)
 
     def detect(self, image: Path | str | NDArray[Any] | Dataset | Slice) -> SliceResult:
         """Analyse one image by itself.

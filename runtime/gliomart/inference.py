@@ -94,8 +94,9 @@ class Run:
             dicom=self.dicom,
             identify=self.identify,
         )
-        complete = _complete(self.folder / output.RESULTS, head)
-        journal = _Journal(self.folder / output.JOURNAL, head)
+        run = records.what_makes_a_run(head)
+        complete = _complete(self.folder / output.RESULTS, run)
+        journal = _Journal(self.folder / output.JOURNAL, run)
         if complete is not None:
             self._tidy(journal)  # a run that was killed at its very end leaves something
             return _something(complete)
@@ -191,6 +192,7 @@ class Run:
             if self.dicom:
                 entry["dicom"] = self._write_dicom(series, kept, verdict, pons_verdict, whole)
             record.series.append(entry)
+        record.provider = asdict(self.detector.settings.provider)
         return record, shown
 
     def _write_dicom(
@@ -268,13 +270,13 @@ class _Journal:
             stream.write(line.encode())
 
 
-def _complete(path: Path, head: dict[str, Any]) -> dict[str, Any] | None:
+def _complete(path: Path, run: dict[str, Any]) -> dict[str, Any] | None:
     """Read the results of a run that is complete already; None where there are none."""
     if not path.exists():
         return None
     with _damage(path):
         document: dict[str, Any] = json.loads(path.read_bytes())
-        if {key: document[key] for key in head} != head:
+        if records.what_makes_a_run({key: document[key] for key in run}) != run:
             raise _different_run(path.parent)
     return document
 

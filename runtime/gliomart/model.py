@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import stat
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,16 +16,20 @@ from gliomart import onnx_file
 from gliomart.card import METADATA_KEY, ModelCard
 from gliomart.errors import ModelCardError, ModelError, ModelNotFoundError
 from gliomart.printable import printable
-from gliomart.providers import ProviderChoice, Requested, open_session, what_went_wrong
+from gliomart.providers.opening import LARGEST_BATCH, open_on_cpu, open_session
+from gliomart.providers.runner import Runner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from gliomart.providers import ProviderChoice, Requested
+    from gliomart.providers.parity import Reference
+    from gliomart.providers.session import Session
 
 # An autoencoder for a scanner is megabytes; what is larger is something else.
 _LARGEST_FILE = 128 * 2**20
-# Without loops a graph takes about the same time on every slice, so the first one tells. It takes
-# hundredths of a second; other providers than this may build an engine in it, for minutes.
-_LONGEST_FIRST_RUN_S = {"CPUExecutionProvider": 10.0}
 _FLOAT32 = "tensor(float)"
 _INPUT = "image"
 _OUTPUTS = ["reconstruction", "anomaly_map", "brain"]
@@ -71,6 +75,8 @@ def default_model() -> Path:
 class Model:
     """An ONNX file on an execution provider.
 
+    Threads may share one.
+
     Parameters
     ----------
     path
@@ -84,20 +90,17 @@ class Model:
         The file's card.
     sha256
         The file's identity.
-    provider
-        What runs.
 
     Raises
     ------
     ModelNotFoundError, ModelError, ModelCardError
         The file is not one of gliomart's models.
     ProviderError
-        What was asked for by name does not run.
+        What was asked for by name does not run, or not as the CPU does.
     """
 
     card: ModelCard
     sha256: str
-    provider: ProviderChoice
 
     def __init__(
         self,
@@ -110,22 +113,44 @@ class Model:
         self._path = default_model() if path is None else Path(path)
         content = _read(self._path)
         self.sha256 = hashlib.sha256(content).hexdigest()
-        self._has_run = False
         try:
             onnx_file.check(content)
-            self._session, self.provider = open_session(
-                content, provider, allow_fallback=allow_fallback, threads=threads
-            )
-            metadata = self._session.get_modelmeta().custom_metadata_map
+            # Opened for its card on the CPU first: there it is held within bounds.
+            cpu = open_on_cpu(content, threads)
+            metadata = cpu.onnx.get_modelmeta().custom_metadata_map
             if METADATA_KEY not in metadata:
                 raise ModelCardError("the file carries no gliomart card")
             self.card = ModelCard.from_json(metadata[METADATA_KEY])
-            self._outputs = [*_OUTPUTS, _PONS] if self.card.pons else _OUTPUTS
-            _check_signature(self._session, self.card, self._outputs)
+            names = [*_OUTPUTS, _PONS] if self.card.pons else _OUTPUTS
+            _check_signature(cpu.onnx, self.card, names)
+            session, choice = open_session(
+                content,
+                provider,
+                allow_fallback=allow_fallback,
+                threads=threads,
+                cpu=cpu,
+                reference=_reference(cpu, self.card, names),
+            )
         except ModelError as error:
             raise type(error)(printable(f"{self._path}: {error}")) from error
         except UnicodeDecodeError as error:  # of a name or the card
             raise ModelError(f"{self._path}: the file holds text that is not UTF-8") from error
+        size, channels = self.card.preprocessing.size, len(self.card.preprocessing.channels)
+        self._shape = (size, size, channels)
+        self._runner = Runner(
+            content,
+            session,
+            choice,
+            names=names,
+            check=partial(_check_outputs, names=names, shape=self._shape),
+            may_fall_back=allow_fallback or provider == "auto",
+            threads=threads,
+        )
+
+    @property
+    def provider(self) -> ProviderChoice:
+        """What runs now: the CPU, degraded, once a GPU was lost."""
+        return self._runner.provider
 
     def run(self, image: NDArray[np.float32]) -> Outputs:
         """Run one slice.
@@ -140,43 +165,47 @@ class Model:
         ModelError
             The graph fails, takes too much memory or time, or gives something that is none of
             its outputs.
+        ProviderError
+            The GPU asked for by name is lost, and no fallback is allowed.
         """
+        (outputs,) = self.run_batch(image[np.newaxis])
+        return outputs
+
+    def run_batch(self, images: NDArray[np.float32]) -> list[Outputs]:
+        """Run up to 64 slices together, which a GPU gains from and a CPU does not.
+
+        Parameters
+        ----------
+        images
+            float32 (N, size, size, channels), as :meth:`run` takes one.
+
+        Raises
+        ------
+        ModelError, ProviderError
+            As :meth:`run`; the images are not of the model's shape, or more than 64.
+        """
+        if images.shape[1:] != self._shape or not 1 <= len(images) <= LARGEST_BATCH:
+            raise ModelError(
+                f"{self._path}: takes 1 to {LARGEST_BATCH} images of {self._shape},"
+                f" and was given {images.shape}"
+            )
         try:
-            outputs = self._run_in_time({_INPUT: image[np.newaxis]})
-            _check_outputs(outputs, self._outputs, image.shape)
+            outputs = self._runner.run(images)
         except ModelError as error:
             raise ModelError(printable(f"{self._path}: {error}")) from error
-        return Outputs(*(output[0, ..., 0] for output in outputs))
+        return [Outputs(*(output[n, ..., 0] for output in outputs)) for n in range(len(images))]
 
-    def _run_in_time(self, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        if self._has_run:
-            return self._run(inputs)
-        # ONNX Runtime cannot be stopped within an operator: a thread can be left behind.
-        results: list[list[NDArray[np.float32]] | ModelError] = []
 
-        def first() -> None:
-            try:
-                results.append(self._run(inputs))
-            except ModelError as error:
-                results.append(error)
+def _reference(cpu: Session, card: ModelCard, names: list[str]) -> Callable[[], Reference]:
+    """Postpone what only a GPU's results are held to, and do it once."""
 
-        thread = Thread(target=first, daemon=True)
-        thread.start()
-        limit = _LONGEST_FIRST_RUN_S.get(self.provider.effective)
-        thread.join(limit)
-        if not results:
-            raise ModelError(f"the graph takes more than {limit:g} s for one slice")
-        (result,) = results
-        if isinstance(result, ModelError):
-            raise result
-        self._has_run = True
-        return result
+    @cache
+    def run() -> Reference:
+        from gliomart.providers import parity
 
-    def _run(self, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        try:
-            return self._session.run(self._outputs, inputs)
-        except Exception as error:  # ONNX Runtime's own errors share no base but Exception
-            raise ModelError(f"the graph does not run ({what_went_wrong(error)})") from error
+        return parity.reference(cpu, names, card.preprocessing)
+
+    return run
 
 
 def _read(path: Path) -> bytes:
@@ -211,12 +240,12 @@ def _check_signature(session: Any, card: ModelCard, names: list[str]) -> None:  
 
 
 def _check_outputs(
-    outputs: list[NDArray[np.float32]], names: list[str], shape: tuple[int, ...]
+    outputs: list[NDArray[np.float32]], *, names: list[str], shape: tuple[int, int, int]
 ) -> None:
     """Hold what came out against what :class:`Outputs` promises; a graph may declare anything."""
     for name, output in zip(names, outputs, strict=True):
         depth = shape[-1] if name == "reconstruction" else 1
-        if output.shape != (1, *shape[:-1], depth):
+        if output.shape != (len(outputs[0]), *shape[:-1], depth):
             raise ModelError(f"the graph's {name} came out in shape {output.shape}")
         low, high = float(output.min()), float(output.max())
         least, most = _RANGES[name]

@@ -1,88 +1,178 @@
-"""Providers at their boundary: a stand-in for ONNX Runtime runs what it likes."""
+"""Which provider is chosen, on machines that have and lack what they need."""
 
 from __future__ import annotations
 
 import importlib.metadata
-from types import SimpleNamespace
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gliomart import providers
 from gliomart.errors import MissingExtraError, ProviderError
+from gliomart.model import Model
+from gliomart.providers import CPU, ProviderChoice
+from gpus import DEVICE_LOST, Machine
 
-CPU, CUDA, TENSORRT = "CPUExecutionProvider", "CUDAExecutionProvider", "TensorrtExecutionProvider"
-
-
-class _Options:
-    def add_session_config_entry(self, key: str, value: str) -> None:
-        pass
-
-
-def _runtime(available: list[str], runs: list[str]) -> SimpleNamespace:
-    """An ONNX Runtime that lists ``available`` and whose sessions silently run on ``runs`` only."""
-
-    def session(
-        _model: bytes, _options: Any, providers: list[str], **_others: Any
-    ) -> SimpleNamespace:
-        effective = [provider for provider in providers if provider in runs]
-        return SimpleNamespace(get_providers=lambda: effective)
-
-    return SimpleNamespace(
-        SessionOptions=_Options,
-        GraphOptimizationLevel=SimpleNamespace(ORT_ENABLE_ALL=99),
-        InferenceSession=session,
-        get_available_providers=lambda: available,
-    )
+CUDA, TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
+RTX = "NvTensorRTRTXExecutionProvider"
 
 
-def _open(
-    monkeypatch: pytest.MonkeyPatch,
-    requested: Any,
-    *,
-    runs: list[str],
-    loads: tuple[str, ...] = ("libcuda.so.1", "libnvinfer.so.10"),
-    allow_fallback: bool = False,
-) -> providers.ProviderChoice:
-    def load(library: str) -> None:
-        if library not in loads:
-            raise OSError(library)
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    machine = Machine()
+    machine.install(monkeypatch)
+    return machine
 
-    monkeypatch.setattr(providers.ctypes, "CDLL", load)
-    monkeypatch.setattr(providers, "_onnxruntime", lambda: _runtime([TENSORRT, CUDA, CPU], runs))
-    _, choice = providers.open_session(b"", requested, allow_fallback=allow_fallback, threads=None)
-    return choice
+
+def _without(machine: Machine, *libraries: str) -> None:
+    machine.libraries = tuple(each for each in machine.libraries if each not in libraries)
 
 
 @pytest.mark.parametrize(
-    ("runs", "loads", "effective"),
+    ("runs", "missing", "gpus", "effective"),
     [
-        ([TENSORRT, CUDA, CPU], ("libcuda.so.1", "libnvinfer.so.10"), TENSORRT),
-        ([TENSORRT, CUDA, CPU], ("libcuda.so.1",), CUDA),
-        ([CUDA, CPU], ("libcuda.so.1", "libnvinfer.so.10"), CUDA),
-        ([CPU], ("libcuda.so.1", "libnvinfer.so.10"), CPU),
-        ([TENSORRT, CUDA, CPU], (), CPU),
+        ((TENSORRT, CUDA), (), 1, TENSORRT),
+        ((TENSORRT, CUDA), ("libnvinfer.so.10",), 1, CUDA),
+        ((TENSORRT, CUDA), ("libnvonnxparser.so.10",), 1, CUDA),
+        ((TENSORRT, CUDA), ("libcublas.so.13",), 1, CPU),
+        ((TENSORRT, CUDA), ("libcuda.so.1",), 1, CPU),
+        ((TENSORRT, CUDA), (), 0, CPU),
+        ((CUDA,), (), 1, CUDA),
+        ((), (), 1, CPU),
     ],
 )
 def test_auto_takes_the_first_that_truly_runs(
-    monkeypatch: pytest.MonkeyPatch, runs: list[str], loads: tuple[str, ...], effective: str
+    machine: Machine, model: Path, runs: tuple[str, ...], missing: tuple[str, ...], gpus: int,
+    effective: str,
+) -> None:  # fmt: skip
+    machine.runs, machine.gpus = (*runs, CPU), gpus
+    _without(machine, *missing)
+    choice = Model(model).provider
+    assert (choice.requested, choice.effective, choice.degraded) == ("auto", effective, False)
+    assert (choice.parity is None) == (effective == CPU)
+
+
+@pytest.mark.parametrize(
+    ("lacks", "says"),
+    [
+        ({"available": (CPU,)}, "not part of the installed ONNX Runtime"),
+        ({"libraries": ()}, "libcuda.so.1 cannot be loaded"),
+        ({"gpus": 0}, "finds no GPU to use (cuInit: error 100)"),
+        ({"libraries": ("libcuda.so.1", "libcudart.so.13")}, "libcublas.so.13 cannot be loaded"),
+    ],
+)
+def test_reasons_are_told_without_a_session_or_a_sound(
+    machine: Machine, lacks: dict[str, Any], says: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    choice = _open(monkeypatch, "auto", runs=runs, loads=loads)
-    assert choice == providers.ProviderChoice("auto", effective, degraded=False)
+    for name, value in lacks.items():
+        setattr(machine, name, value)
+    reasons = providers.reasons()
+    assert list(reasons) == ["tensorrt", "tensorrt-rtx", "cuda", "cpu"]
+    assert says in str(reasons["cuda"])
+    assert "gliomart[tensorrt-rtx]" in str(reasons["tensorrt-rtx"])
+    assert reasons["cpu"] is None
+    assert machine.opened == []
+    assert capfd.readouterr().out == ""
 
 
-def test_a_provider_by_name_has_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_speaks_against_a_provider_that_has_all_it_needs(
+    machine: Machine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert providers.reasons()["tensorrt"] is None
+    assert providers.reasons()["cuda"] is None
+    assert capfd.readouterr().out == ""  # though ONNX Runtime prints while it looks
+
+
+def test_the_plug_in_is_used_where_its_device_is_found(
+    machine: Machine, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.available = (CPU,)  # it sits beside the plain package
+    machine.libraries = ("libcuda.so.1",)
+    machine.install_rtx(monkeypatch)
+    assert providers.reasons()["tensorrt-rtx"] is None
+    assert Model(model).provider.effective == RTX
+    assert Model(model, provider="tensorrt-rtx").provider.effective == RTX  # registered once
+    name, options = machine.opened[-1]
+    assert name == RTX
+    assert options["nv_profile_max_shapes"] == "image:64x256x256x1"
+
+
+@pytest.mark.parametrize(
+    ("lacks", "says"),
+    [
+        ({"gpus": 0}, "finds no GPU"),
+        ({"supported_by_rtx": False}, "its plug-in supports none of the GPUs"),
+    ],
+)
+def test_the_plug_in_without_its_device_is_not_asked_for(
+    machine: Machine, model: Path, monkeypatch: pytest.MonkeyPatch, lacks: dict[str, Any], says: str
+) -> None:
+    machine.install_rtx(monkeypatch)
+    for name, value in lacks.items():
+        setattr(machine, name, value)
+    assert says in str(providers.reasons()["tensorrt-rtx"])
+    with pytest.raises(ProviderError, match=says):
+        Model(model, provider="tensorrt-rtx")
+    assert machine.opened == []
+
+
+def test_a_provider_by_name_has_to_run(machine: Machine, model: Path) -> None:
+    machine.runs = (CPU,)
     with pytest.raises(ProviderError, match="CPUExecutionProvider instead"):
-        _open(monkeypatch, "cuda", runs=[CPU])
+        Model(model, provider="cuda")
+    _without(machine, "libnvinfer.so.10")
     with pytest.raises(ProviderError, match=r"libnvinfer\.so\.10"):
-        _open(monkeypatch, "tensorrt", runs=[TENSORRT, CPU], loads=("libcuda.so.1",))
+        Model(model, provider="tensorrt")
+    with pytest.raises(ProviderError, match="unknown provider rocm; known are auto, tensorrt,"):
+        Model(model, provider="rocm")  # type: ignore[arg-type]
 
 
-def test_a_fallback_that_was_allowed_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    choice = _open(monkeypatch, "cuda", runs=[CPU], allow_fallback=True)
-    assert choice == providers.ProviderChoice("cuda", CPU, degraded=True)
-    choice = _open(monkeypatch, "cuda", runs=[CUDA, CPU], allow_fallback=True)
-    assert choice == providers.ProviderChoice("cuda", CUDA, degraded=False)
+def test_a_fallback_that_was_allowed_is_marked(machine: Machine, model: Path) -> None:
+    choice = Model(model, provider="cuda", allow_fallback=True).provider
+    assert (choice.effective, choice.degraded, choice.reason) == (CUDA, False, None)
+    machine.runs = (CPU,)
+    choice = Model(model, provider="cuda", allow_fallback=True).provider
+    assert choice == ProviderChoice(
+        "cuda", CPU, degraded=True, parity=None,
+        reason="cuda: the session runs on CPUExecutionProvider instead",
+    )  # fmt: skip
+
+
+def test_cuda_records_a_graph_where_it_can(machine: Machine, model: Path) -> None:
+    Model(model, provider="cuda")
+    machine.opening = [DEVICE_LOST]  # as ONNX Runtime refuses where a node is on the CPU
+    Model(model, provider="cuda")
+    assert [options["enable_cuda_graph"] for _, options in machine.opened] == ["1", "1", "0"]
+
+
+def test_what_auto_passes_over_is_kept_where_it_could_load(machine: Machine, model: Path) -> None:
+    machine.opening = [DEVICE_LOST]
+    choice = Model(model).provider
+    assert (choice.effective, choice.degraded) == (CUDA, False)
+    assert "tensorrt: not a model that ONNX Runtime can run (CUDA failure 719" in str(choice.reason)
+
+
+def test_opening_a_gpu_leaves_standard_output_alone(
+    machine: Machine, model: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    session = machine.opened.append
+
+    def noisy(asked: tuple[str, dict[str, str]]) -> None:
+        os.write(1, b"from C\n")
+        print("from Python")
+        session(asked)
+
+    machine.opened = type("Noisy", (list,), {"append": lambda _self, asked: noisy(asked)})()
+    print("before")
+    Model(model, provider="cuda")
+    print("after")
+    captured = capfd.readouterr()
+    assert captured.out == "before\nafter\n"
+    assert "from C\n" in captured.err
 
 
 def test_two_onnxruntimes_at_once_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,8 +71,12 @@ def open_session(
     for name in wanted:
         reason = probe.why_not(name, runtime)
         if reason is None:
+            # First on the CPU, which holds a model within bounds of memory and time.
+            expected = reference() if reference else None
+            provider = GPU_PROVIDERS[name]
             try:
-                session, parity = _open_and_hold(name, model, threads, reference)
+                session = open_on_gpu(name, provider, model, threads)
+                parity = expected.hold(session, provider.tolerance) if expected else None
             except (ModelError, ProviderError) as error:
                 reason = str(error)
             else:
@@ -128,16 +132,6 @@ def open_on_gpu(name: str, provider: Provider, model: bytes, threads: int | None
                 raise ProviderError(f"the session runs on {session.effective} instead")
             return session
     raise failures[-1]
-
-
-def _open_and_hold(
-    name: str, model: bytes, threads: int | None, reference: Callable[[], Reference] | None
-) -> tuple[Session, dict[str, float] | None]:
-    provider = GPU_PROVIDERS[name]
-    # First on the CPU, which holds a model within bounds of memory and time.
-    expected = reference() if reference else None
-    session = open_on_gpu(name, provider, model, threads)
-    return session, expected.hold(session, provider.tolerance) if expected else None
 
 
 def _open(

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 
 from gliomart.providers import cache, probe
 from gliomart.providers.opening import LARGEST_BATCH
+from gliomart.providers.session import LARGEST_GPU_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-# What CUDA may take for tensors, so that a graph cannot take what the rest of a workstation needs.
-_LARGEST_GPU_MEMORY = 4 * 2**30
 
 
 def variants(
@@ -64,7 +62,7 @@ def cuda(*, graph: bool) -> dict[str, str]:
     """
     return {
         "device_id": "0",
-        "gpu_mem_limit": str(_LARGEST_GPU_MEMORY),
+        "gpu_mem_limit": str(LARGEST_GPU_MEMORY),
         "arena_extend_strategy": "kSameAsRequested",
         "cudnn_conv_algo_search": "HEURISTIC",
         "use_tf32": "0",

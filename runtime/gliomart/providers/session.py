@@ -22,6 +22,8 @@ _NO_FOLDER = "/dev/null/no-external-data"
 # What all models together may take from the CPU's memory: a tenth of it is usual, and a graph of a
 # few hundred bytes can ask for terabytes.
 LARGEST_MEMORY = 512 * 2**20
+# What a session may take from a GPU's, for its tensors, beside whatever else a workstation draws.
+LARGEST_GPU_MEMORY = 4 * 2**30
 # Without loops a graph takes about the same time on every slice, so the first one tells. It takes
 # hundredths of a second.
 LONGEST_FIRST_RUN_S = 10.0
@@ -41,6 +43,8 @@ class Session:
     effective
         ONNX Runtime's own name of the provider that runs.
     """
+
+    _largest_memory = LARGEST_MEMORY
 
     def __init__(self, onnx: Any) -> None:  # noqa: ANN401
         self.onnx = onnx
@@ -72,7 +76,8 @@ class Session:
         except ModelError:
             raise
         except Exception as error:  # ONNX Runtime's own errors share no base but Exception
-            raise ModelError(f"the graph does not run ({what_went_wrong(error)})") from error
+            reason = what_went_wrong(error, self._largest_memory)
+            raise ModelError(f"the graph does not run ({reason})") from error
 
     def _run(
         self, names: Sequence[str], inputs: Mapping[str, NDArray[np.float32]]
@@ -130,6 +135,8 @@ class BoundSession(Session):
     ONNX Runtime, *CUDA Execution Provider*, Using CUDA Graphs: fixed shapes and addresses, no
     concurrent runs, ``gpu_graph_id`` for several shapes. *I/O Binding*.
     """
+
+    _largest_memory = LARGEST_GPU_MEMORY
 
     def __init__(self, onnx: Any, runtime: Any, device: str = "cuda") -> None:  # noqa: ANN401
         super().__init__(onnx)
@@ -208,11 +215,11 @@ def onnx_session(runtime: Any, model: bytes, options: Any, providers: list[Any])
         ) from error
 
 
-def what_went_wrong(error: Exception) -> str:
+def what_went_wrong(error: Exception, largest_memory: int = LARGEST_MEMORY) -> str:
     """Say in one line what ONNX Runtime complains about."""
     text = str(error)
     if "Available memory of" in text or "bad_alloc" in text:
-        return f"it asks for more than {LARGEST_MEMORY // 2**20} MiB of memory"
+        return f"it asks for more than {largest_memory // 2**20} MiB of memory"
     # Before it stand the number and name of the error, and places in ONNX Runtime's own source.
     text = re.split(r"Status Message: |\[ONNXRuntimeError\] : \d+ : \w+ : ", text)[-1]
     text = re.sub(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])", "", text)

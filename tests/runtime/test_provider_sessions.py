@@ -163,6 +163,18 @@ def test_without_a_fallback_a_lost_gpu_ends_in_one_sentence(
     assert not loaded.provider.degraded
 
 
+@pytest.mark.parametrize("provider", ["tensorrt", "tensorrt-rtx", "cuda"])
+def test_a_gpu_that_has_gone_is_not_missed(
+    machine: Machine, model: Path, monkeypatch: pytest.MonkeyPatch, provider: Any
+) -> None:
+    machine.install_rtx(monkeypatch)
+    loaded = Model(model, provider=provider, allow_fallback=True)
+    machine.gpus, machine.running, machine.opening = 0, [DEVICE_LOST], [DEVICE_LOST] * 2
+    loaded.run(_images(1)[0])
+    assert (loaded.provider.effective, loaded.provider.degraded) == (CPU, True)
+    assert f"{provider} was lost" in str(loaded.provider.reason)
+
+
 def test_auto_goes_on_with_the_cpu(machine: Machine, model: Path) -> None:
     loaded = Model(model)
     machine.running = [DEVICE_LOST, DEVICE_LOST]

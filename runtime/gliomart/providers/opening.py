@@ -121,16 +121,19 @@ def open_on_gpu(name: str, provider: Provider, model: bytes, threads: int | None
 
     (image,) = open_on_cpu(model, threads).onnx.get_inputs()
     failures = []
-    with off_standard_output():
-        for chosen in variants(name, model, image.name, image.shape[1:], half=provider.half):
-            try:
-                session = _open(name, provider, model, chosen, threads)
-            except ModelError as error:
-                failures.append(error)
-                continue
-            if session.effective != provider.onnx_name:
-                raise ProviderError(f"the session runs on {session.effective} instead")
-            return session
+    try:
+        with off_standard_output():
+            for chosen in variants(name, model, image.name, image.shape[1:], half=provider.half):
+                try:
+                    session = _open(name, provider, model, chosen, threads)
+                except ModelError as error:
+                    failures.append(error)
+                    continue
+                if session.effective != provider.onnx_name:
+                    raise ProviderError(f"the session runs on {session.effective} instead")
+                return session
+    except OSError as error:  # of the driver, where the GPU has gone
+        raise ProviderError(str(error)) from error
     raise failures[-1]
 
 

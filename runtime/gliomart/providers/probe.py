@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gliomart._version import installed_version
 from gliomart.errors import MissingExtraError, ProviderError
@@ -26,8 +25,7 @@ _LIBRARIES = {
 _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
 
 
-@dataclass(frozen=True)
-class Gpu:
+class Gpu(NamedTuple):
     """The GPU that would be used, as the CUDA driver describes it.
 
     Attributes
@@ -132,9 +130,9 @@ def rtx_devices(runtime: Any) -> tuple[Any, ...]:  # noqa: ANN401
     OSError
         The plug-in cannot be loaded.
     """
-    plugin = import_module(_RTX_MODULE)
-    name = plugin.get_ep_name()
     try:
+        plugin = import_module(_RTX_MODULE)
+        name = plugin.get_ep_name()
         with off_standard_output():
             runtime.register_execution_provider_library(name, plugin.get_library_path())
     except Exception as error:  # ONNX Runtime's own errors share no base but Exception

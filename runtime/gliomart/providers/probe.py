@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+from contextlib import redirect_stdout
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from gliomart._version import installed_version
 from gliomart.errors import MissingExtraError, ProviderError
 from gliomart.providers.choice import GPU_PROVIDERS
 from gliomart.providers.quiet import off_standard_output
+from gliomart.providers.session import what_went_wrong
 
 _RTX_MODULE = "onnxruntime_ep_nv_tensorrt_rtx"
 # What the providers of the GPU package are linked to, or load first.
@@ -71,7 +74,7 @@ def why_not(name: str, runtime: Any) -> str | None:  # noqa: ANN401
         first_gpu()
         if name == "tensorrt-rtx":
             return None if rtx_devices(runtime) else "its plug-in supports none of the GPUs"
-        with off_standard_output():  # preload_dlls prints what it misses
+        with redirect_stdout(StringIO()):  # it prints what it misses, which is told below
             # Loads what pip has put beside ONNX Runtime, where the loader would not look.
             runtime.preload_dlls(directory="")
         for library in _LIBRARIES[name]:
@@ -136,7 +139,8 @@ def rtx_devices(runtime: Any) -> tuple[Any, ...]:  # noqa: ANN401
         with off_standard_output():
             runtime.register_execution_provider_library(name, plugin.get_library_path())
     except Exception as error:  # ONNX Runtime's own errors share no base but Exception
-        raise OSError(f"its plug-in cannot be registered ({error})") from error
+        reason = what_went_wrong(error)
+        raise OSError(f"its plug-in cannot be registered ({reason})") from error
     return tuple(device for device in runtime.get_ep_devices() if device.ep_name == name)
 
 

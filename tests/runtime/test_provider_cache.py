@@ -45,6 +45,17 @@ def test_a_folder_is_private_and_lies_where_caches_do(
     assert cache.folder({"a": "b"}) == place
 
 
+def test_a_folder_is_private_whatever_the_user_lets_others_write(home: Path) -> None:
+    before = os.umask(0o000)
+    try:
+        place = cache.folder({"a": "b"})
+    finally:
+        os.umask(before)
+    assert place is not None
+    made = [place, *place.parents]
+    assert {each.stat().st_mode & 0o777 for each in made[: made.index(home)]} == {0o700}
+
+
 def _link_to_others(place: Path) -> None:
     place.rename(place.with_name("moved"))
     place.with_name("moved").chmod(0o777)

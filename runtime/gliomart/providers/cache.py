@@ -37,13 +37,14 @@ def folder(key: Mapping[str, str]) -> Path | None:
     """
     digest = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()
     try:
-        made = [_base().resolve() / "gliomart"]
-        made += [made[0] / f"engines-v{_VERSION}", made[0] / f"engines-v{_VERSION}" / digest[:32]]
-        for each in made:
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place = _base().resolve()
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("gliomart", f"engines-v{_VERSION}", digest[:32]):
+            place /= name
+            place.mkdir(mode=0o700, exist_ok=True)
     except (OSError, RuntimeError):  # a home that cannot be written to, or that nobody knows
         return None
-    return made[-1] if _is_private(made[-1]) else None
+    return place if _is_private(place) else None
 
 
 def empty(place: Path) -> None:

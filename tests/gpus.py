@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+import weakref
 from dataclasses import dataclass, field
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -67,6 +68,9 @@ class Machine:
     #: (provider, options) of every session that was asked for on a GPU, in order.
     opened: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     runs_on_gpu: int = 0
+    #: Sessions that were still there when another was opened.
+    left_over: int = 0
+    _sessions: list[weakref.ref[_OnGpu]] = field(default_factory=list)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         runtime = _Runtime(self)
@@ -153,9 +157,12 @@ class _Runtime:
         self._machine.opened.append(asked[0])
         os.write(1, b"a library writes\n")
         sys.stdout.write("and Python does\n")
+        self._machine.left_over += sum(one() is not None for one in self._machine._sessions)
         _raise_next(self._machine.opening)
         effective = [name for name, _ in asked if name in self._machine.runs]
-        return _OnGpu(session, effective, self._machine)
+        opened = _OnGpu(session, effective, self._machine)
+        self._machine._sessions.append(weakref.ref(opened))
+        return opened
 
 
 def _on_the_cpu(shape: list[int], kind: Any, device: str, number: int) -> Any:
@@ -166,7 +173,7 @@ def _on_the_cpu(shape: list[int], kind: Any, device: str, number: int) -> Any:
 def _raise_next(errors: list[Exception | None]) -> None:
     error = errors.pop(0) if errors else None
     if error is not None:
-        raise error
+        raise type(error)(*error.args)  # a new one, whose traceback nobody else keeps
 
 
 class _OnGpu:

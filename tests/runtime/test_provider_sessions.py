@@ -136,6 +136,7 @@ def test_no_slice_is_lost_or_doubled(machine: Machine, model: Path, event: str) 
         assert np.array_equal(found.anomaly_map, right.anomaly_map)
         seen.append(loaded.provider.effective)
     assert seen == effective
+    assert machine.left_over == 0  # what failed has given its memory back before that
     assert len(machine.opened) == opened
     degraded = CPU in effective
     assert loaded.provider.degraded == degraded

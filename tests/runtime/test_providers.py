@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,18 @@ def test_opening_a_gpu_leaves_standard_output_alone(
     captured = capfd.readouterr()
     assert captured.out == "before\nafter\n"
     assert "a library writes\n" in captured.err
+
+
+def test_nothing_is_sent_to_the_maker_of_onnxruntime(model: Path, tmp_path: Path) -> None:
+    """Its telemetry keeps an identifier, and what is to be sent, where caches lie."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {
+        name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"
+    } | {"HOME": str(home), "XDG_CACHE_HOME": str(home / ".cache")}
+    code = f"from gliomart import Detector; Detector({str(model)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    assert list(home.rglob("*")) == []
 
 
 def test_two_onnxruntimes_at_once_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

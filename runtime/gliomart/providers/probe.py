@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import redirect_stdout
 from functools import cache
 from importlib import import_module
@@ -145,7 +146,12 @@ def rtx_devices(runtime: Any) -> tuple[Any, ...]:  # noqa: ANN401
 
 
 def onnxruntime() -> Any:  # noqa: ANN401
-    """Import ONNX Runtime.
+    """Import ONNX Runtime, and keep it from telling its maker about it.
+
+    From 1.29 on it gives the user an identifier, which it keeps on disk, and sends events about
+    sessions and models to Microsoft from the moment it is imported (its ``Privacy.md``). All of
+    this is prevented by ``ORT_DISABLE_TELEMETRY`` if that is set before; who sets it to something
+    else, decides otherwise.
 
     Raises
     ------
@@ -154,6 +160,7 @@ def onnxruntime() -> Any:  # noqa: ANN401
     ProviderError
         Two of it are installed.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

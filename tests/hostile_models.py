@@ -19,8 +19,9 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from gliomart import Detector, model
+from gliomart import Detector
 from gliomart.errors import ModelError
+from gliomart.providers import session
 from samples import PONS_RULES, card, draw_head, tiny_model
 
 _GIB = 2**30
@@ -165,7 +166,7 @@ _TALL, _WIDE = np.ones((400_000, 1), np.float32), np.ones((1, 400_000), np.float
 # What each file is, and what the one sentence about it says.
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "several-gigabytes": (_sparse_file, "larger than any model"),
-    "no-bytes": (lambda path: path.write_bytes(b""), "no gliomart card"),
+    "no-bytes": (lambda path: path.write_bytes(b""), "not a model that ONNX Runtime can run"),
     "a-picture": (lambda path: path.write_bytes(b"\x89PNG\r\n\x1a\n" * 9), "not an ONNX file"),
     "truncated": (_truncated, "the end of it is missing"),
     "a-device": (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
@@ -375,7 +376,7 @@ def _main(arguments: list[str]) -> None:
         print(what_it_says(Path(arguments[1])))
         print(peak_megabytes(), flush=True)
     elif arguments[0] == "--all":
-        model._LONGEST_FIRST_RUN_S["CPUExecutionProvider"] = 1.0
+        session.LONGEST_FIRST_RUN_S = 1.0
         folder = Path(arguments[1])
         print(json.dumps({name: what_it_says(folder / f"{name}.onnx") for name in CASES}))
         print(peak_megabytes(), flush=True)

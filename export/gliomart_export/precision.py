@@ -217,5 +217,4 @@ def _run(model: Any, images: NDArray[np.float32]) -> list[NDArray[np.float32]]: 
     from gliomart.providers import open_session
 
     session, _ = open_session(model.SerializeToString(), "cpu", allow_fallback=False, threads=None)
-    outputs: list[NDArray[np.float32]] = session.run(None, {"image": images})
-    return outputs
+    return session.run([output.name for output in model.graph.output], {"image": images})

@@ -47,7 +47,7 @@ class Detector:
     model
         A model file; None for the one that comes with gliomart.
     provider
-        ``auto`` (TensorRT, then CUDA, then CPU), or one by name, which then has to run.
+        ``auto`` (TensorRT, TensorRT-RTX, CUDA, then CPU), or one by name, which then has to run.
     allow_fallback
         Let a provider asked for by name fall back to the CPU; results say ``degraded``.
     false_alarm_rate

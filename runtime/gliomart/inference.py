@@ -11,7 +11,7 @@ import json
 import sys
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
@@ -99,8 +99,9 @@ class Run:
             dicom=self.dicom,
             identify=self.identify,
         )
-        complete = _complete(self.folder / output.RESULTS, head)
-        journal = _Journal(self.folder / output.JOURNAL, head)
+        run = records.what_makes_a_run(head)
+        complete = _complete(self.folder / output.RESULTS, run)
+        journal = _Journal(self.folder / output.JOURNAL, run)
         if complete is not None:
             self._tidy(journal)  # a run that was killed at its very end leaves something
             return _something(complete)
@@ -131,8 +132,6 @@ class Run:
                 journal.add(record)
                 done.append(record)
                 progress.update(sum(expected[: number + 1]) - progress.n)
-        # A GPU may have failed on the way.
-        head |= records.provenance(self.detector.settings)
         document = records.document(head, done)
         page = report.report(document, self._shown(), self.detector.card, identify=self.identify)
         output.write_atomically(self.folder / output.REPORT, page)
@@ -201,6 +200,7 @@ class Run:
             if self.dicom:
                 entry["dicom"] = self._write_dicom(series, kept, verdict, pons_verdict, whole)
             record.series.append(entry)
+        record.provider = asdict(self.detector.settings.provider)
         return record, [w.shown for w in written]
 
     def _write_dicom(
@@ -311,16 +311,13 @@ class _Journal:
             stream.write(line.encode())
 
 
-def _complete(path: Path, head: dict[str, Any]) -> dict[str, Any] | None:
+def _complete(path: Path, run: dict[str, Any]) -> dict[str, Any] | None:
     """Read the results of a run that is complete already; None where there are none."""
     if not path.exists():
         return None
     with _damage(path):
         document: dict[str, Any] = json.loads(path.read_bytes())
-        known = {key: document[key] for key in head}
-        if known["provider"]["degraded"]:  # it may have begun on what is asked for now
-            known["provider"] = head["provider"]
-        if known != head:
+        if records.what_makes_a_run({key: document[key] for key in run}) != run:
             raise _different_run(path.parent)
     return document
 

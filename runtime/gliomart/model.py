@@ -5,41 +5,32 @@ from __future__ import annotations
 import hashlib
 import stat
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import log, onnx_file
+from gliomart import onnx_file
 from gliomart.card import METADATA_KEY, ModelCard
-from gliomart.errors import (
-    GliomartError,
-    ModelCardError,
-    ModelError,
-    ModelNotFoundError,
-    ProviderError,
-)
+from gliomart.errors import ModelCardError, ModelError, ModelNotFoundError, ProviderError
 from gliomart.printable import printable
-from gliomart.providers import (
-    CPU,
-    ProviderChoice,
-    Requested,
-    name_of,
-    open_session,
-    what_went_wrong,
-    would_use_gpu,
-)
+from gliomart.providers.opening import LARGEST_BATCH, open_on_cpu, open_session
+from gliomart.providers.probe import would_use_gpu
+from gliomart.providers.runner import Runner
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+    from gliomart.providers import ProviderChoice, Requested
+    from gliomart.providers.parity import Reference
+    from gliomart.providers.session import Session
 
 # An autoencoder for a scanner is megabytes; what is larger is something else.
 _LARGEST_FILE = 128 * 2**20
-# Without loops a graph takes about the same time on every slice, so the first one tells. It takes
-# hundredths of a second; other providers than this may build an engine in it, for minutes.
-_LONGEST_FIRST_RUN_S = {CPU: 10.0}
 _FLOAT32 = "tensor(float)"
 _INPUT = "image"
 _OUTPUTS = ["reconstruction", "anomaly_map", "brain"]
@@ -52,9 +43,8 @@ _RANGES = {
     "brain": (0.0, 1.0),
     "pons": (0.0, 1.0),
 }
+_UNSUITED = "the model's integers are for CPUs"
 _ROUNDING = 1e-3  # of half precision and of quantised graphs
-# How far a GPU may be from the CPU, in half precision: a twentieth of the brain's level.
-PARITY = 2e-2
 
 
 @dataclass(frozen=True)
@@ -89,10 +79,12 @@ def default_model(provider: Requested = "cpu") -> Path:
 class Model:
     """An ONNX file on an execution provider.
 
+    Threads may share one.
+
     Parameters
     ----------
     path
-        The file; None for the model that comes with gliomart, see :func:`default_model`.
+        The file; None for the model that comes with gliomart.
     provider, allow_fallback, threads
         As in :func:`gliomart.providers.open_session`.
 
@@ -102,15 +94,13 @@ class Model:
         The file's card.
     sha256
         The file's identity.
-    provider
-        What runs.
 
     Raises
     ------
     ModelNotFoundError, ModelError, ModelCardError
         The file is not one of gliomart's models.
     ProviderError
-        What was asked for by name does not run.
+        What was asked for by name does not run, or not as the CPU does.
     """
 
     card: ModelCard
@@ -127,47 +117,47 @@ class Model:
         self._path = default_model(provider) if path is None else Path(path)
         content = _read(self._path)
         self.sha256 = hashlib.sha256(content).hexdigest()
-        self._content, self._threads = content, threads
-        self._may_fall_back = allow_fallback or provider == "auto"
-        self._has_run, self._was_rebuilt, self._recovering = False, False, Lock()
         try:
             onnx_file.check(content)
-            metadata = onnx_file.metadata(content)
+            # Opened for its card on the CPU first: there it is held within bounds.
+            cpu = open_on_cpu(content, threads)
+            metadata = cpu.onnx.get_modelmeta().custom_metadata_map
             if METADATA_KEY not in metadata:
                 raise ModelCardError("the file carries no gliomart card")
             self.card = ModelCard.from_json(metadata[METADATA_KEY])
-            self._running = self._open(provider, allow_fallback=allow_fallback)
-            self._outputs = [*_OUTPUTS, _PONS] if self.card.pons else _OUTPUTS
-            _check_signature(self._running.session, self.card, self._outputs)
+            names = [*_OUTPUTS, _PONS] if self.card.pons else _OUTPUTS
+            _check_signature(cpu.onnx, self.card, names)
+            session, choice = open_session(
+                content,
+                _suited(provider, self.card, allow_fallback=allow_fallback),
+                allow_fallback=allow_fallback,
+                threads=threads,
+                cpu=cpu,
+                reference=_reference(cpu, self.card, names),
+            )
+            if choice.requested != provider:  # it was unsuited
+                degraded = provider != "auto"
+                choice = replace(choice, requested=provider, degraded=degraded, reason=_UNSUITED)
         except ModelError as error:
             raise type(error)(printable(f"{self._path}: {error}")) from error
         except UnicodeDecodeError as error:  # of a name or the card
             raise ModelError(f"{self._path}: the file holds text that is not UTF-8") from error
-        if self.provider.effective != CPU:
-            self._hold_to_the_cpu()
+        size, channels = self.card.preprocessing.size, len(self.card.preprocessing.channels)
+        self._shape = (size, size, channels)
+        self._runner = Runner(
+            content,
+            session,
+            choice,
+            names=names,
+            check=partial(_check_outputs, names=names, shape=self._shape),
+            may_fall_back=allow_fallback or provider == "auto",
+            threads=threads,
+        )
 
     @property
     def provider(self) -> ProviderChoice:
-        """What runs now."""
-        return self._running.choice
-
-    def _open(self, requested: Requested, *, allow_fallback: bool) -> _Running:
-        """Open a session; of a graph in integers on the CPU, which they are made for."""
-        for_cpus = self.card.network.get("precision") == "int8"
-        needs_gpu = requested not in {"auto", "cpu"}
-        if for_cpus and needs_gpu and not allow_fallback:
-            raise ProviderError(
-                f"{self._path}: its integers are for CPUs; on {requested} give a model that was"
-                " exported with --precision fp32 or fp16"
-            )
-        session, choice = open_session(
-            self._content,
-            "cpu" if for_cpus else requested,
-            allow_fallback=allow_fallback,
-            threads=self._threads,
-        )
-        degraded = choice.degraded or (for_cpus and needs_gpu)
-        return _Running(session, replace(choice, requested=requested, degraded=degraded))
+        """What runs now: the CPU, degraded, once a GPU was lost."""
+        return self._runner.provider
 
     def run(self, image: NDArray[np.float32]) -> Outputs:
         """Run one slice.
@@ -182,112 +172,58 @@ class Model:
         ModelError
             The graph fails, takes too much memory or time, or gives something that is none of
             its outputs.
+        ProviderError
+            The GPU asked for by name is lost, and no fallback is allowed.
         """
+        (outputs,) = self.run_batch(image[np.newaxis])
+        return outputs
+
+    def run_batch(self, images: NDArray[np.float32]) -> list[Outputs]:
+        """Run up to 64 slices together, which a GPU gains from and a CPU does not.
+
+        Parameters
+        ----------
+        images
+            float32 (N, size, size, channels), as :meth:`run` takes one.
+
+        Raises
+        ------
+        ModelError, ProviderError
+            As :meth:`run`; the images are not of the model's shape, or more than 64.
+        """
+        if images.shape[1:] != self._shape or not 1 <= len(images) <= LARGEST_BATCH:
+            raise ModelError(
+                f"{self._path}: takes 1 to {LARGEST_BATCH} images of {self._shape},"
+                f" and was given {images.shape}"
+            )
         try:
-            outputs = self._run_in_time({_INPUT: image[np.newaxis]})
-            _check_outputs(outputs, self._outputs, image.shape)
+            outputs = self._runner.run(images)
         except ModelError as error:
             raise ModelError(printable(f"{self._path}: {error}")) from error
-        return Outputs(*(output[0, ..., 0] for output in outputs))
+        return [Outputs(*(output[n, ..., 0] for output in outputs)) for n in range(len(images))]
 
-    def _run_in_time(self, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        if self._has_run:
-            return self._run(inputs)
-        # ONNX Runtime cannot be stopped within an operator: a thread can be left behind.
-        results: list[list[NDArray[np.float32]] | GliomartError] = []
 
-        def first() -> None:
-            try:
-                results.append(self._run(inputs))
-            except GliomartError as error:
-                results.append(error)
-
-        thread = Thread(target=first, daemon=True)
-        thread.start()
-        limit = _LONGEST_FIRST_RUN_S.get(self.provider.effective)
-        thread.join(limit)
-        if not results:
-            raise ModelError(f"the graph takes more than {limit:g} s for one slice")
-        (result,) = results
-        if isinstance(result, GliomartError):
-            raise result
-        self._has_run = True
-        return result
-
-    def _run(self, inputs: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Run where it runs; where a GPU fails, again where it runs then."""
-        running = self._running
-        try:
-            return running.run(self._outputs, inputs)
-        except ModelError as error:
-            if running.choice.effective == CPU:
-                raise
-            with self._recovering:
-                if self._running is running:  # of several threads one is the first
-                    self._running = self._recovered(error)
-        return self._run(inputs)
-
-    def _recovered(self, failure: GliomartError) -> _Running:
-        """Open the session anew, but once; after that go on with the CPU, where that is allowed."""
-        choice = self.provider
-        if not self._was_rebuilt:
-            self._was_rebuilt = True
-            try:
-                session, _ = open_session(
-                    self._content, name_of(choice), allow_fallback=False, threads=self._threads
-                )
-            except (ModelError, ProviderError) as error:
-                failure = error
-            else:
-                return _Running(session, choice)
-        if not self._may_fall_back:
-            raise ProviderError(
-                f"{choice.effective} failed ({failure}); with --allow-fallback the CPU would go on"
-            )
-        session, _ = open_session(self._content, "cpu", allow_fallback=False, threads=self._threads)
-        choice = replace(choice, effective=CPU, degraded=True, parity=None)
-        log.fallback(choice)
-        return _Running(session, choice)
-
-    def _hold_to_the_cpu(self) -> None:
-        """Compare a GPU's outputs with the CPU's on a simulated slice, before any patient's."""
-        from gliomart.rehearsal import simulated_image
-
-        inputs = {_INPUT: simulated_image(self.card.preprocessing)[np.newaxis]}
-        cpu = open_session(self._content, "cpu", allow_fallback=False, threads=self._threads)
-        expected = _Running(*cpu).run(self._outputs, inputs)
-        found = self._run(inputs)
-        parity = {
-            name: float(np.abs(ours - theirs).max())
-            for name, ours, theirs in zip(self._outputs, found, expected, strict=True)
-        }
-        if self.provider.effective == CPU:
-            return  # it failed already, and the CPU is what runs
-        worst = max(parity, key=lambda name: np.nan_to_num(parity[name], nan=np.inf))
-        if parity[worst] <= PARITY:
-            choice = replace(self.provider, parity=parity)
-            self._running = self._running._replace(choice=choice)
-            return
-        self._was_rebuilt = True  # it would give the same again
-        self._running = self._recovered(
-            ModelError(f"its {worst} differs from the CPU's by {parity[worst]:.2g}")
+def _suited(provider: Requested, card: ModelCard, *, allow_fallback: bool) -> Requested:
+    """Keep a graph in integers on the CPU: they have a zero point, which TensorRT does not take."""
+    if card.network.get("precision") != "int8" or provider == "cpu":
+        return provider
+    if provider != "auto" and not allow_fallback:
+        raise ProviderError(
+            f"{_UNSUITED}: on {provider} give one that was exported with --precision fp32 or fp16"
         )
+    return "cpu"
 
 
-class _Running(NamedTuple):
-    """A session and what it runs on."""
+def _reference(cpu: Session, card: ModelCard, names: list[str]) -> Callable[[], Reference]:
+    """Postpone what only a GPU's results are held to, and do it once."""
 
-    session: Any
-    choice: ProviderChoice
+    @cache
+    def run() -> Reference:
+        from gliomart.providers import parity
 
-    def run(
-        self, names: list[str], inputs: dict[str, NDArray[np.float32]]
-    ) -> list[NDArray[np.float32]]:
-        try:
-            outputs: list[NDArray[np.float32]] = self.session.run(names, inputs)
-        except Exception as error:  # ONNX Runtime's own errors share no base but Exception
-            raise ModelError(f"the graph does not run ({what_went_wrong(error)})") from error
-        return outputs
+        return parity.reference(cpu, names, card.preprocessing)
+
+    return run
 
 
 def _read(path: Path) -> bytes:
@@ -322,12 +258,12 @@ def _check_signature(session: Any, card: ModelCard, names: list[str]) -> None:  
 
 
 def _check_outputs(
-    outputs: list[NDArray[np.float32]], names: list[str], shape: tuple[int, ...]
+    outputs: list[NDArray[np.float32]], *, names: list[str], shape: tuple[int, int, int]
 ) -> None:
     """Hold what came out against what :class:`Outputs` promises; a graph may declare anything."""
     for name, output in zip(names, outputs, strict=True):
         depth = shape[-1] if name == "reconstruction" else 1
-        if output.shape != (1, *shape[:-1], depth):
+        if output.shape != (len(outputs[0]), *shape[:-1], depth):
             raise ModelError(f"the graph's {name} came out in shape {output.shape}")
         low, high = float(output.min()), float(output.max())
         least, most = _RANGES[name]

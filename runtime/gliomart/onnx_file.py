@@ -44,7 +44,6 @@ _REFUSED = {
     ("tensor", 13): "weights outside its file",
     ("tensor", 14): "weights outside its file",
 }
-_METADATA = 14  # of the model: metadata_props, keys and values
 _RAW_DATA = ("tensor", 9)
 _DOMAIN = ("node", 7)
 _OUR_DOMAINS = (b"", b"ai.onnx")  # two names of ONNX's own operators
@@ -94,26 +93,6 @@ def check(content: bytes) -> None:
             f"the model has {structure / 2**20:.0f} MiB beside its weights (card, graph, names);"
             f" at most {LARGEST_STRUCTURE // 2**20} are read"
         )
-
-
-def metadata(content: bytes) -> dict[str, str]:
-    """Read the entries that an exporter wrote into a model file, of one that was checked.
-
-    Raises
-    ------
-    UnicodeDecodeError
-        One is not text.
-    """
-    entries = {}
-    for number, length, begin in _fields(content, 0, len(content)):
-        if number == _METADATA and begin is not None:
-            entry = {
-                key: content[start : start + size].decode()
-                for key, size, start in _fields(content, begin, begin + length)
-                if start is not None
-            }
-            entries[entry.get(1, "")] = entry.get(2, "")
-    return entries
 
 
 def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int | None]]:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def simulated_slice() -> Slice:
-    """Read a slice through the middle of a simulated brain."""
-    with resources.as_file(resources.files("gliomart") / "golden" / "slice_012.dcm") as file:
+    """Read a slice that shows brain, pons and a lesion, so that every output is at work."""
+    with resources.as_file(resources.files("gliomart") / "golden" / "slice_006.dcm") as file:
         (series,) = sources.scan([file]).series
         (item,) = sources.read(series.files[0])
     assert isinstance(item, Slice)  # noqa: S101  # it comes along, and is one

@@ -26,7 +26,7 @@ from samples import PONS_RULES, card  # noqa: E402
 def _run(model: Any, image: np.ndarray) -> list[np.ndarray]:
     content = model if isinstance(model, bytes) else model.SerializeToString()
     session, _ = open_session(content, "cpu", allow_fallback=False, threads=None)
-    return session.run(None, {"image": image})
+    return session.onnx.run(None, {"image": image})
 
 
 @pytest.fixture(scope="module")

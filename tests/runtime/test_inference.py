@@ -59,7 +59,7 @@ def test_results_keep_the_contract(model: Path, study: Path, tmp_path: Path) -> 
     assert document["schema"] == 1
     assert document["provider"] == {
         "requested": "cpu", "effective": "CPUExecutionProvider", "degraded": False,
-        "parity": None,
+        "parity": None, "reason": None,
     }  # fmt: skip
     assert len(document["inputs"].pop("digest")) == 64
     assert document["inputs"] == {"roots": ["study"], "files": 7, "ignored": 1}
@@ -147,6 +147,7 @@ def test_a_folder_that_is_not_empty_is_left_alone(
         (["{study}", "--model", "none.onnx"], 4),
         (["{study}", "--provider", "cuda"], 5),
         (["{study}", "--provider", "tensorrt"], 5),
+        (["{study}", "--provider", "tensorrt-rtx"], 5),
         (["{study}", "--out", "/dev/null/out"], 6),
         (["{study}", "--false-alarm-rate", "2"], 2),
         (["{empty}"], 3),

@@ -155,7 +155,7 @@ def _igemm(side: int, threads: int) -> Engine:
     session, _ = open_session(content, "cpu", allow_fallback=False, threads=threads)
 
     def run() -> None:
-        session.run(None, {"left": left})
+        session.onnx.run(None, {"left": left})
 
     return Engine(f"{IGEMM}, {side}²", "int8", run, work=2.0 * side**3)
 

@@ -35,8 +35,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 
 @dataclass
 class SeriesRecord:
-    """One finished series as JSON values; grows while the series is analysed."""
+    """One finished series as JSON values; grows while the series is analysed.
 
+    ``provider`` is what it was finished on; None of what was refused before anything ran.
+    """
+
+    provider: dict[str, Any] | None = None
     series: list[dict[str, Any]] = field(default_factory=list)
     slices: list[dict[str, Any]] = field(default_factory=list)
     not_analysed: list[dict[str, Any]] = field(default_factory=list)
@@ -89,10 +93,24 @@ def document(header: dict[str, Any], records: list[SeriesRecord]) -> dict[str, A
     """Assemble the whole of results.json."""
     return {
         **header,
+        "provider": _least_provider(header["provider"], records),
         "series": [entry for record in records for entry in record.series],
         "slices": [entry for record in records for entry in record.slices],
         "not_analysed": [entry for record in records for entry in record.not_analysed],
     }
+
+
+def what_makes_a_run(header: dict[str, Any]) -> dict[str, Any]:
+    """Tell what has to be equal for a run to be continued: not what its provider came to."""
+    return {**header, "provider": header["provider"]["requested"]}
+
+
+def _least_provider(now: dict[str, Any], records: list[SeriesRecord]) -> dict[str, Any]:
+    """Describe what all series ran on; if not on the same, then on less than it began on."""
+    ran_on = [record.provider for record in records if record.provider] or [now]
+    least = next((provider for provider in ran_on if provider["degraded"]), ran_on[-1])
+    differ = any(provider["effective"] != least["effective"] for provider in ran_on)
+    return {**least, "degraded": least["degraded"] or differ}
 
 
 def series_entry(

@@ -1,0 +1,14 @@
+"""Execution providers: which can run here, which was asked for, which runs, and what if it fails.
+
+ONNX Runtime does not raise when CUDA cannot load: the session runs on the CPU and the wheel prints.
+So only what can load is asked for (:mod:`~gliomart.providers.probe`), what the session reports is
+believed, and its results are held to the CPU's (:mod:`~gliomart.providers.parity`). A device that
+fails in the middle of a run costs no slice (:mod:`~gliomart.providers.runner`).
+"""
+
+from gliomart.providers.choice import ProviderChoice, Requested
+from gliomart.providers.opening import open_session
+from gliomart.providers.probe import reasons
+from gliomart.providers.session import CPU
+
+__all__ = ["CPU", "ProviderChoice", "Requested", "open_session", "reasons"]

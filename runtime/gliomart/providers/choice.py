@@ -1,0 +1,71 @@
+"""The providers that gliomart knows, and the choice among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Requested = Literal["auto", "tensorrt", "tensorrt-rtx", "cuda", "cpu"]
+
+
+@dataclass(frozen=True)
+class ProviderChoice:
+    """What was asked for, and what runs.
+
+    Attributes
+    ----------
+    requested
+        As asked for.
+    effective
+        ONNX Runtime's own name of what runs.
+    degraded
+        It is less than was asked for by name, or than the run began on.
+    parity
+        Largest absolute difference of each output from the CPU's, on one slice of the simulated
+        study when the model was loaded; None on the CPU.
+    reason
+        Why something else that was asked for, or that can load here, does not run; None where there
+        is nothing to tell.
+    """
+
+    requested: Requested
+    effective: str
+    degraded: bool
+    parity: Mapping[str, float] | None = None
+    reason: str | None = None
+
+
+class Provider(NamedTuple):
+    """One provider: ONNX Runtime's name of it, how exactly it computes, and how it is asked to.
+
+    Attributes
+    ----------
+    onnx_name
+        ONNX Runtime's own name.
+    tolerance
+        How far its outputs may be from the CPU's, see :mod:`gliomart.providers.parity`.
+    half
+        It may compute in half precision.
+    """
+
+    onnx_name: str
+    tolerance: float
+    half: bool = False
+
+
+# By half precision alone, the outputs of flair-dae move by up to 0.0035 on the simulated study (the
+# probability of brain; the others by 0.0014), so three times that is a margin for other ways to
+# round, and a fault is far beyond it. TensorRT-RTX rounds inputs of convolutions to TF32, whose
+# fraction has as many bits. In full precision only the order of sums differs.
+HALF_TOLERANCE = 1e-2
+FULL_TOLERANCE = 1e-3
+
+# In the order that ``auto`` tries them; the CPU, which runs everything, comes after them.
+GPU_PROVIDERS = {
+    "tensorrt": Provider("TensorrtExecutionProvider", HALF_TOLERANCE, half=True),
+    "tensorrt-rtx": Provider("NvTensorRTRTXExecutionProvider", HALF_TOLERANCE),
+    "cuda": Provider("CUDAExecutionProvider", FULL_TOLERANCE),
+}

@@ -1,0 +1,89 @@
+"""A GPU's results, held to the CPU's on one slice whenever a model is loaded.
+
+Drivers, libraries and precisions differ from one workstation to the next, so what was once compared
+elsewhere says little about this one. The slice is one of the simulated study: it shows pons, brain
+and a lesion, so that every output is at work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gliomart.errors import ProviderError
+from gliomart.rehearsal import simulated_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from gliomart.preprocess import Preprocessing
+    from gliomart.providers.session import Session
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the CPU makes of a slice.
+
+    Attributes
+    ----------
+    image
+        float32 (1, size, size, channels), the model's input of the same name.
+    outputs
+        By name, float32 (1, size, size, channels).
+    """
+
+    image: NDArray[np.float32]
+    outputs: dict[str, NDArray[np.float32]]
+
+    def hold(self, session: Session, tolerance: float) -> dict[str, float]:
+        """Compare what a session makes of the slice.
+
+        Parameters
+        ----------
+        session
+            On another provider.
+        tolerance
+            How far any value may be from the CPU's; outputs are in units of the image, in which
+            the brain's median is that of the model's card, or probabilities.
+
+        Returns
+        -------
+        Largest absolute difference of each output.
+
+        Raises
+        ------
+        ProviderError
+            One exceeds the tolerance.
+        ModelError
+            The session fails.
+        """
+        # Something else first: a CUDA graph is recorded there, and has to see the slice in replay.
+        session.run(list(self.outputs), {"image": np.zeros_like(self.image)})
+        found = session.run(list(self.outputs), {"image": self.image})
+        differences = {
+            name: float(np.abs(theirs - ours).max())
+            for (name, ours), theirs in zip(self.outputs.items(), found, strict=True)
+        }
+        for name, difference in differences.items():
+            if not difference <= tolerance:  # NaN is within none
+                raise ProviderError(
+                    f"its {name} differs from the CPU's by {difference:.2g},"
+                    f" where {tolerance:g} is allowed"
+                )
+        return differences
+
+
+def reference(cpu: Session, names: Sequence[str], spec: Preprocessing) -> Reference:
+    """Run the slice on the CPU.
+
+    Raises
+    ------
+    ModelError
+        The graph does not run there.
+    """
+    image = simulated_image(spec)[np.newaxis]
+    return Reference(image, dict(zip(names, cpu.run(names, {"image": image}), strict=True)))

@@ -1,0 +1,132 @@
+"""A session that outlives its device: opened again when it fails, on the CPU if it fails again."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gliomart import log
+from gliomart.errors import ModelError, ProviderError
+from gliomart.providers.choice import GPU_PROVIDERS, ProviderChoice
+from gliomart.providers.opening import open_on_cpu, open_on_gpu
+from gliomart.providers.session import CPU
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from gliomart.providers.session import Session
+
+
+class Runner:
+    """Runs images on a session, whatever becomes of the GPU under it.
+
+    What fails on a GPU (memory is full, the device is lost, its values cannot be) is tried once
+    more in a new session there, and then on the CPU if a fallback is allowed; what comes after it
+    goes on from there. So no image is left out, and none comes out twice. Threads may share one: on
+    a GPU they take turns.
+
+    Parameters
+    ----------
+    model
+        Content of the ONNX file.
+    session, choice
+        As they were opened.
+    names
+        Of the outputs that are wanted.
+    check
+        Raises ModelError about outputs that cannot be.
+    may_fall_back
+        Go on with the CPU when a GPU is lost.
+    threads
+        Of the CPU.
+
+    Attributes
+    ----------
+    provider
+        What runs now; never better than what any result so far was computed on.
+    """
+
+    provider: ProviderChoice
+
+    def __init__(
+        self,
+        model: bytes,
+        session: Session,
+        choice: ProviderChoice,
+        *,
+        names: Sequence[str],
+        check: Callable[[list[NDArray[np.float32]]], None],
+        may_fall_back: bool,
+        threads: int | None,
+    ) -> None:
+        self._model, self._threads = model, threads
+        self._session: Session | None = session
+        self.provider = choice
+        self._names, self._check = list(names), check
+        self._may_fall_back = may_fall_back
+        self._turns = Lock()
+
+    def run(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Run images.
+
+        Parameters
+        ----------
+        images
+            float32 (N, size, size, channels). On the CPU one runs after the other: together they
+            would take N times the memory and no less time.
+
+        Returns
+        -------
+        Each output, float32 (N, size, size, channels).
+
+        Raises
+        ------
+        ModelError
+            The graph fails, on the CPU as well, or what it gives cannot be.
+        ProviderError
+            A GPU fails, also in a new session, and no fallback is allowed.
+        """
+        with nullcontext() if self._is_on_cpu() else self._turns:
+            # While waiting for its turn, another thread may have gone on to the CPU.
+            return self._run_on_cpu(images) if self._is_on_cpu() else self._run_on_gpu(images)
+
+    def _is_on_cpu(self) -> bool:
+        return self.provider.effective == CPU
+
+    def _run_on_gpu(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        onnx_name = self.provider.effective
+        name, provider = next(p for p in GPU_PROVIDERS.items() if p[1].onnx_name == onnx_name)
+        failures = []
+        for _ in range(2):
+            try:
+                if self._session is None:
+                    self._session = open_on_gpu(name, provider, self._model, self._threads)
+                return self._attempt(self._session, images)
+            except (ModelError, ProviderError) as error:
+                failures.append(str(error))
+                self._session = None  # gives its memory back before another is opened
+        reason = f"{name} was lost ({'; then '.join(failures)})"
+        if not self._may_fall_back:
+            raise ProviderError(reason)
+        self._session = open_on_cpu(self._model, self._threads)
+        self.provider = replace(
+            self.provider, effective=CPU, degraded=True, parity=None, reason=reason
+        )
+        log.fallback(self.provider)
+        return self._run_on_cpu(images)
+
+    def _run_on_cpu(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        assert self._session is not None  # noqa: S101  # the CPU is never lost
+        each = [self._attempt(self._session, image[np.newaxis]) for image in images]
+        return each[0] if len(each) == 1 else list(map(np.concatenate, zip(*each, strict=True)))
+
+    def _attempt(self, session: Session, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        outputs = session.run(self._names, {"image": images})
+        self._check(outputs)
+        return outputs

@@ -157,10 +157,12 @@ def _card(
 
 def _record(network: Path) -> dict[str, Any]:
     if not network.is_file():
-        raise ModelNotFoundError(f"{network}: no such network")
+        raise ModelNotFoundError(f"{network}: no such network; gliomart train makes one")
     folder = run_folder(network)
     if not (folder / RECORD).is_file():
-        raise ModelNotFoundError(f"{folder / RECORD}: the network's run record is missing")
+        raise ModelNotFoundError(
+            f"{folder / RECORD}: the run's record is missing; keep {folder.name} beside the network"
+        )
     return read_record(folder)
 
 

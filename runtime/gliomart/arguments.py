@@ -48,13 +48,17 @@ def threads(text: str) -> int:
 
 def positive(text: str) -> int:
     """Read a whole number above zero."""
-    value = int(text)
+    value = int(text) if text.isdecimal() else 0
     if value < 1:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return value
 
 
 def limit(text: str) -> tuple[str, float]:
     """Read a limit on reading, ``NAME=VALUE``; which names there are is told by the budget."""
     name, _, value = text.partition("=")
-    return name.replace("-", "_"), float(value)
+    try:
+        return name.replace("-", "_"), float(value)
+    except ValueError as error:
+        reason = f"{text!r} is not NAME=VALUE, such as seconds=5"
+        raise argparse.ArgumentTypeError(reason) from error

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from gliomart.errors import (
     GliomartError,
     MissingExtraError,
-    NothingAnalysedError,
     OutputError,
     UsageError,
 )
@@ -49,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911  # one
     except GliomartError as error:
         return _fail(str(error), error.exit_status)
     except KeyboardInterrupt:
-        return _fail("interrupted; what is finished is kept", INTERRUPTED)
+        return _fail(
+            "interrupted; what is finished is kept, and --resume goes on from it", INTERRUPTED
+        )
     except BrokenPipeError:
         # The reader of our output has gone; nothing is left to say to it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -88,8 +89,6 @@ def _infer(options: argparse.Namespace) -> int:
             identify=options.identify,
             progress=not options.quiet,
         ).write()
-    except NothingAnalysedError as error:
-        return _fail(f"{error}; {out / output.RESULTS} says why for each", error.exit_status)
     except KeyboardInterrupt:
         hint = f"finished series are kept; go on with --out {out} --resume"
         return _fail(f"interrupted; {hint}", INTERRUPTED)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 from tqdm import tqdm
 
-from gliomart import pons, sources
+from gliomart import pons, sources, suitability
 from gliomart.errors import GliomartError, NothingAnalysedError, UsageError
 from gliomart.outputs import folder as output
 from gliomart.outputs import names, pictures, records, report
@@ -104,7 +104,7 @@ class Run:
         journal = _Journal(self.folder / output.JOURNAL, run)
         if complete is not None:
             self._tidy(journal)  # a run that was killed at its very end leaves something
-            return _something(complete)
+            return _something(complete, self.folder)
         finished = journal.finished()
         refused = [records.refusal_entry(refusal) for refusal in self.inventory.refused]
         done = [SeriesRecord(not_analysed=refused), *finished]
@@ -117,7 +117,7 @@ class Run:
         with tqdm(
             total=sum(expected),
             initial=sum(expected[:first]),
-            unit=" slices",
+            unit="slice",
             file=sys.stderr,
             leave=False,
             dynamic_ncols=True,
@@ -138,7 +138,7 @@ class Run:
         output.write_atomically(self.folder / output.TABLE, records.to_csv(document))
         output.write_atomically(self.folder / output.RESULTS, records.to_json(document))
         self._tidy(journal)
-        return _something(document)
+        return _something(document, self.folder)
 
     def _tidy(self, journal: _Journal) -> None:
         """Remove what only an interrupted run is continued from."""
@@ -346,16 +346,21 @@ def _npy(values: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _something(document: dict[str, Any]) -> dict[str, Any]:
+def _something(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Give the document back, unless nothing in it was analysed."""
     if not document["slices"]:
-        raise NothingAnalysedError(_why_nothing(document))
+        raise NothingAnalysedError(_why_nothing(document, folder))
     return document
 
 
-def _why_nothing(document: dict[str, Any]) -> str:
+def _why_nothing(document: dict[str, Any], folder: Path) -> str:
     counts = Counter(entry["code"] for entry in document["not_analysed"])
     if not counts:
-        return f"no images among the inputs ({document['inputs']['ignored']} other files ignored)"
+        ignored = document["inputs"]["ignored"]
+        kinds = "give DICOM, NIfTI, PNG, JPEG or TIFF"
+        return f"no images among the inputs ({ignored} other files ignored); {kinds}"
     listed = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
-    return f"nothing could be analysed ({listed})"
+    why = f"{folder / output.RESULTS} says why for each"
+    if counts.keys() & suitability.CODES.keys():
+        why += "; --force analyses what the model was not made for as well"
+    return f"nothing could be analysed ({listed}); {why}"

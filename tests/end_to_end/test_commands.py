@@ -185,3 +185,54 @@ def test_zsh_takes_the_script(tmp_path: Path) -> None:
     )
     assert "function" in done.stdout
     assert done.stderr == ""
+
+
+_STUDY = str(Path(cli.__file__).with_name("golden"))
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "next_step"),
+    [
+        ([], 2, "gliomart --help"),
+        (["infr"], 2, "choose from 'infer'"),
+        (["infer"], 2, "gliomart infer --help"),
+        (["infer", "nowhere"], 2, "nowhere: no such file or folder"),
+        (["infer", _STUDY, "--out", f"{_STUDY}/out"], 2, "choose another --out"),
+        (["infer", _STUDY, "--out", "file"], 2, "choose another --out"),
+        (["infer", _STUDY, "--out", "full"], 2, "--overwrite or --resume"),
+        (["infer", _STUDY, "--out", "full", "--overwrite"], 2, "choose another --out"),
+        (["infer", _STUDY, "--limit", "seconds"], 2, "such as seconds=5"),
+        (["infer", _STUDY, "--threads", "0"], 2, "above zero"),
+        (["infer", _STUDY, "--threads", "many"], 2, "above zero"),
+        (["train", "full", "--out", "own.h5"], 2, "end in .keras"),
+        (["train", "full", "--out", "own.keras"], 8, "needs DICOM, NIfTI, PNG"),
+        (["train", "nowhere", "--out", "own.keras"], 8, "no such folder"),
+        (["train", _STUDY, "--out", "own.keras"], 8, "smaller --folds"),
+        (["train", _STUDY, "--out", "own.keras", "--folds", "1"], 8, "add patients"),
+        (["evaluate", _STUDY, "--split", "test"], 8, "leave --split out"),
+        (["evaluate", _STUDY], 8, "name masks in an index.csv"),
+        (["evaluate", _STUDY, "--held-out", "full"], 8, "FILE.run that train left"),
+        (["evaluate", _STUDY, "--held-out", "bare.run"], 8, "gliomart export bare.keras"),
+        (["export", "own.keras", "own.onnx"], 4, "gliomart train"),
+    ],
+)
+def test_every_error_is_one_line_that_says_what_to_do_next(
+    words: list[str],
+    status: int,
+    next_step: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").touch()
+    (tmp_path / "bare.run").mkdir()
+    (tmp_path / "bare.run" / "record.json").write_text('{"fits": {}, "split": null, "folds": []}')
+    assert cli.main(words) == status
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("gliomart: ")
+    assert said.err.count("\n") == 1
+    assert next_step in said.err

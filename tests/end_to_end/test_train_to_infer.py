@@ -101,7 +101,7 @@ def test_what_cannot_be_exported_says_why(
     assert cli.main(["export", str(tmp_path / "no.keras"), str(tmp_path / "m.onnx")]) == 4
     (tmp_path / "lost.keras").write_bytes(b"network")
     assert cli.main(["export", str(tmp_path / "lost.keras"), str(tmp_path / "m.onnx")]) == 4
-    assert "run record is missing" in capsys.readouterr().err
+    assert "record is missing" in capsys.readouterr().err
     assert cli.main(["train", str(tmp_path / "none"), "--out", str(tmp_path / "m.keras")]) == 8
     assert cli.main(["train", str(tmp_path), "--out", str(tmp_path / "m.onnx")]) == 2
     assert cli.main(["evaluate", str(tmp_path)]) == 8

@@ -81,7 +81,7 @@ def test_a_terminal_gets_a_bar_and_a_short_table(
     given = ("infer", hostile_study, "--model", model, "--out", out, "--provider", "cpu")
     status, text = _on_terminal(width, *given)
     assert status == 0
-    assert re.search(r"\d+/14 \[\d\d:\d\d<(\?|\d\d:\d\d), .*slices", text)  # rate and time left
+    assert re.search(r"\d+/14 \[\d\d:\d\d<(\?|\d\d:\d\d), .*slice", text)  # rate and time left
     assert set(re.findall(r"\x1b.", text)) == {"\x1b["}
     assert set(re.findall(r"\x1b\[[0-9;]*([a-zA-Z])", text)) <= {"m", "A"}
     assert "\x07" not in text
@@ -154,7 +154,16 @@ def test_where_nothing_is_analysed_the_reasons_are_pointed_to(model: Path, tmp_p
     given = ("infer", tmp_path / "study", "--model", model, "--out", tmp_path / "out")
     done = subprocess.run(_command(*given), capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert f"{tmp_path / 'out' / 'results.json'} says why" in done.stderr
+    assert done.stderr == (
+        "gliomart: nothing could be analysed (1 empty-file);"
+        f" {tmp_path / 'out' / 'results.json'} says why for each\n"
+    )
+    (tmp_path / "study" / "empty.png").rename(tmp_path / "study" / "notes.txt")
+    done = subprocess.run(
+        _command(*given, "--overwrite"), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 3
+    assert "give DICOM, NIfTI, PNG" in done.stderr
 
 
 @given(st.text(st.characters(codec="utf-8", categories=("L", "M", "N", "P"))), st.integers(0, 40))

@@ -57,12 +57,12 @@ def test_masks_beside_their_images_are_never_taken_for_images(
 
 
 def test_what_cannot_be_a_dataset_says_why(dataset_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="not a folder"):
+    with pytest.raises(DatasetError, match="no such folder"):
         dataset.load(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DatasetError, match="no readable images"):
         dataset.load(tmp_path / "empty")
-    with pytest.raises(DatasetError, match="split needs an index"):
+    with pytest.raises(DatasetError, match="leave --split out"):
         dataset.load(tmp_path / "empty", "dev")
     with pytest.raises(DatasetError, match="no rows of split dev"):
         dataset.load(dataset_folder, "dev")

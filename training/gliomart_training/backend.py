@@ -6,6 +6,7 @@ read; what matters comes as an exception all the same.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ def load_quietly() -> None:
     """
     with _standard_error_closed():
         import keras  # noqa: F401
+    # It warns of a graph made anew for every network, as it has to be.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @contextmanager

@@ -125,18 +125,18 @@ def load(directory: Path, split: str | None = None) -> list[Patient]:
         The folder or its index does not hold what is needed.
     """
     if not directory.is_dir():
-        raise DatasetError(f"{directory}: not a folder")
+        raise DatasetError(f"{directory}: no such folder")
     index = directory / "index.csv"
     if index.is_file():
         patients = _load_indexed(directory, index, split)
     elif split is not None:
-        raise DatasetError(f"{directory}: a split needs an index.csv that names it")
+        raise DatasetError(f"{directory}: has no index.csv that names splits; leave --split out")
     else:
         patients = _load_plain(directory)
     if not any(patient.examples for patient in patients):
-        raise DatasetError(
-            f"{directory}: no readable images" + (f" in split {split}" if split else "")
-        )
+        where = f" in split {split}" if split else ""
+        kinds = "it needs DICOM, NIfTI, PNG, JPEG or TIFF"
+        raise DatasetError(f"{directory}: no readable images{where}; {kinds}")
     return patients
 
 
@@ -146,7 +146,10 @@ def folds(patients: Sequence[Patient], count: int) -> list[list[str]]:
     The same patients are always dealt alike, so that trainings can be compared on those held out.
     """
     if count > len(patients):
-        raise DatasetError(f"{len(patients)} patients cannot be split into {count} folds")
+        raise DatasetError(
+            f"{count} folds need as many patients, not {len(patients)}; give a smaller --folds, or"
+            " more patients"
+        )
     shuffled = np.random.default_rng(_DEAL).permutation(sorted(p.id for p in patients)).tolist()
     return [sorted(shuffled[fold::count]) for fold in range(count)]
 
@@ -191,7 +194,12 @@ def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patie
             raise DatasetError(f"{index}: line {number} lacks an image or a patient")
     rows = [row for row in every_row if split is None or row.get("split") == split]
     if not rows:
-        raise DatasetError(f"{index}: no rows" + (f" of split {split}" if split else ""))
+        if split is None:
+            raise DatasetError(f"{index}: has no rows")
+        named = sorted({row["split"] for row in every_row if row.get("split")})
+        raise DatasetError(
+            f"{index}: no rows of split {split}, only of {', '.join(named) or 'none'}"
+        )
     by_patient: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
     for row in rows:
         by_patient[row["patient"]].append(row)

@@ -203,7 +203,7 @@ class _Progress(keras.callbacks.Callback):
         self.bar = tqdm(
             total=self.epochs * len(self.batches),
             desc=self.label,
-            unit=" batches",
+            unit="batch",
             file=sys.stderr,
             dynamic_ncols=True,
             leave=False,

@@ -254,7 +254,7 @@ class _Losses(keras.callbacks.Callback):
         self.losses: list[float] = []
         self._sum = 0.0
         self._bar = tqdm(
-            total=batches, desc="pons", unit=" batches", leave=False, dynamic_ncols=True,
+            total=batches, desc="pons", unit="batch", leave=False, dynamic_ncols=True,
             file=sys.stderr, disable=not sys.stderr.isatty(),
         )  # fmt: skip
 

@@ -33,7 +33,9 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{file}: not the record of a training run") from error
+        raise DatasetError(
+            f"{file}: not the record of a training run; give the folder FILE.run that train left"
+        ) from error
     if "fits" not in record:
         raise DatasetError(f"{file}: its training has not finished; go on with train --resume")
     return record

@@ -317,5 +317,7 @@ def _held_out(patients: Sequence[Patient], plan: Plan) -> list[list[str]]:
         return dataset.folds(patients, plan.folds)
     count = min(_HOLD_OUT_ONE_IN, len(patients))
     if count < 2:  # noqa: PLR2004
-        raise DatasetError("one patient alone cannot be split into training and calibration")
+        raise DatasetError(
+            "one patient alone cannot be split into training and calibration; add patients"
+        )
     return dataset.folds(patients, count)[:1]

@@ -64,7 +64,7 @@ def open_folder(
             raise UsageError(f"{path}: lies among the results in {folder}; choose another --out")
     with output_errors(folder):
         if folder.exists() and not folder.is_dir():
-            raise OutputExistsError(f"{folder}: is a file, not a folder")
+            raise OutputExistsError(f"{folder}: is a file, not a folder; choose another --out")
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             if not (overwrite or resume):
@@ -124,7 +124,9 @@ def output_errors(path: Path) -> Iterator[None]:
 
 def _remove_results(folder: Path) -> None:
     if not ((folder / RESULTS).is_file() or (folder / JOURNAL).is_file()):
-        raise OutputExistsError(f"{folder}: holds something other than results; it is left alone")
+        raise OutputExistsError(
+            f"{folder}: holds something other than results; choose another --out"
+        )
     # An empty journal goes first and stays: whatever ends this half-way, none of it is finished.
     (folder / JOURNAL).write_bytes(b"")
     (folder / RESULTS).unlink(missing_ok=True)

@@ -75,9 +75,13 @@ class Panel:
         Raises
         ------
         DatasetError
-            The folder is not one of a finished run, or the dataset has none of its patients.
+            The folder is not one of a finished run that was exported, or the dataset has none of
+            its patients.
         """
         record = read_record(run)
+        if not (run / "fold-1.onnx").is_file():
+            network = run.with_suffix(".keras")
+            raise DatasetError(f"{run}: has not been exported; run gliomart export {network} first")
         patients = {patient.id: patient for patient in dataset.load(directory, record["split"])}
         looks: list[tuple[Patient, Detector]] = []
         for number, fold in enumerate(record["folds"], start=1):
@@ -108,7 +112,7 @@ class Panel:
         examples = [example for patient in self.patients for example in patient.examples]
         lacking = None
         if not any(example.mask and example.truth().any() for example in examples):
-            lacking = "no slice has a tumour mask"
+            lacking = "no slice has a tumour mask (name masks in an index.csv)"
         elif not any(example.tumour_free for example in examples):
             lacking = "no slice is far from every tumour mask"
         if lacking:

@@ -109,7 +109,7 @@ def find_regions(
     """
     above = (anomaly_map > threshold).astype(np.uint8)
     mask = np.zeros(above.shape, bool)
-    if not above.any():
+    if np.count_nonzero(above) < max(minimum_area_px, 1):  # most slices: no need to look for parts
         return mask, ()
     _, labels, stats, centroids = cv2.connectedComponentsWithStats(above, connectivity=8)
     regions = []

@@ -211,7 +211,8 @@ def test_pictures_show_what_the_run_saw(results: Any) -> None:
     windowed = pictures.window(result.slice.pixels, result.frame)
     assert np.abs(source - windowed).mean() < 3
     anomaly = _decoded(shown.anomaly_map)
-    assert np.array_equal(anomaly, np.rint(np.clip(result.anomaly_map / 0.3, 0, 1) * 255))
+    halves = np.clip(result.anomaly_map / 0.3, 0, 1).reshape(128, 2, 128, 2).mean(axis=(1, 3))
+    assert np.abs(anomaly - halves * 255).max() <= 1
     # What this model leaves alone, everything up to 0.5, looks the same in the same window.
     box = uncrop(np.ones((256, 256), np.float32), result.frame.box, (256, 256)) > 0
     alike = box & (windowed < 255 * 0.5 / 0.4 / 2.2)

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 # A page of this many slices has about 10 MB and opens at once.
 MOST_PICTURES = 400
-# Longest side in pixels; reconstruction and map have no more than this to show.
-_SOURCE_SIDE, _MODEL_SIDE = 352, 256
+# Longest side in pixels; reconstruction and map have no more than this to show: the map is smooth.
+_SOURCE_SIDE, _MODEL_SIDE, _MAP_SIDE = 352, 256, 128
 _JPEG_QUALITY = 75
 _HASH_DIGITS = 8
 _HEAT_STEPS = 33  # of the colour scale; in between it is linear
@@ -91,7 +91,7 @@ class ReportSlice:
             height=height,
             source=_jpeg(_fitted(pictures.window(result.slice.pixels, frame), _SOURCE_SIDE)),
             reconstruction=_jpeg(_fitted(pictures.window(expected, frame), _MODEL_SIDE)),
-            anomaly_map=_text(pictures.png(_fitted(strength, _MODEL_SIDE))),
+            anomaly_map=_text(pictures.png(_fitted(strength, _MAP_SIDE))),
             regions=_outline(result.mask),
             pons=_outline(result.pons.mask) if result.pons else "",
         )

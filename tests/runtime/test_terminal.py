@@ -180,8 +180,14 @@ def test_many_series_are_counted_rather_than_listed(tmp_path: Path) -> None:
         "outside_intended_use": [], "dicom": None, "overview": "overview/s.png",
     }  # fmt: skip
     flagged = series | {"source": "worst", "flagged": True, "p_value": 0.01}
-    document = {"series": [*[series] * 12, flagged], "slices": [], "not_analysed": []}
+    refused = [
+        {"code": code, "reason": reason}
+        for code, reason in (("one", "same"), ("one", "same"), ("other", "first"), ("other", "b"))
+    ]
+    document = {"series": [*[series] * 12, flagged], "slices": [], "not_analysed": refused}
     lines = list(summary.brief(document, tmp_path, 80, Ink(coloured=False)))
     assert lines[0] == "worst"
     assert "and 3 more series" in lines
     assert "none of 0 slices flagged" in lines
+    assert "not analysed: 2 one (same)" in lines
+    assert "not analysed: 2 other (such as: first)" in lines

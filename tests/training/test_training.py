@@ -133,7 +133,7 @@ def test_a_run_leaves_networks_pictures_and_a_record(
     assert record["fits"]["final"]["scores"] is None
     shown = capsys.readouterr().err
     assert re.search(r"^fold-1: epoch 2/2  loss 0\.\d+  held out: loss 0\.\d+"
-                     r"  AP on lesions put in [01]\.\d{3}  left 00:00  of all \d\d:\d\d$",
+                     r"  AP on lesions put in [01]\.\d{3}  left 00:00, for all \d\d:\d\d$",
                      shown, re.MULTILINE)  # fmt: skip
     assert "final: not validated, nobody is held out" in shown
     assert re.search(r"^final: epoch 2/2  loss 0\.\d+  left 00:00$", shown, re.MULTILINE)

@@ -115,6 +115,8 @@ def evaluate(arguments: Sequence[str]) -> int:
     if options.out is not None:
         write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
     print(json.dumps(result, indent=1) if options.json else table)
+    if options.plots and not options.json:
+        print(f"plots: {options.plots}")
     return 0
 
 

@@ -252,5 +252,5 @@ class _Progress(keras.callbacks.Callback):
         parts.append(f"left {tqdm.format_interval(left)}")
         if self.later:
             whole = left + self.later * self.epochs * each
-            parts.append(f"of all {tqdm.format_interval(whole)}")
+            parts[-1] += f", for all {tqdm.format_interval(whole)}"
         return "  ".join(parts)

@@ -142,13 +142,13 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
         fits[name] = fit_one(name, held_out, later)
         pictures.curves({name: fit["losses"] for name, fit in fits.items()}, plan.folder)
         pictures.scores([fit["scores"] for fit in fits.values() if fit["scores"]], plan.folder)
+        unseen = _unseen(plan, images, held_out, plan.preprocessing.size)
+        if unseen is not None:
+            network = keras.models.load_model(plan.folder / f"{name}.keras", compile=False)
+            pictures.reconstructions(network, unseen, plan.folder)
     if plan.folds == 1:
         shutil.copyfile(plan.folder / "fold-1.keras", plan.folder / f"{FINAL}.keras")
 
-    unseen = _unseen(plan, images, groups[0], plan.preprocessing.size)
-    if unseen is not None:
-        first_fold = keras.models.load_model(plan.folder / "fold-1.keras", compile=False)
-        pictures.reconstructions(first_fold, unseen, plan.folder)
     record["fits"] = fits
     write_atomically(plan.folder / RECORD, json.dumps(record, indent=1).encode())
     shutil.copyfile(plan.folder / f"{FINAL}.keras", plan.out)

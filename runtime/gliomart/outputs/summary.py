@@ -85,8 +85,8 @@ def brief(document: dict[str, Any], out: Path, width: int, ink: Ink) -> Iterator
     if len(document["series"]) > _MOST_ROWS:
         yield ink.faint(f"and {len(document['series']) - _MOST_ROWS} more series")
     yield from _table(document, width, ink)
-    for code, (count, reason) in _reasons(document["not_analysed"]).items():
-        yield ink.warning(f"not analysed: {count} {code} ({printable(reason)})")
+    for line in _reasons(document["not_analysed"]):
+        yield ink.warning(line)
     yield f"report: {printable(str(out / output.REPORT))}"
     yield ink.faint(_DISCLAIMER)
 
@@ -119,11 +119,12 @@ def _by_p_value(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda entry: (entry["p_value"], -entry["score"]))
 
 
-def _reasons(refusals: list[dict[str, Any]]) -> dict[str, tuple[int, str]]:
-    """Count refusals by code, most frequent first; one reason of each stands for the others."""
-    counts = Counter(entry["code"] for entry in refusals)
-    one = {entry["code"]: entry["reason"] for entry in refusals}
-    return {code: (count, one[code]) for code, count in counts.most_common()}
+def _reasons(refusals: list[dict[str, Any]]) -> Iterator[str]:
+    """Count refusals by code, most frequent first, each with a reason."""
+    for code, count in Counter(entry["code"] for entry in refusals).most_common():
+        reasons = [entry["reason"] for entry in refusals if entry["code"] == code]
+        such_as = "" if len(set(reasons)) == 1 else "such as: "
+        yield f"not analysed: {count} {code} ({such_as}{printable(reasons[0])})"
 
 
 def _inked(text: str, ink: Ink, *, flagged: bool | None) -> str:

@@ -209,6 +209,8 @@ _STUDY = str(Path(cli.__file__).with_name("golden"))
         (["train", "nowhere", "--out", "own.keras"], 8, "no such folder"),
         (["train", _STUDY, "--out", "own.keras"], 8, "smaller --folds"),
         (["train", _STUDY, "--out", "own.keras", "--folds", "1"], 8, "add patients"),
+        (["train", _STUDY, "--out", f"{_STUDY}/own.keras"], 2, "choose another place"),
+        (["evaluate", _STUDY, "--plots", f"{_STUDY}/plots"], 2, "choose another place"),
         (["evaluate", _STUDY, "--split", "test"], 8, "leave --split out"),
         (["evaluate", _STUDY], 8, "name masks in an index.csv"),
         (["evaluate", _STUDY, "--held-out", "full"], 8, "FILE.run that train left"),

@@ -30,6 +30,7 @@ def train(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.out.suffix != ".keras":
         parser.error(f"--out {options.out}: has to end in .keras")
+    _keep_pictures_out(options.directory, options.out)
 
     from gliomart_training import backend
 
@@ -69,6 +70,8 @@ def evaluate(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.compare and (options.pons or options.plots):
         parser.error("--compare goes with neither --pons nor --plots, which show one model")
+    if options.plots:
+        _keep_pictures_out(options.directory, options.plots)
 
     # First, so that their absence names the extra before anything has been measured.
     import sklearn  # noqa: F401
@@ -118,6 +121,13 @@ def evaluate(arguments: Sequence[str]) -> int:
     if options.plots and not options.json:
         print(f"plots: {options.plots}")
     return 0
+
+
+def _keep_pictures_out(directory: Path, path: Path) -> None:
+    """Refuse to leave pictures where the next run would read them as slices."""
+    listed = (directory / "index.csv").is_file()
+    if not listed and path.resolve().is_relative_to(directory.resolve()):
+        raise UsageError(f"{path}: lies inside the data set {directory}; choose another place")
 
 
 def _takes_split(options: argparse.Namespace) -> bool:

@@ -30,17 +30,17 @@ detector.detect(path)
 status = Path("/proc/self/status")
 if status.exists():
     fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    print(int(fields["VmHWM"].split()[0]) / 1024)
+    print(int(fields["VmHWM"].split()[0]) / 1024, flush=True)
 else:
     import resource
     unit = 1024**2 if sys.platform == "darwin" else 1024
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, flush=True)
 """
 _IMPORT = """
 from time import perf_counter
 started = perf_counter()
 from gliomart import Detector
-print((perf_counter() - started) * 1e3)
+print((perf_counter() - started) * 1e3, flush=True)
 """
 
 
@@ -50,7 +50,7 @@ def imports() -> dict[str, float]:
 
 
 def starts(model: Path | None, provider: str, threads: int | None, path: Path) -> dict[str, Any]:
-    """Start processes that analyse one file: milliseconds until they end, and peak megabytes."""
+    """Start processes that analyse one file: milliseconds until the result, and peak megabytes."""
     arguments = [str(model or ""), provider, str(threads or 0), str(path)]
     runs = list(_processes(_FIRST_SLICE, *arguments))
     return {
@@ -60,15 +60,17 @@ def starts(model: Path | None, provider: str, threads: int | None, path: Path) -
 
 
 def _processes(code: str, *arguments: str) -> Iterator[tuple[float, float]]:
-    """Yield what each process took, in milliseconds, and the number that it printed."""
+    """Yield the milliseconds until each process printed its number, and the number."""
     for number in range(_STARTS + 1):
+        command = [sys.executable, "-c", code, *arguments]
         started = perf_counter()
-        done = subprocess.run(  # noqa: S603  # our own interpreter and our own code
-            [sys.executable, "-c", code, *arguments],
-            check=True,
-            capture_output=True,
-            text=True,
-        )  # fmt: skip
-        milliseconds = (perf_counter() - started) * 1e3
+        with subprocess.Popen(  # noqa: S603  # our own interpreter and our own code
+            command, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None  # noqa: S101  # it was asked for
+            line = process.stdout.readline()
+            milliseconds = (perf_counter() - started) * 1e3
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
         if number > 0:
-            yield milliseconds, float(json.loads(done.stdout))
+            yield milliseconds, float(json.loads(line))

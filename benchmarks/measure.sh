@@ -28,5 +28,10 @@ $python -m gliomart_training.simulated_study "$studies/series-176" --slices 176
 $python -m gliomart.cli bench "$studies/series-176" --provider cpu --repeats 3 --overlays none \
     --out "$results/series-176.json"
 
+# What a scanner installs, and nothing else: libraries that are there are imported by others.
+$python -m venv "$studies/lean"
+"$studies/lean/bin/pip" install --quiet '.[cpu]'
+PYTHONPATH= "$studies/lean/bin/gliomart" bench --provider cpu --repeats 2 --out "$results/lean.json"
+
 $python docs/performance.py
 echo "written: $results, docs/performance.md"

@@ -31,10 +31,12 @@ def _machines() -> str:
 
 
 def _machine(folder: Path) -> str:
-    small, large, series = (
+    small, large, series, lean = (
         json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("slices-256", "slices-512", "series-176")
+        for name in ("slices-256", "slices-512", "series-176", "lean")
     )
+    started = {name: lean[name] for name in ("import_ms", "cold_start_ms", "peak_memory_mb")}
+    small |= started  # with nothing installed but the runtime
     picture = f"../{(folder / 'slices-256.png').relative_to(PAGE.parents[1]).as_posix()}"
     parts = [
         _heading(small),
@@ -100,7 +102,7 @@ def _whole(small: dict[str, Any], series: dict[str, Any]) -> str:
     rows = [
         (f"series of {long['slices']} slices, {overlays}", f"{long['seconds']:.1f} s, {pace}"),
         ("`from gliomart import Detector`", f"{small['import_ms']['p50']:.0f} ms"),
-        ("process start to first result and end", f"{small['cold_start_ms']['p50']:.0f} ms"),
+        ("process start to first result", f"{small['cold_start_ms']['p50']:.0f} ms"),
         ("peak memory of that process", f"{small['peak_memory_mb']:.0f} MB"),
         *((f"{what} beside a busy process", _jitter(each)) for what, each in load.items()),
         ("energy per slice", f"not known: {energy['reason']}" if joules is None else f"{joules} J"),

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from gliomart.suitability import Concern
 
 
+# Slices that are analysed at a time. More would wait for the interpreter's lock, and the memory that
+# each takes in the model adds up.
+_MOST_WORKERS = 8
+
+
 class Detector:
     """Shows where a scan departs from the tumour-free ones its model was trained on.
 
@@ -53,7 +58,7 @@ class Detector:
     false_alarm_rate
         Nominal rate at which tumour-free slices are flagged, in (0, 1); None for the model's own.
     threads
-        CPU threads, and slices that are analysed at a time; None for one per core.
+        CPU threads, and slices that are analysed at a time (at most 8); None for one per core.
     force
         Analyse what the model was not made for as well; results say so in ``concerns``.
     budget
@@ -107,7 +112,7 @@ class Detector:
         )
         self.budget = budget
         # One slice after the other would leave cores idle wherever a step is not parallel itself.
-        self.workers = threads or os.cpu_count() or 1
+        self.workers = min(threads or os.cpu_count() or 1, _MOST_WORKERS)
         log.choice(self.settings)
 
     @property

@@ -19,6 +19,7 @@ BENCHMARKS = PAGE.parents[1] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 # The load average lags behind by a minute or so.
 _BUSY = 0.75
+_PERCENTILES = ("p50", "p95", "p99")
 _MARKED = re.compile(r"(<!-- (\w+): made by performance\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -187,7 +188,6 @@ def _or_dash(value: float | None) -> str:
     return "–" if value is None else f"{value:g}"
 
 
-_PERCENTILES = ("p50", "p95", "p99")
 PARTS = {"machines": _machines}
 
 

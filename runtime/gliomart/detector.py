@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from gliomart.suitability import Concern
 
 
-# Slices that are analysed at a time. More would wait for the interpreter's lock, and the memory that
-# each takes in the model adds up.
+# Slices that are analysed at a time. More would wait for the interpreter's lock, and the memory
+# that each takes in the model adds up.
 _MOST_WORKERS = 8
 
 

@@ -48,7 +48,17 @@ def make_inputs(folder: Path, *, side: int = 256) -> list[str]:
             cv2.imwrite(str(folder / "study" / str(series) / f"{number}.png"), pixels)
     (folder / "study" / "empty.png").touch()
     model = tiny_model(folder / "tiny.onnx", pons=True)
-    return ["infer", str(folder / "study"), "--model", str(model), "--maps", "--provider", "cpu"]
+    return [
+        "infer",
+        str(folder / "study"),
+        "--model",
+        str(model),
+        "--maps",
+        "--overlays",
+        "all",
+        "--provider",
+        "cpu",
+    ]
 
 
 def run(arguments: list[str], out: Path, *options: str) -> int:

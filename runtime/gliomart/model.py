@@ -136,8 +136,9 @@ class Model:
                 reference=_reference(cpu, self.card, names),
             )
             if choice.requested != provider:  # it was unsuited
-                degraded = provider != "auto"
-                choice = replace(choice, requested=provider, degraded=degraded, reason=_UNSUITED)
+                by_name = provider != "auto"
+                reason = _UNSUITED if by_name or would_use_gpu() else None
+                choice = replace(choice, requested=provider, degraded=by_name, reason=reason)
         except ModelError as error:
             raise type(error)(printable(f"{self._path}: {error}")) from error
         except UnicodeDecodeError as error:  # of a name or the card

@@ -201,8 +201,9 @@ def test_integers_stay_on_the_cpu_and_a_gpu_gets_floats(machine: Machine) -> Non
     assert (allowed.requested, allowed.effective, allowed.degraded) == ("cuda", CPU, True)
     by_itself = Model(default_model(), provider="auto").provider
     assert (by_itself.requested, by_itself.effective, by_itself.degraded) == ("auto", CPU, False)
+    assert by_itself.reason == allowed.reason == "the model's integers are for CPUs"
     assert default_model("auto").name == default_model("cuda").name == "flair-dae-fp32.onnx"
     assert Model(provider="auto").provider.effective != CPU
     machine.gpus = 0
     assert default_model("auto").name == default_model("cpu").name == "flair-dae.onnx"
-    assert Model(provider="auto").provider.effective == CPU
+    assert Model(provider="auto").provider == ProviderChoice("auto", CPU, degraded=False)

@@ -290,3 +290,13 @@ def test_beyond_so_many_the_most_anomalous_keep_their_pictures(results: Any) -> 
     for entry, picture in zip(document["slices"], kept, strict=True):
         assert picture is not None or not entry["flagged"]
     assert f"the {MOST_PICTURES} slices with the lowest p-values" in page.text
+
+
+def test_a_fallback_is_told_with_its_reason(results: Any) -> None:
+    slices, card = results
+    document, shown = page_of(slices, card)
+    document["provider"] |= {"degraded": True, "reason": "cuda was lost (its memory is full)"}
+    assert (
+        "as a fallback: cuda was lost (its memory is full)"
+        in report(document, shown, card).decode()
+    )

@@ -30,15 +30,17 @@ def simplified(model: Any) -> Any:  # noqa: ANN401
 def _folded(model: Any) -> Any:  # noqa: ANN401
     """Apply ONNX Runtime's basic optimisations, which keep to ONNX's own operators."""
     import onnx
-    import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    from gliomart.providers.probe import onnxruntime  # as gliomart wants it: silent
+
+    runtime = onnxruntime()
+    options = runtime.SessionOptions()
+    options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         options.optimized_model_filepath = str(file)
-        onnxruntime.InferenceSession(
+        runtime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
         folded = onnx.load(file)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import TYPE_CHECKING, Any, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
 from gliomart.errors import UsageError
-from gliomart.providers import Requested
+from gliomart.providers.choice import Requested
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+Overlays = Literal["flagged", "all", "none"]
+
+OVERLAYS = get_args(Overlays)
 PROVIDERS = get_args(Requested)
 
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -34,15 +34,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gliomart.arguments import Overlays
     from gliomart.detector import Detector
     from gliomart.pons import Part, PonsVerdict
     from gliomart.results import SliceResult
     from gliomart.series import Verdict
     from gliomart.sources import Inventory, SeriesFiles
     from gliomart.suitability import Concern
-
-Overlays = Literal["flagged", "all", "none"]
-OVERLAYS: tuple[Overlays, ...] = get_args(Overlays)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomart._version import __version__
-from gliomart.arguments import PROVIDERS, ArgumentParser, limit, positive, threads
+from gliomart.arguments import OVERLAYS, PROVIDERS, ArgumentParser, limit, positive, threads
 
 if TYPE_CHECKING:
     import argparse
@@ -52,7 +52,7 @@ def parser() -> ArgumentParser:
     infer.add_argument("paths", nargs="+", metavar="PATH", help="files, or folders to walk")
     _output_options(infer)
     infer.add_argument(
-        "--overlays", choices=("flagged", "all", "none"), default="flagged",
+        "--overlays", choices=OVERLAYS, default="flagged",
         help="slices to write overlays of (default: flagged)",
     )  # fmt: skip
     infer.add_argument("--maps", action="store_true", help="write anomaly maps and masks as well")
@@ -119,9 +119,7 @@ def parser() -> ArgumentParser:
     bench.add_argument("--out", type=Path, metavar="FILE", help="write the report as JSON")
     bench.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the report")
     bench.add_argument("--load", action="store_true", help="beside a busy process as well")
-    bench.add_argument(
-        "--overlays", choices=("flagged", "all", "none"), help="as infer does, for the series"
-    )
+    bench.add_argument("--overlays", choices=OVERLAYS, help="as infer does, for the series")
     bench.add_argument(
         "--compare", action="store_true", help="other engines on the same network, turn by turn"
     )

@@ -88,8 +88,12 @@ def test_what_is_not_there_is_an_attribute_error() -> None:
         _ = gliomart.nonesuch
 
 
-def test_importing_the_package_imports_next_to_nothing() -> None:
-    code = "import sys, gliomart; print({'numpy', 'cv2', 'pydicom', 'logging'} & set(sys.modules))"
+@pytest.mark.parametrize("module", ["gliomart", "gliomart.parser"])
+def test_importing_the_package_or_its_command_line_imports_next_to_nothing(module: str) -> None:
+    code = (
+        f"import sys, {module};"
+        " print({'numpy', 'cv2', 'pydicom', 'logging', 'onnxruntime'} & set(sys.modules))"
+    )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout == "set()\n"
 

@@ -39,12 +39,16 @@ def page_of(
         "model": {"name": card.name, "version": card.version, "sha256": "0123456789abcdef" * 4},
         "provider": {"requested": "auto", "effective": "CPUExecutionProvider", "degraded": False},
         "settings": {"false_alarm_rate": 0.05},
-        "inputs": {"roots": [name], "files": 9, "ignored": 1, "digest": "d1" * 32},
+        "inputs": {
+            "roots": [name], "files": 9, "ignored": 1, "ignored_kinds": {".txt": 1},
+            "digest": "d1" * 32,
+        },
         "series": [
             {
                 "id": f"{name}/{number}", "source": name, "slices": len(results), "score": 1.0,
                 "p_value": 0.025 if any(flagged) else 0.5, "flagged": any(flagged),
-                "pons": _pons_of_series(results), "outside_intended_use": [], "overview": name,
+                "pons": _pons_of_series(results), "outside_intended_use": [], "notes": [],
+                "overview": name,
             }
             for number in range(series)
         ],

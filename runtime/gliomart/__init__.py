@@ -23,10 +23,9 @@ if TYPE_CHECKING:
     from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
     from gliomart.scoring import Region
     from gliomart.series import Verdict
-    from gliomart.slices import Refusal, Slice
+    from gliomart.slices import Concern, Refusal, Slice
     from gliomart.sources import Inventory, SeriesFiles, SourceFile, scan
     from gliomart.sources.budget import Budget
-    from gliomart.suitability import Concern
 
 __all__ = [
     "Box",
@@ -73,9 +72,8 @@ _NAMES = {
     "results": ("Milliseconds", "SeriesResult", "Settings", "SliceResult"),
     "scoring": ("Region",),
     "series": ("Verdict",),
-    "slices": ("Refusal", "Slice"),
+    "slices": ("Concern", "Refusal", "Slice"),
     "sources": ("Budget", "Inventory", "SeriesFiles", "SourceFile", "scan"),
-    "suitability": ("Concern",),
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names}
 

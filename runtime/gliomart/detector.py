@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from gliomart.card import Calibration, ModelCard
     from gliomart.providers import Requested
-    from gliomart.suitability import Concern
+    from gliomart.slices import Concern
 
 
 # Slices that are analysed at a time. More would wait for the interpreter's lock, and the memory
@@ -164,7 +164,9 @@ class Detector:
         if concerns and not self.settings.forced:
             raise suitability.refused(concerns)
         frame = estimate_frame([source], self.card.preprocessing)
-        result = self._analyse(source, frame, concerns, read_ms, shared_ms=ms_since(started))
+        result = self._analyse(
+            source, frame, concerns=concerns, read_ms=read_ms, shared_ms=ms_since(started)
+        )
         log.outcome(result)
         return result
 
@@ -251,7 +253,14 @@ class Detector:
             frame = series.frames[item.pixels.shape]
             known = series.concerns.get(item.source, ())
             try:
-                return self._analyse(item, frame, known, read_ms, series.shared_ms)
+                return self._analyse(
+                    item,
+                    frame,
+                    concerns=known,
+                    notes=series.notes,
+                    read_ms=read_ms,
+                    shared_ms=series.shared_ms,
+                )
             except InputRefusedError as error:
                 return Refusal(item.source, item.frame, error.code, error.reason)
 
@@ -261,9 +270,11 @@ class Detector:
         self,
         source: Slice,
         frame: Frame | InputRefusedError,
+        *,
         concerns: tuple[Concern, ...],
         read_ms: float,
         shared_ms: float,
+        notes: tuple[Concern, ...] = (),
     ) -> SliceResult:
         started = perf_counter()
         prepared = prepare(source, frame, self.card.preprocessing)
@@ -312,6 +323,7 @@ class Detector:
             if rules_of_pons
             else None,
             concerns=concerns,
+            notes=notes,
             settings=self.settings,
             ms=Milliseconds(read_ms, preprocess_ms, infer_ms, ms_since(started)),
         )

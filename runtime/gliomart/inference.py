@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from gliomart.pons import Part, PonsVerdict
     from gliomart.results import SliceResult
     from gliomart.series import Verdict
+    from gliomart.slices import Concern
     from gliomart.sources import Inventory, SeriesFiles
-    from gliomart.suitability import Concern
 
 
 @dataclass(frozen=True)
@@ -180,6 +180,7 @@ class Run:
         scores, sections = [w.score for w in written], [w.pons for w in written]
         kept = [w.result for w in written if w.result is not None]
         concerns = [concern for w in written for concern in w.concerns]
+        notes = [note for w in written for note in w.notes]
         settings = self.detector.settings
         verdict = judge(scores, self.detector.card, settings.false_alarm_rate)
         if verdict is not None:
@@ -193,6 +194,7 @@ class Run:
                 verdict,
                 pons=pons_verdict,
                 concerns=concerns,
+                notes=notes,
                 overview=sheet,
             )
             if self.dicom:
@@ -253,6 +255,7 @@ class Run:
             score=result.score,
             pons=result.pons.part if result.pons else None,
             concerns=result.concerns,
+            notes=result.notes,
             result=result if self.dicom else None,
         )
 
@@ -266,6 +269,7 @@ class _Written(NamedTuple):
     score: float
     pons: Part | None
     concerns: tuple[Concern, ...]
+    notes: tuple[Concern, ...]
     result: SliceResult | None
 
 
@@ -354,9 +358,9 @@ def _something(document: dict[str, Any], folder: Path) -> dict[str, Any]:
 def _why_nothing(document: dict[str, Any], folder: Path) -> str:
     counts = Counter(entry["code"] for entry in document["not_analysed"])
     if not counts:
-        ignored = document["inputs"]["ignored"]
         kinds = "give DICOM, NIfTI, PNG, JPEG or TIFF"
-        return f"no images among the inputs ({ignored} other files ignored); {kinds}"
+        ignored = records.ignored(document) or "they hold no files"
+        return f"no images among the inputs ({ignored}); {kinds}"
     listed = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
     why = f"{folder / output.RESULTS} says why for each"
     if counts.keys() & suitability.CODES.keys():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.card import ModelCard
-    from gliomart.suitability import Concern
+    from gliomart.slices import Concern
 
 # A slice or what takes its place, and how long it took to read, in ms.
 Timed = tuple[Slice | Refusal, float]
@@ -37,12 +37,15 @@ class Opened(NamedTuple):
         Each slice's part of the time that the frames took.
     concerns
         What of it the model was not made for, by source, where it is analysed all the same.
+    notes
+        What has to be told of it.
     """
 
     items: Iterable[Timed]
     frames: Mapping[tuple[int, ...], Frame | InputRefusedError]
     shared_ms: float
     concerns: Mapping[str, tuple[Concern, ...]]
+    notes: tuple[Concern, ...]
 
 
 def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -> Opened:
@@ -61,26 +64,30 @@ def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -
     concerns[series.source] = tuple(dict.fromkeys(chain.from_iterable(concerns.values())))
     sample, items = _begin(suitable, series.source)
     unread = [(refusal, 0.0) for refusal in refused]
-    return _framed(sample, chain(unread, items), len(suitable), concerns, card)
+    return _framed(
+        sample, chain(unread, items), len(suitable), card, concerns=concerns, notes=series.notes
+    )
 
 
 def open_planes(planes: Sequence[Slice] | NDArray[Any], card: ModelCard) -> Opened:
     """Take slices, or an array (Z, H, W), that are in memory already."""
     items = [(_plane(number, plane), 0.0) for number, plane in enumerate(planes)]
-    return _framed(items, items, len(items), {}, card)
+    return _framed(items, items, len(items), card)
 
 
 def _framed(
     sample: Iterable[Timed],
     items: Iterable[Timed],
     count: int,
-    concerns: Mapping[str, tuple[Concern, ...]],
     card: ModelCard,
+    *,
+    concerns: Mapping[str, tuple[Concern, ...]] | None = None,
+    notes: tuple[Concern, ...] = (),
 ) -> Opened:
     started = perf_counter()
     slices = [item for item, _ in sample if isinstance(item, Slice)]
     frames = estimate_frames(slices, card.preprocessing)
-    return Opened(items, frames, ms_since(started) / max(count, 1), concerns)
+    return Opened(items, frames, ms_since(started) / max(count, 1), concerns or {}, notes)
 
 
 def _begin(files: Sequence[sources.SourceFile], source: str) -> tuple[list[Timed], Iterable[Timed]]:

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from gliomart.providers import ProviderChoice
     from gliomart.scoring import Region
     from gliomart.series import Verdict
-    from gliomart.slices import Refusal, Slice
-    from gliomart.suitability import Concern
+    from gliomart.slices import Concern, Refusal, Slice
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,8 @@ class SliceResult:
         What it shows of the pons; None where the model does not know the pons.
     concerns
         Why it lies outside the model's intended use, where it was analysed all the same.
+    notes
+        What has to be told of how its series was put together and read.
     settings
         What produced this result.
     ms
@@ -90,6 +91,7 @@ class SliceResult:
     flagged: bool
     pons: Pons | None
     concerns: tuple[Concern, ...]
+    notes: tuple[Concern, ...]
     settings: Settings
     ms: Milliseconds
 
@@ -109,3 +111,8 @@ class SeriesResult:
     verdict: Verdict | None
     pons: PonsVerdict | None
     settings: Settings
+
+    @property
+    def notes(self) -> tuple[Concern, ...]:
+        """What has to be told of how the series was put together and read."""
+        return tuple(dict.fromkeys(note for result in self.slices for note in result.notes))

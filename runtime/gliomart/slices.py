@@ -60,6 +60,17 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class Concern:
+    """What speaks against believing results of an image: a stable code, and a sentence.
+
+    Some concerns refuse an image unless they are overruled; others, the notes, are only told.
+    """
+
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Refusal:
     """Why one input was not analysed: a scan nobody looked at must never read as negative."""
 

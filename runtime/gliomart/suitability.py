@@ -11,11 +11,11 @@ The tables here are the rules, and the conformance statement in the documentatio
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
 from gliomart.geometry import even_step, overlaps
+from gliomart.slices import Concern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from gliomart.geometry import Plane
     from gliomart.sources import SeriesFiles
     from gliomart.sources.header import Header
-
-
-@dataclass(frozen=True)
-class Concern:
-    """Why an image is outside a model's intended use: a stable code, and a sentence."""
-
-    code: str
-    reason: str
 
 
 # What each code stands for, in the order in which they are looked for: the first decides.
@@ -210,7 +202,8 @@ def judge(series: SeriesFiles, card: ModelCard) -> dict[str, tuple[Concern, ...]
     of_all = list(_of_series(sorted(planes, key=lambda plane: plane.height), card))
     found = {}
     for file in series.files:
-        concerns = [*(_of_image(file.header, card) if file.header else ()), *of_all]
+        of_file = _of_image(file.header, card) if file.header else ()
+        concerns = [*file.concerns, *of_file, *of_all]
         found[file.source] = tuple(sorted(concerns, key=_rank))
     return found
 

@@ -62,7 +62,9 @@ def test_results_keep_the_contract(model: Path, study: Path, tmp_path: Path) -> 
         "parity": None, "reason": None,
     }  # fmt: skip
     assert len(document["inputs"].pop("digest")) == 64
-    assert document["inputs"] == {"roots": ["study"], "files": 7, "ignored": 1}
+    assert document["inputs"] == {
+        "roots": ["study"], "files": 7, "ignored": 1, "ignored_kinds": {".txt": 1},
+    }  # fmt: skip
     assert document["not_analysed"] == [
         {"source": "study/zero.png", "frame": None, "code": "empty-file",
          "reason": "the file holds no bytes"},

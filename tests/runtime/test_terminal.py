@@ -177,14 +177,17 @@ def test_many_series_are_counted_rather_than_listed(tmp_path: Path) -> None:
     series: dict[str, Any] = {
         "source": "s", "flagged": False, "score": 0.1, "p_value": 0.5, "slices": 3,
         "pons": None,
-        "outside_intended_use": [], "dicom": None, "overview": "overview/s.png",
+        "outside_intended_use": [], "notes": [], "dicom": None, "overview": "overview/s.png",
     }  # fmt: skip
     flagged = series | {"source": "worst", "flagged": True, "p_value": 0.01}
     refused = [
         {"code": code, "reason": reason}
         for code, reason in (("one", "same"), ("one", "same"), ("other", "first"), ("other", "b"))
     ]
-    document = {"series": [*[series] * 12, flagged], "slices": [], "not_analysed": refused}
+    document = {
+        "series": [*[series] * 12, flagged], "slices": [], "not_analysed": refused,
+        "inputs": {"ignored": 0, "ignored_kinds": {}},
+    }  # fmt: skip
     lines = list(summary.brief(document, tmp_path, 80, Ink(coloured=False)))
     assert lines[0] == "worst"
     assert "and 3 more series" in lines

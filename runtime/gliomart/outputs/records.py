@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from gliomart.pons import Pons, PonsVerdict
     from gliomart.results import Settings, SliceResult
     from gliomart.series import Verdict
-    from gliomart.slices import Refusal
+    from gliomart.slices import Concern, Refusal
     from gliomart.sources import Inventory
-    from gliomart.suitability import Concern
 
 SCHEMA = 1
 _COLUMNS = (
@@ -84,6 +83,7 @@ def header(
             "roots": list(inventory.roots),
             "files": inventory.files,
             "ignored": inventory.ignored,
+            "ignored_kinds": dict(inventory.ignored_kinds),
             "digest": inventory.digest(),
         },
     }
@@ -121,6 +121,7 @@ def series_entry(
     *,
     pons: PonsVerdict | None,
     concerns: Iterable[Concern],
+    notes: Iterable[Concern],
     overview: str,
 ) -> dict[str, Any]:
     """Describe one analysed series; its ``pons`` is None where the model does not know it."""
@@ -133,6 +134,7 @@ def series_entry(
         "flagged": verdict.flagged,
         "pons": _rounded(asdict(pons)) if pons else None,
         "outside_intended_use": list(dict.fromkeys(concern.code for concern in concerns)),
+        "notes": [asdict(note) for note in dict.fromkeys(notes)],
         "overview": overview,
         "dicom": None,
     }
@@ -198,6 +200,16 @@ def _rounded(values: dict[str, Any]) -> dict[str, Any]:
 def refusal_entry(refusal: Refusal) -> dict[str, Any]:
     """Describe one input that was not analysed."""
     return asdict(refusal)
+
+
+def ignored(document: dict[str, Any]) -> str:
+    """Say how many files were no images, and of which kinds; the most frequent ones first."""
+    kinds = document["inputs"]["ignored_kinds"]
+    listed = ", ".join(
+        f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda each: -each[1])
+    )
+    count = document["inputs"]["ignored"]
+    return f"{count} other file{'s' if count > 1 else ''} ignored ({listed})" if kinds else ""
 
 
 def to_json(values: dict[str, Any]) -> bytes:

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 
 from gliomart.errors import OutputError
-from gliomart.outputs import pictures
+from gliomart.outputs import pictures, records
 from gliomart.preprocess import uncrop
 
 if TYPE_CHECKING:
@@ -160,6 +160,7 @@ def report(
         ],
         pictures=[[each["picture"] for each in one["slices"]] for one in series],
         left_out=len(entries) - len(chosen),
+        ignored=records.ignored(document),
         card=card,
         scale=card.calibration,
         heat=_heat(),

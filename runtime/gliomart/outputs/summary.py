@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from gliomart.outputs import folder as output
+from gliomart.outputs import records
 from gliomart.printable import printable
 from gliomart.terminal import shortened
 
@@ -42,6 +43,8 @@ def plain(document: dict[str, Any], out: Path) -> Iterator[str]:
         )
         if series["outside_intended_use"]:
             yield f"  {_outside(series)}"
+        for note in _notes(series):
+            yield f"  {note}"
         if series["pons"]:
             yield f"  {_pons(series['pons'])}"
     flagged = _flagged(document["slices"])
@@ -50,6 +53,8 @@ def plain(document: dict[str, Any], out: Path) -> Iterator[str]:
         yield f"  {_place(entry)}  p = {entry['p_value']:.3f}  score {entry['score']:.3f}"
     for entry in document["not_analysed"]:
         yield f"not analysed: {_place(entry)}: {printable(entry['reason'])} [{entry['code']}]"
+    if document["inputs"]["ignored"]:
+        yield records.ignored(document)
     yield f"results: {printable(str(out))}"
     yield f"report: {printable(str(out / output.REPORT))}"
     for series in document["series"]:
@@ -81,12 +86,16 @@ def brief(document: dict[str, Any], out: Path, width: int, ink: Ink) -> Iterator
             yield f"  {_inked(_pons(series['pons']), ink, flagged=series['pons']['flagged'])}"
         if series["outside_intended_use"]:
             yield ink.warning(f"  {_outside(series)}")
+        for note in _notes(series):
+            yield ink.warning(f"  {note}")
         yield from map(ink.warning, _not_written(series))
     if len(document["series"]) > _MOST_ROWS:
         yield ink.faint(f"and {len(document['series']) - _MOST_ROWS} more series")
     yield from _table(document, width, ink)
     for line in _reasons(document["not_analysed"]):
         yield ink.warning(line)
+    if document["inputs"]["ignored"]:
+        yield ink.faint(records.ignored(document))
     yield f"report: {printable(str(out / output.REPORT))}"
     yield ink.faint(_DISCLAIMER)
 
@@ -133,6 +142,11 @@ def _inked(text: str, ink: Ink, *, flagged: bool | None) -> str:
 
 def _outside(series: dict[str, Any]) -> str:
     return f"OUTSIDE THE INTENDED USE: {', '.join(series['outside_intended_use'])}"
+
+
+def _notes(series: dict[str, Any]) -> Iterator[str]:
+    for note in series["notes"]:
+        yield f"note: {printable(note['reason'])} [{note['code']}]"
 
 
 def _pons(pons: dict[str, Any]) -> str:

@@ -12,10 +12,11 @@ from gliomart.slices import Refusal
 from gliomart.sources.budget import DEFAULT, Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from gliomart.geometry import Plane
+    from gliomart.slices import Concern
     from gliomart.sources.header import Header
 
 Kind = Literal["dicom", "png", "jpeg", "tiff", "nifti"]
@@ -37,6 +38,8 @@ class SourceFile:
         What a DICOM file says of itself; None for other kinds.
     planes
         Where each of its slices lies in the patient, None for one of which that is not known.
+    concerns
+        What its reader found to speak against analysing it.
     budget
         What may be spent on reading it.
     """
@@ -47,6 +50,7 @@ class SourceFile:
     series: str
     header: Header | None = None
     planes: tuple[Plane | None, ...] = (None,)
+    concerns: tuple[Concern, ...] = ()
     budget: Budget = DEFAULT
 
     @property
@@ -59,11 +63,15 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class SeriesFiles:
-    """The files of one series, in anatomical order where it is known, else by name."""
+    """The files of one series, in anatomical order where it is known, else by name.
+
+    ``notes`` is what has to be told of how they were put together.
+    """
 
     id: str
     source: str
     files: tuple[SourceFile, ...]
+    notes: tuple[Concern, ...] = ()
 
     def missing(self) -> Iterator[Refusal]:
         """Tell where the series lacks slices: nobody looked at what they would have shown."""
@@ -86,13 +94,21 @@ class SeriesFiles:
 
 @dataclass(frozen=True)
 class Inventory:
-    """What the inputs hold: series to analyse, what is refused, what is no image at all."""
+    """What the inputs hold: series to analyse, what is refused, what is no image at all.
+
+    ``ignored_kinds`` counts the files that are no images by their kind, such as ``.txt``.
+    """
 
     roots: tuple[str, ...]
     series: tuple[SeriesFiles, ...]
     refused: tuple[Refusal, ...]
     files: int
-    ignored: int
+    ignored_kinds: Mapping[str, int]
+
+    @property
+    def ignored(self) -> int:
+        """How many files are no images."""
+        return sum(self.ignored_kinds.values())
 
     def digest(self) -> str:
         """Tell this inventory from any other: SHA-256 of every file's place, size and time."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise, permutations
+from itertools import permutations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,11 +26,15 @@ Points = NDArray[np.floating[Any] | np.integer[Any]]
 
 _PLANES: tuple[PlaneName, ...] = ("sagittal", "coronal", "axial")  # by the axis they are across
 _PARALLEL = math.cos(math.radians(1))  # directions this near are the same
-_UNEVEN_MM = 0.05  # rounding of positions in headers
-_UNEVEN = 0.02  # of a step
+# Positions in headers may be rounded to a tenth of a millimetre, those of both ends as well.
+_UNEVEN_MM = 0.11
+_UNEVEN, _MOST_UNEVEN = 0.02, 0.25  # of a step
 # A step of this many times those beside it leaves at least one slice out.
 _GAP = 1.5
 SAME_PLACE_MM = 0.01
+# Images nearer than this part of the usual step show the same place; no scanner makes steps as
+# small as this many millimetres.
+_BESIDE, _BESIDE_MM = 0.2, 0.1
 
 
 @dataclass(frozen=True)
@@ -109,10 +113,31 @@ def even_step(planes: Sequence[Plane]) -> float | None:
     step = (places[-1] - places[0]) / (len(planes) - 1)
     length = float(np.linalg.norm(step))
     expected = places[0] + np.arange(len(planes))[:, np.newaxis] * step
-    uneven = np.abs(places - expected).max() > max(_UNEVEN_MM, _UNEVEN * length)
+    most = max(min(_UNEVEN_MM, _MOST_UNEVEN * length), _UNEVEN * length)
+    uneven = np.abs(places - expected).max() > most
     if uneven or last.height - first.height < _PARALLEL * length * (len(planes) - 1):
         return None
     return length if length > SAME_PLACE_MM else None
+
+
+def usual_step(heights: Sequence[float]) -> float:
+    """Tell the step of a sorted stack, whatever it lacks and whatever lies in it twice; 0 for none.
+
+    Of every two neighbouring steps the larger one counts, so that images beside others, or stacks
+    pushed into each other, do not halve it; and of those the lower median, so that gaps do not.
+    """
+    steps = np.diff(heights)
+    steps = steps[steps > _BESIDE_MM]
+    if len(steps) == 0:
+        return 0.0
+    larger = np.sort(np.maximum(steps[1:], steps[:-1])) if len(steps) > 2 else np.sort(steps)  # noqa: PLR2004
+    return float(larger[(len(larger) - 1) // 2])
+
+
+def doubles(heights: Sequence[float]) -> list[int]:
+    """Find images of a sorted stack that lie where the next one lies, or nearly."""
+    near = max(_BESIDE * usual_step(heights), SAME_PLACE_MM)
+    return [number for number, step in enumerate(np.diff(heights)) if step < near]
 
 
 def gaps(heights: Sequence[float]) -> list[tuple[int, int]]:
@@ -135,7 +160,7 @@ def gaps(heights: Sequence[float]) -> list[tuple[int, int]]:
 
 def overlaps(heights: Sequence[float]) -> bool:
     """Tell whether several images of a sorted stack lie at one place."""
-    return any(above - below < SAME_PLACE_MM for below, above in pairwise(heights))
+    return bool(doubles(heights))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 Timed = tuple[Slice | Refusal, float]
 
 
+# Frames that a reason lists.
+_SHOWN = 4
+
+
 class Opened(NamedTuple):
     """A series that is being read.
 
@@ -56,7 +60,7 @@ def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -
     for file in series.files:
         if concerns[file.source] and not forced:
             error = suitability.refused(concerns[file.source])
-            refused.append(Refusal(file.source, None, error.code, error.reason))
+            refused.append(Refusal(file.source, None, error.code, _part(file) + error.reason))
         else:
             suitable.append(file)
     if suitable:
@@ -73,6 +77,17 @@ def open_planes(planes: Sequence[Slice] | NDArray[Any], card: ModelCard) -> Open
     """Take slices, or an array (Z, H, W), that are in memory already."""
     items = [(_plane(number, plane), 0.0) for number, plane in enumerate(planes)]
     return _framed(items, items, len(items), card)
+
+
+def _part(file: sources.SourceFile) -> str:
+    """Say which frames of a file are meant, where they are not all of it."""
+    if file.header is None or len(file.planes) == file.header.frame_count:
+        return ""
+    frames = [str(frame) for frame in file.header.frames]
+    shown = ", ".join(
+        frames if len(frames) <= _SHOWN else [*frames[: _SHOWN - 1], "...", frames[-1]]
+    )
+    return f"{len(frames)} of its {file.header.frame_count} frames ({shown}): "
 
 
 def _framed(

@@ -14,14 +14,13 @@ import re
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
-from gliomart.geometry import even_step, overlaps
+from gliomart.geometry import even_step, overlaps, usual_step
 from gliomart.slices import Concern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gliomart.card import ModelCard
-    from gliomart.geometry import Plane
     from gliomart.sources import SeriesFiles
     from gliomart.sources.header import Header
 
@@ -36,6 +35,7 @@ CODES = {
     "derived-image": "calculated from other images (a map, a projection, a subtraction, a phase)",
     "wrong-sequence": "an MR sequence that the model was not made for",
     "unknown-sequence": "nothing in the header tells the MR sequence",
+    "incomplete-volume": "slices that could be turned into the model's plane if none were missing",
     "wrong-plane": "a plane that the model was not made for and that cannot be turned into it",
     "oblique": "tilted too far from the plane that the model was made for",
     "coarse-pixels": "pixels that are too large to show what the model looks for",
@@ -44,6 +44,7 @@ CODES = {
     "burned-in-annotation": "text or drawings are part of the pixels",
     "mixed-orientations": "one series holds images of several orientations",
     "overlapping-slices": "one series holds several images of one place (echoes, repetitions)",
+    "scattered-series": "a series of one image, one of many that may belong together",
     "coverage": "the series covers too little of the head for a verdict",
 }
 
@@ -198,8 +199,7 @@ SEQUENCE_RULES = (
 
 def judge(series: SeriesFiles, card: ModelCard) -> dict[str, tuple[Concern, ...]]:
     """Find what speaks against analysing each file of a series, by source; the first decides."""
-    planes = [plane for file in series.files for plane in file.planes if plane is not None]
-    of_all = list(_of_series(sorted(planes, key=lambda plane: plane.height), card))
+    of_all = list(_of_series(series, card))
     found = {}
     for file in series.files:
         of_file = _of_image(file.header, card) if file.header else ()
@@ -257,8 +257,10 @@ def _of_object(header: Header) -> Iterator[Concern]:
         yield Concern("derived-image", f"calculated from other images ({', '.join(calculated)})")
 
 
-def _of_series(planes: Sequence[Plane], card: ModelCard) -> Iterator[Concern]:
-    """Judge a sorted stack; images whose place is unknown are not in it, and nothing is said."""
+def _of_series(series: SeriesFiles, card: ModelCard) -> Iterator[Concern]:
+    """Judge a stack; images whose place is unknown are not in it, and nothing is said of them."""
+    places = [plane for file in series.files for plane in file.planes if plane is not None]
+    planes = sorted(places, key=lambda plane: plane.height)
     if not planes:
         return
     first = planes[0]
@@ -268,6 +270,13 @@ def _of_series(planes: Sequence[Plane], card: ModelCard) -> Iterator[Concern]:
     heights = [plane.height for plane in planes]
     step = even_step(planes)
     if first.name != card.plane and not (step and step <= WIDEST_TURNED_STEP_MM):
+        hole = next(series.missing(), None)
+        if hole and 0 < usual_step(heights) <= WIDEST_TURNED_STEP_MM:
+            yield Concern(
+                "incomplete-volume",
+                f"{first.name} slices, which can be turned into {card.plane} ones only as a whole:"
+                f" {hole.reason}",
+            )
         yield Concern(
             "wrong-plane",
             f"{first.name} slices; the model was made for {card.plane} ones, and only thin even"

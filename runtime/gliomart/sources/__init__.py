@@ -15,7 +15,7 @@ from gliomart.errors import InputRefusedError
 from gliomart.slices import Refusal, Slice, checked
 from gliomart.sources import dicom, images, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
-from gliomart.sources.grouping import group, without_copies
+from gliomart.sources.grouping import group
 from gliomart.sources.inventory import Inventory, SeriesFiles, SourceFile
 from gliomart.sources.volumes import in_order, turn_of
 from gliomart.sources.walk import Walk, reason_of
@@ -55,12 +55,13 @@ def scan(paths: Iterable[Path | str], budget: Budget = DEFAULT) -> Inventory:
     walk = Walk()
     for path in map(Path, paths):
         walk.take(path, budget)
-    unique = list(without_copies(walk.found, walk.refused))
+    files = len({file.source for file in walk.found}) + len(walk.refused)
+    series = group(walk.found, walk.refused)
     return Inventory(
         roots=tuple(walk.roots),
-        series=tuple(group(unique)),
+        series=tuple(series),
         refused=tuple(walk.refused),
-        files=len(unique) + len(walk.refused),
+        files=files,
         ignored_kinds=dict(walk.ignored),
     )
 

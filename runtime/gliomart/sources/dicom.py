@@ -38,8 +38,10 @@ def readable_without_preamble(path: Path, budget: Budget) -> bool:
         return False
 
 
-def read_header(path: Path, budget: Budget) -> Header | Dataset:
-    """Read what a file says of itself; of a DICOMDIR (PS3.10 8.6) the data set as it is.
+def read_headers(path: Path, budget: Budget) -> list[Header] | Dataset:
+    """Read what a file says of itself, once for every kind of image among its frames.
+
+    Of a DICOMDIR (PS3.10 8.6) it is the data set as it is.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def read_header(path: Path, budget: Budget) -> Header | Dataset:
         return dataset
     if "Rows" not in dataset or "Columns" not in dataset:
         raise _no_image()
-    return Header.of(dataset)
+    return Header.each(dataset)
 
 
 def read(file: SourceFile) -> Iterator[Slice | Refusal]:
@@ -112,11 +114,14 @@ def slices_of(
     brain's own brightness instead.
     """
     groups = frames_of(dataset)
-    if len(groups) != len(header.planes) or shape_of(dataset) != header.shape:
+    if len(groups) != header.frame_count or shape_of(dataset) != header.shape:
         raise InputRefusedError("changed", "the file was changed while it was being read")
+    planes = dict(zip(header.frames, header.planes, strict=True))
     for index, stored in enumerate(codecs.frames(dataset, budget)):
+        if index not in planes:
+            continue
         frame = index if len(groups) > 1 else None
-        plane = header.planes[index]
+        plane = planes[index]
         try:
             values = _values(stored, dataset, groups[index])
             yield Slice(

@@ -1,37 +1,138 @@
-"""From files to series: what belongs together."""
+"""From files to series: what belongs together.
+
+Patient, study, frame of reference and series decide together, because Series Instance UIDs of real
+archives are not what they should be: de-identification gives one to two patients, consoles give
+one to two echoes, and some scanners give every slice one of its own.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from gliomart.slices import Refusal
-from gliomart.sources.inventory import SeriesFiles, SourceFile
+from gliomart.geometry import doubles
+from gliomart.slices import Concern
+from gliomart.sources import copies, joining, placing
+from gliomart.sources.inventory import Group, Image, SeriesFiles
+from gliomart.sources.traits import OF_IMAGES, OF_REPEATS, OF_SERIES, patients, told_apart
 from gliomart.sources.walk import folder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from gliomart.slices import Refusal
+    from gliomart.sources.inventory import SourceFile
+    from gliomart.sources.traits import Value
 
 
-def without_copies(found: Sequence[SourceFile], refused: list[Refusal]) -> Iterator[SourceFile]:
-    """Leave out files that hold the same DICOM image as an earlier one."""
-    known: dict[str, str] = {}
-    for file in found:
-        uid = file.header.sop_instance_uid if file.header else ""
-        if uid and uid in known:
-            reason = f"the same SOP instance as {known[uid]}"
-            refused.append(Refusal(file.source, None, "duplicate", reason))
+def group(found: Sequence[SourceFile], refused: list[Refusal]) -> list[SeriesFiles]:
+    """Put files together to series, each in anatomical order where that is known.
+
+    Parameters
+    ----------
+    found
+        In the order in which they were met.
+    refused
+        Grows by the images that are copies of others, or whose place is not certain.
+    """
+    pictures: defaultdict[str, list[SourceFile]] = defaultdict(list)
+    images = []
+    for file in copies.left_out(found, refused):
+        if file.header is None:
+            pictures[file.series].append(file)
+        else:
+            images += [Image(file, index) for index in range(len(file.planes))]
+    series = [
+        SeriesFiles(name, folder_of(files[0].source), tuple(files))
+        for name, files in pictures.items()
+    ]
+    groups = joining.of_single_images(list(_groups(images)))
+    series += [placing.series(each, refused) for each in _with_own_names(groups)]
+    met = {file.source: number for number, file in enumerate(found)}
+    return sorted(
+        (each for each in series if each.files),
+        key=lambda each: min(met[file.source] for file in each.files),
+    )
+
+
+def _groups(images: Sequence[Image]) -> Iterator[Group]:
+    """Group the images of DICOM files by whose they are, then by what tells them apart."""
+    studies: defaultdict[str, list[Image]] = defaultdict(list)
+    for image in images:
+        studies[image.header.study].append(image)
+    for study, members in studies.items():
+        persons = patients([image.header.patient for image in members])
+        series: defaultdict[tuple[int, str], list[Image]] = defaultdict(list)
+        for image in members:
+            series[persons[image.header.patient], image.file.series].append(image)
+        for (person, name), own in series.items():
+            yield from _told_apart(Group(tuple(own), name, owner=(study, person)))
+
+
+def _told_apart(whole: Group) -> list[Group]:
+    groups = [whole]
+    for number, trait in enumerate(OF_SERIES):
+        groups = _split(groups, trait.name, partial(_of_series, number))
+    for number, trait in enumerate(OF_IMAGES):
+        groups = _split(groups, trait.name, partial(_of_images, number))
+    for number, trait in enumerate(OF_REPEATS):
+        groups = _split(groups, trait.name, partial(_of_repeats, number), needed=True)
+    return _split(groups, "folder", lambda image: folder_of(image.file.source), needed=True)
+
+
+def _of_series(number: int, image: Image) -> Value:
+    return image.header.of_series[number]
+
+
+def _of_images(number: int, image: Image) -> Value:
+    return image.header.of_images[number]
+
+
+def _of_repeats(number: int, image: Image) -> Value:
+    return image.header.of_repeats[image.at][number]
+
+
+def _split(
+    groups: Sequence[Group], name: str, value: Callable[[Image], Value], *, needed: bool = False
+) -> list[Group]:
+    """Split groups by one trait; where it has to be needed, only if fewer images then collide."""
+    found = []
+    for each in groups:
+        parts = [
+            replace(each, images=tuple(each.images[index] for index in part))
+            for part in told_apart([value(image) for image in each.images])
+        ]
+        if len(parts) > 1 and (not needed or _collisions(*parts) < _collisions(each)):
+            found += [replace(part, apart=(*each.apart, name)) for part in parts]
+        else:
+            found.append(each)
+    return found
+
+
+def _collisions(*groups: Group) -> int:
+    """Count the images that lie where another one of their group lies."""
+    heights = [
+        sorted(image.plane.height for image in each.images if image.plane is not None)
+        for each in groups
+    ]
+    return sum(len(doubles(each)) for each in heights)
+
+
+def _with_own_names(groups: Sequence[Group]) -> Iterator[Group]:
+    """Give groups that share a name numbers, and say what told them apart."""
+    shared = Counter(each.series for each in groups)
+    numbers: Counter[str] = Counter()
+    for each in groups:
+        if shared[each.series] == 1:
+            yield each
             continue
-        if uid:
-            known[uid] = file.source
-        yield file
-
-
-def group(found: Sequence[SourceFile]) -> Iterator[SeriesFiles]:
-    """Put files together to series, each in anatomical order."""
-    series: defaultdict[str, list[SourceFile]] = defaultdict(list)
-    for file in found:
-        series[file.series].append(file)
-    for identity, files in series.items():
-        ordered = sorted(files, key=lambda file: file.order)  # stable: ties stay in name order
-        yield SeriesFiles(identity, folder_of(files[0].source), tuple(ordered))
+        numbers[each.series] += 1
+        differ = ", ".join(each.apart) or "patient or study"
+        reason = f"{shared[each.series]} series share its Series Instance UID; apart by {differ}"
+        yield replace(
+            each,
+            series=f"{each.series}#{numbers[each.series]}",
+            notes=(*each.notes, Concern("told-apart", reason)),
+        )

@@ -6,21 +6,31 @@ archives hold all three, and what follows from a missing one is decided where it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gliomart.errors import InputRefusedError
 from gliomart.geometry import Plane, is_plane
+from gliomart.sources.traits import OF_IMAGES, OF_REPEATS, OF_SERIES, Trait, parted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pydicom import Dataset
 
+    from gliomart.sources.traits import Value, Values
+
 # Pixels of no scanner are smaller or larger than this.
 _FINEST_MM, _COARSEST_MM = 0.05, 20.0
+# Who was examined (PS3.3 C.7.1.1).
+_PATIENT = (
+    Trait("patient ID", ("PatientID",)),
+    Trait("patient's name", ("PatientName",)),
+    Trait("birth date", ("PatientBirthDate",)),
+    Trait("sex", ("PatientSex",)),
+)
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,15 @@ class Header:
         Where each frame lies.
     number
         Instance Number.
+    frames, frame_count
+        Which frames of its file these are, from 0, and how many that holds.
+    patient, study
+        Patient ID, Patient's Name, Birth Date and Sex, as far as they are given; Study Instance
+        UID.
+    of_series, of_images
+        Values of the traits of that name (:mod:`gliomart.sources.traits`).
+    of_repeats
+        Likewise, of each frame.
     """
 
     sop_class: str = ""
@@ -79,21 +98,54 @@ class Header:
     shape: tuple[float, ...] | None = None
     spacing: tuple[float, float] | None = None
     planes: tuple[Plane | None, ...] = (None,)
-    number: float = 0.0
+    number: float | None = None
+    frames: tuple[int, ...] = (0,)
+    frame_count: int = 1
+    patient: Values = (None,) * len(_PATIENT)
+    study: str = ""
+    of_series: Values = (None,) * len(OF_SERIES)
+    of_images: Values = (None,) * len(OF_IMAGES)
+    of_repeats: tuple[Values, ...] = ((None,) * len(OF_REPEATS),)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Header:
-        """Read a data set.
+        """Read a data set, as what its first frame is.
 
         Raises
         ------
         InputRefusedError
             ``bad-geometry``: a pixel spacing is there, and is not two lengths.
         """
-        first, *_ = groups = frames_of(dataset)
+        groups = frames_of(dataset)
+        return cls._of(dataset, groups, range(len(groups)))
+
+    @classmethod
+    def each(cls, dataset: Dataset) -> list[Header]:
+        """Read a data set, once for every kind of image among its frames.
+
+        Raises
+        ------
+        InputRefusedError
+            As :meth:`of`.
+        """
+        groups = frames_of(dataset)
+        kinds = [list(range(len(groups)))]
+        if len(groups) > 1 and groups[0] is not groups[1]:  # each has attributes of its own
+            traits = [
+                lambda number, trait=trait: value_of_trait(groups[number], trait)
+                for trait in OF_IMAGES
+            ]
+            kinds = parted(kinds[0], *traits)
+        return [cls._of(dataset, groups, kind) for kind in kinds]
+
+    @classmethod
+    def _of(cls, dataset: Dataset, groups: Sequence[Frame], frames: Sequence[int]) -> Header:
+        """Read so many of a data set's frames, all of one kind."""
+        own = [groups[number] for number in frames]
+        first = own[0]
         sop_class = text(dataset, "SOPClassUID")
         image_type = words(first, "FrameType") or words(dataset, "ImageType")
-        planes = tuple(map(_plane, groups))
+        planes = tuple(map(_plane, own))
         return cls(
             sop_class=sop_class,
             sop_instance_uid=text(dataset, "SOPInstanceUID"),
@@ -122,7 +174,25 @@ class Header:
             shape=shape_of(dataset),
             spacing=_spacing(first),
             planes=planes,
-            number=(numbers(dataset, "InstanceNumber", 1) or (0.0,))[0],
+            number=(numbers(dataset, "InstanceNumber", 1) or (None,))[0],
+            frames=tuple(frames),
+            frame_count=len(groups),
+            patient=tuple(value_of_trait(dataset, trait) for trait in _PATIENT),
+            study=text(dataset, "StudyInstanceUID"),
+            of_series=tuple(value_of_trait(dataset, trait) for trait in OF_SERIES),
+            of_images=tuple(value_of_trait(first, trait) for trait in OF_IMAGES),
+            of_repeats=tuple(
+                tuple(value_of_trait(frame, trait) for trait in OF_REPEATS) for frame in own
+            ),
+        )
+
+    def only(self, which: Sequence[int]) -> Header:
+        """Leave out all frames but these, by their place among the header's own."""
+        return replace(
+            self,
+            frames=tuple(self.frames[index] for index in which),
+            planes=tuple(self.planes[index] for index in which),
+            of_repeats=tuple(self.of_repeats[index] for index in which),
         )
 
 
@@ -199,6 +269,30 @@ def numbers(place: Dataset | Frame, keyword: str, count: int) -> tuple[float, ..
     except (TypeError, ValueError):
         return None
     return found if len(found) == count and all(np.isfinite(found)) else None
+
+
+def value_of_trait(place: Dataset | Frame, trait: Trait) -> Value:
+    """Read what tells images apart; words without regard to case, carets and spacing."""
+    for keyword in trait.keywords:
+        if trait.numeric:
+            value = value_of(place, keyword)
+            first = numbers(place, keyword, 1) or _first_number(value)
+            if first is not None:
+                return first[0]
+        else:
+            found = " ".join(words(place, keyword)).replace("^", " ").casefold().split()
+            if found:
+                return " ".join(found)
+    return None
+
+
+def _first_number(value: Any) -> tuple[float] | None:  # noqa: ANN401
+    """Take the first of several numbers."""
+    try:
+        first = float(value[0])
+    except (TypeError, ValueError, IndexError, KeyError):
+        return None
+    return (first,) if np.isfinite(first) else None
 
 
 def value_of(place: Dataset | Frame, keyword: str) -> Any:  # noqa: ANN401

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from gliomart.geometry import gaps
+from gliomart.geometry import doubles, gaps
 from gliomart.slices import Refusal
 from gliomart.sources.budget import DEFAULT, Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from gliomart.geometry import Plane
@@ -53,12 +53,67 @@ class SourceFile:
     concerns: tuple[Concern, ...] = ()
     budget: Budget = DEFAULT
 
+    def only(self, which: Sequence[int]) -> SourceFile:
+        """Leave out all of its images but these, by their place among ``planes``."""
+        if len(which) == len(self.planes) or self.header is None:
+            return self
+        header = self.header.only(which)
+        return replace(self, header=header, planes=header.planes)
+
     @property
     def order(self) -> float:
         """Place along the series' normal in mm; Instance Number where geometry is missing."""
         if self.planes[0] is not None:
             return self.planes[0].height
-        return self.header.number if self.header else 0.0
+        return (self.header.number or 0.0) if self.header else 0.0
+
+
+class Image(NamedTuple):
+    """One image of a DICOM file: the file, and at which of its ``planes`` it is."""
+
+    file: SourceFile
+    at: int
+
+    @property
+    def header(self) -> Header:
+        """What its file says of it."""
+        assert self.file.header is not None  # noqa: S101  # only DICOM files are taken apart
+        return self.file.header
+
+    @property
+    def plane(self) -> Plane | None:
+        """Where it lies."""
+        return self.file.planes[self.at]
+
+    @property
+    def frame(self) -> int | None:
+        """Which frame of its file it is; None in a file of one."""
+        return self.header.frames[self.at] if self.header.frame_count > 1 else None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images that belong together.
+
+    Attributes
+    ----------
+    images
+        In the order in which they were met.
+    series
+        Series Instance UID, or folder where there is none; with a number where that is not unique.
+    owner
+        Study Instance UID, and the number of the person within the study.
+    apart
+        Names of what tells it from other groups of its series.
+    notes
+        What has to be told of how it came about.
+    """
+
+    images: tuple[Image, ...]
+    series: str
+    owner: tuple[str, int]
+    apart: tuple[str, ...] = ()
+    notes: tuple[Concern, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,6 +138,8 @@ class SeriesFiles:
             for plane in file.planes
             if plane is not None
         )
+        copies = {number + 1 for number in doubles([height for height, _ in placed])}
+        placed = [place for number, place in enumerate(placed) if number not in copies]
         for number, count in gaps([height for height, _ in placed]):
             (low, before), (high, after) = placed[number : number + 2]
             reason = (

@@ -13,7 +13,6 @@ from gliomart.errors import InputNotFoundError, InputRefusedError
 from gliomart.printable import printable
 from gliomart.slices import Refusal
 from gliomart.sources import dicom, media, nifti
-from gliomart.sources.header import Header
 from gliomart.sources.inventory import SourceFile
 from gliomart.sources.kinds import kind_of
 
@@ -73,10 +72,10 @@ class Walk:
                 if not path.is_dir():  # in a folder, its files are met anyway
                     waiting.extend(entry.files)
                 self.ignored["DICOMDIR"] += 1
-            elif entry is None:
+            elif not entry:
                 self.ignored[_kind_of_other(file)] += 1
             else:
-                self.found.append(entry)
+                self.found += entry
 
 
 def folder_of(source: str) -> str:
@@ -112,23 +111,28 @@ def _walk(path: Path, root: str, refused: list[Refusal]) -> Iterator[tuple[Path,
             yield file, name_of(file)
 
 
-def _identify(path: Path, source: str, budget: Budget) -> SourceFile | media.Directory | None:
-    """Tell what a file is; None where it is no image at all."""
+def _identify(path: Path, source: str, budget: Budget) -> list[SourceFile] | media.Directory:
+    """Tell what a file is, once for every kind of image in it; nothing where it is no image."""
     if path.name.startswith("."):
-        return None
+        return []
     kind = kind_of(path, budget)
     if kind is None:
-        return None
+        return []
     if kind == "nifti":
         planes = nifti.read_planes(path, budget)
-        return SourceFile(path, source, kind, series=source, planes=planes, budget=budget)
+        return [SourceFile(path, source, kind, series=source, planes=planes, budget=budget)]
     if kind != "dicom":
-        return SourceFile(path, source, kind, series=folder_of(source), budget=budget)
-    header = dicom.read_header(path, budget)
-    if not isinstance(header, Header):
-        return media.Directory.of(header, path, source)
-    series = header.series or folder_of(source)
-    return SourceFile(path, source, kind, series, header, header.planes, budget=budget)
+        return [SourceFile(path, source, kind, series=folder_of(source), budget=budget)]
+    headers = dicom.read_headers(path, budget)
+    if not isinstance(headers, list):
+        return media.Directory.of(headers, path, source)
+    return [
+        SourceFile(
+            path, source, kind, header.series or folder_of(source), header, header.planes,
+            budget=budget,
+        )
+        for header in headers
+    ]  # fmt: skip
 
 
 def _kind_of_other(path: Path) -> str:

@@ -1,0 +1,149 @@
+"""What tells images apart that one Series Instance UID, or one file, throws together.
+
+A series has one value of each of ``OF_SERIES``, and one kind of image, which ``OF_IMAGES`` tell.
+``OF_REPEATS`` number the images of one place; scanners also count them up within a stack, so they
+count only where images lie in one place. What is missing in some images contradicts nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Value = str | float | None
+Values = tuple[Value, ...]
+T = TypeVar("T")
+
+# Numbers of headers this near, as a fraction, are one: some are written with few digits.
+_SAME = 0.02
+# Decimals of a number that is written as text, such as a b-value.
+_LEAST = 1e-3
+
+
+@dataclass(frozen=True)
+class Trait:
+    """An attribute that tells images apart: its name for people, and where headers have it."""
+
+    name: str
+    keywords: tuple[str, ...]
+    numeric: bool = False
+
+
+# PS3.3 C.7.2.1, C.7.3.1, C.7.4.1, C.7.5.1: one each in a study, a series, a frame of reference.
+OF_SERIES = (
+    Trait("frame of reference", ("FrameOfReferenceUID",)),
+    Trait("modality", ("Modality",)),
+    Trait("series number", ("SeriesNumber",), numeric=True),
+    Trait("series description", ("SeriesDescription",)),
+    Trait("study date", ("StudyDate",)),
+    Trait("accession number", ("AccessionNumber",)),
+    Trait("device", ("DeviceSerialNumber",)),
+)
+# PS3.3 C.7.6.1, C.8.3.1, C.8.13.3, C.8.13.5, C.7.6.16.2.2 and .12.
+OF_IMAGES = (
+    Trait("stack", ("StackID",)),
+    Trait("image type", ("FrameType", "ImageType")),
+    Trait("complex component", ("ComplexImageComponent",)),
+    Trait("echo time", ("EffectiveEchoTime", "EchoTime"), numeric=True),
+    Trait("echo number", ("EchoNumbers",), numeric=True),
+    Trait("inversion time", ("InversionTimes", "InversionTime"), numeric=True),
+    Trait("flip angle", ("FlipAngle",), numeric=True),
+    Trait("b-value", ("DiffusionBValue",), numeric=True),
+    Trait("contrast agent", ("ContrastBolusAgent",)),
+    Trait("contrast phase", ("ContrastBolusAgentPhase",)),
+)
+# PS3.3 C.7.6.1, C.7.6.16.2.2, C.8.3.1, C.7.6.16.2.7.
+OF_REPEATS = (
+    Trait(
+        "temporal position",
+        ("TemporalPositionIndex", "TemporalPositionIdentifier"),
+        numeric=True,
+    ),
+    Trait("acquisition number", ("AcquisitionNumber",), numeric=True),
+    Trait("trigger time", ("NominalCardiacTriggerDelayTime", "TriggerTime"), numeric=True),
+)
+
+
+def told_apart(values: Sequence[Value]) -> list[list[int]]:
+    """Group the indices of equal values, in the order of their first ones.
+
+    Where there is one value only, those that lack it belong to it; else they are a group.
+    """
+    known = [value for value in values if value is not None]
+    names = _merged([value for value in known if isinstance(value, float)])
+    labels = [names.get(value, value) if isinstance(value, float) else value for value in values]
+    distinct = {label for label in labels if label is not None}
+    if len(distinct) <= 1:
+        return [list(range(len(values)))] if values else []
+    groups: dict[Any, list[int]] = {}
+    for index, label in enumerate(labels):
+        groups.setdefault(label, []).append(index)
+    return list(groups.values())
+
+
+def parted(items: Sequence[T], *values: Callable[[T], Value]) -> list[list[T]]:
+    """Group what no value tells apart, one after the other; see :func:`told_apart`."""
+    groups = [list(items)]
+    for value in values:
+        groups = [
+            [group[index] for index in part]
+            for group in groups
+            for part in told_apart([value(item) for item in group])
+        ]
+    return groups
+
+
+def _merged(values: Sequence[float]) -> dict[float, float]:
+    """Name each number after the smallest one that it cannot be told from."""
+    names: dict[float, float] = {}
+    name = last = np.nan
+    for value in sorted(set(values)):
+        if not value - last <= max(_LEAST, _SAME * abs(last)):
+            name = value
+        names[value], last = name, value
+    return names
+
+
+def same_patient(one: Values, other: Values) -> bool:
+    """Tell whether two headers certainly speak of one person.
+
+    Of Patient ID, Patient's Name, Birth Date and Sex (PS3.3 C.7.1.1) nothing may contradict, and
+    ID or name has to agree; nothing said at all is only like nothing said.
+    """
+    if one == other:
+        return True
+    pairs = list(zip(one, other, strict=True))
+    contradiction = any(a is not None and b is not None and a != b for a, b in pairs)
+    return not contradiction and any(a is not None and a == b for a, b in pairs[:2])
+
+
+def patients(known: Sequence[Values]) -> dict[Values, int]:
+    """Give the persons that headers speak of numbers.
+
+    A header that says less than others is theirs where it can only be one person's.
+    """
+    fullest_first = sorted(
+        dict.fromkeys(known), key=lambda values: sum(value is None for value in values)
+    )
+    persons: list[list[Values]] = []
+    numbers: dict[Values, int] = {}
+    for values in fullest_first:
+        candidates = [
+            number
+            for number, headers in enumerate(persons)
+            if any(same_patient(values, header) for header in headers)
+        ]
+        alone = len(candidates) == 1 and all(
+            same_patient(values, header) for header in persons[candidates[0]]
+        )
+        number = candidates[0] if alone else len(persons)
+        if not alone:
+            persons.append([])
+        persons[number].append(values)
+        numbers[values] = number
+    return numbers

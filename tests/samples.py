@@ -6,8 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 from numpy.typing import NDArray
+from pydicom import FileDataset
 
 from gliomart.card import Calibration, ModelCard, PonsCalibration, Scoring, Signs
 from gliomart.preprocess import Preprocessing
@@ -18,6 +20,13 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 needs_real_images = pytest.mark.skipif(
     not SHARED.is_dir(), reason="the real images lie beside the project, and not here"
 )
+
+
+def golden_slice(number: int = 12) -> FileDataset:
+    """Read a slice of the simulated study, 1 to 24, uncompressed."""
+    dataset = pydicom.dcmread(GOLDEN / f"slice_{number:03d}.dcm")
+    dataset.decompress(generate_instance_uid=False)
+    return dataset
 
 
 def draw_head(

@@ -162,7 +162,8 @@ class Run:
         sheet: str,
     ) -> tuple[SeriesRecord, list[ReportSlice]]:
         record = SeriesRecord()
-        # Slices that were put together from several images are named after the series.
+        # Slices that were put together from several images are named after the series, and so are
+        # those of a file that holds several.
         whole = PurePosixPath(sheet.removesuffix(".png")).relative_to(names.OVERVIEWS)
 
         def write(item: SliceResult | Refusal) -> _Written | Refusal:

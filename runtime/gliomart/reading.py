@@ -84,10 +84,10 @@ def _part(file: sources.SourceFile) -> str:
     if file.header is None or len(file.planes) == file.header.frame_count:
         return ""
     frames = [str(frame) for frame in file.header.frames]
-    shown = ", ".join(
-        frames if len(frames) <= _SHOWN else [*frames[: _SHOWN - 1], "...", frames[-1]]
-    )
-    return f"{len(frames)} of its {file.header.frame_count} frames ({shown}): "
+    if len(frames) > _SHOWN:
+        frames[_SHOWN - 1 : -1] = ["..."]
+    shown = ", ".join(frames)
+    return f"{len(file.planes)} of its {file.header.frame_count} frames ({shown}): "
 
 
 def _framed(

@@ -5,24 +5,18 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileDataset
+from pydicom.dataset import Dataset
 from pydicom.fileset import FileSet
 from pydicom.sequence import Sequence
-from pydicom.uid import EnhancedMRImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from enhanced import enhanced
 from gliomart import Detector, SliceResult, sources
 from gliomart.slices import Refusal, Slice
 from gliomart.sources import codecs, dicom
 from gliomart.sources.header import Header
-from samples import GOLDEN, SHARED, draw_head, needs_real_images
+from samples import GOLDEN, SHARED, draw_head, golden_slice, needs_real_images
 
 CODECS = SHARED / "dicom" / "codecs"
-
-
-def _golden(number: int = 12) -> FileDataset:
-    dataset = pydicom.dcmread(GOLDEN / f"slice_{number:03d}.dcm")
-    dataset.decompress(generate_instance_uid=False)
-    return dataset
 
 
 def _one(dataset: Dataset) -> Slice:
@@ -32,7 +26,7 @@ def _one(dataset: Dataset) -> Slice:
 
 
 def test_signed_values_and_bits_below_those_allocated() -> None:
-    dataset = _golden()
+    dataset = golden_slice()
     values = dataset.pixel_array.astype(np.int16) - 300
     dataset.PixelRepresentation = 1
     # Twelve bits stored; the four above are an overlay of old, and no part of the value.
@@ -42,7 +36,7 @@ def test_signed_values_and_bits_below_those_allocated() -> None:
 
 
 def test_padding_is_as_dark_as_the_darkest_tissue() -> None:
-    dataset = _golden()
+    dataset = golden_slice()
     values = dataset.pixel_array.copy()
     values[:40] = 4000
     values[-40:] = 4003
@@ -59,7 +53,7 @@ def test_padding_is_as_dark_as_the_darkest_tissue() -> None:
 
 
 def test_a_modality_look_up_table_counts_and_a_window_does_not() -> None:
-    dataset = _golden()
+    dataset = golden_slice()
     stored = dataset.pixel_array
     dataset.WindowCenter, dataset.WindowWidth = 10, 5
     assert np.array_equal(_one(dataset).pixels, stored)
@@ -77,56 +71,11 @@ def test_a_modality_look_up_table_counts_and_a_window_does_not() -> None:
     assert read.code == "undecodable"
 
 
-def _enhanced(order: list[int]) -> FileDataset:
-    """Make one enhanced MR object of the golden study, its frames in this order."""
-    first = _golden(1)
-    meta = pydicom.dataset.FileMetaDataset()
-    meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    whole = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    whole.SOPClassUID = EnhancedMRImageStorage
-    whole.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    for keyword in (
-        "SeriesInstanceUID", "StudyInstanceUID", "Modality", "Rows", "Columns", "BitsAllocated",
-        "BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel",
-        "PhotometricInterpretation", "FrameOfReferenceUID",
-    ):  # fmt: skip
-        setattr(whole, keyword, getattr(first, keyword))
-    whole.NumberOfFrames = len(order)
-    shared, timing, modifier, echo = Dataset(), Dataset(), Dataset(), Dataset()
-    timing.RepetitionTime = 9000.0
-    modifier.InversionTimes = [2500.0]
-    echo.EffectiveEchoTime = 120.0
-    shared.MRTimingAndRelatedParametersSequence = Sequence([timing])
-    shared.MRModifierSequence = Sequence([modifier])
-    shared.MREchoSequence = Sequence([echo])
-    whole.SharedFunctionalGroupsSequence = Sequence([shared])
-    groups, pixels = [], []
-    for number in order:
-        source = _golden(number)
-        group, place, turn, measures, values = (Dataset() for _ in range(5))
-        place.ImagePositionPatient = source.ImagePositionPatient
-        turn.ImageOrientationPatient = source.ImageOrientationPatient
-        measures.PixelSpacing = source.PixelSpacing
-        values.RescaleSlope, values.RescaleIntercept, values.RescaleType = number, -number, "US"
-        group.PlanePositionSequence = Sequence([place])
-        group.PlaneOrientationSequence = Sequence([turn])
-        group.PixelMeasuresSequence = Sequence([measures])
-        group.PixelValueTransformationSequence = Sequence([values])
-        groups.append(group)
-        pixels.append(source.pixel_array)
-    whole.PerFrameFunctionalGroupsSequence = Sequence(groups)
-    whole.PixelData = np.stack(pixels).tobytes()
-    whole["PixelData"].VR = "OW"
-    return whole
-
-
 def test_frames_of_an_enhanced_image_have_their_own_place_and_scale(
     model: Path, tmp_path: Path
 ) -> None:
     order = [*range(24, 0, -2), *range(1, 24, 2)]
-    whole = _enhanced(order)
+    whole = enhanced(order)
     whole.save_as(tmp_path / "enhanced.dcm", enforce_file_format=True)
     (series,) = sources.scan([tmp_path]).series
     header = series.files[0].header
@@ -137,14 +86,14 @@ def test_frames_of_an_enhanced_image_have_their_own_place_and_scale(
     slices = [item for item in read if isinstance(item, Slice)]
     assert [order[s.frame] for s in slices if s.frame is not None] == list(range(1, 25))
     for number, one in enumerate(slices, start=1):
-        source = _golden(number)
+        source = golden_slice(number)
         assert np.array_equal(one.pixels, source.pixel_array.astype(np.float32) * number - number)
         assert one.position == pytest.approx(tuple(map(float, source.ImagePositionPatient)))
         assert one.sop_instance_uid == whole.SOPInstanceUID
 
 
 def test_more_frames_than_groups_and_groups_that_are_empty_are_no_surprise() -> None:
-    whole = _enhanced([1, 2, 3])
+    whole = enhanced([1, 2, 3])
     del whole.PerFrameFunctionalGroupsSequence[1:]
     header = Header.of(whole)
     assert [plane is None for plane in header.planes] == [False, True, True]
@@ -155,7 +104,7 @@ def test_more_frames_than_groups_and_groups_that_are_empty_are_no_surprise() -> 
 def _disc(folder: Path) -> Path:
     files = FileSet()
     for number in range(1, 25):
-        dataset = _golden(number)
+        dataset = golden_slice(number)
         dataset.StudyDate, dataset.StudyTime = "20260101", "120000"
         files.add(dataset)
     files.write(folder)
@@ -206,7 +155,7 @@ def test_a_link_in_a_disc_cannot_lead_out_either(tmp_path: Path) -> None:
 
 def test_images_without_a_series_or_a_place_keep_their_order(tmp_path: Path) -> None:
     for number in (3, 1, 2):
-        dataset = _golden(number)
+        dataset = golden_slice(number)
         del dataset.SeriesInstanceUID, dataset.ImagePositionPatient
         dataset.InstanceNumber = 10 - number
         dataset.save_as(tmp_path / f"{number}.dcm")
@@ -279,15 +228,15 @@ def test_meta_information_that_cannot_be_parsed_counts_as_missing(tmp_path: Path
 
 
 def test_pixels_beyond_the_frames_that_are_promised_are_left_out(tmp_path: Path) -> None:
-    whole = _enhanced([1, 2, 3])
+    whole = enhanced([1, 2, 3])
     whole.NumberOfFrames = 2
     whole.save_as(tmp_path / "more.dcm", enforce_file_format=True)
     (series,) = sources.scan([tmp_path]).series
     assert len(list(sources.read(series.files[0]))) == 2
-    single = _golden()
+    single = golden_slice()
     single.PixelData += single.PixelData
     single.save_as(tmp_path / "more.dcm")
     (series,) = sources.scan([tmp_path]).series
     (read,) = sources.read(series.files[0])
     assert isinstance(read, Slice)
-    assert np.array_equal(read.pixels, _golden().pixel_array)
+    assert np.array_equal(read.pixels, golden_slice().pixel_array)

@@ -247,7 +247,7 @@ EXPECTED = {
     "t1_mprage_trio": {"wrong-sequence"},
     "t1_mprage_trio_fieldmap": {"wrong-sequence"},
     "head_ct_ge": {"wrong-modality"},
-    "enhanced_mr": {"wrong-sequence"},
+    "enhanced_mr": {"wrong-sequence", "derived-image"},
 }
 
 

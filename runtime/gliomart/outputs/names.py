@@ -20,8 +20,12 @@ _FRAME = re.compile(r"@\d+$")
 
 
 def of_sources(inventory: Inventory) -> dict[str, PurePosixPath]:
-    """Name each source's outputs after it: without its suffix where that is unambiguous."""
-    sources = [PurePosixPath(f.source) for series in inventory.series for f in series.files]
+    """Name each source's outputs after it: without its suffix where that is unambiguous.
+
+    A file that holds several series is left out: its outputs are named after those.
+    """
+    known = Counter(file.source for series in inventory.series for file in series.files)
+    sources = [PurePosixPath(source) for source, count in known.items() if count == 1]
     stems = Counter(_key(source.with_suffix("")) for source in sources)
     taken: dict[str, int] = {}
     names = {}

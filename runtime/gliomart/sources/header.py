@@ -6,7 +6,9 @@ archives hold all three, and what follows from a missing one is decided where it
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pydicom import Dataset
+    from pydicom.tag import BaseTag
 
     from gliomart.sources.traits import Value, Values
 
@@ -274,33 +277,46 @@ def numbers(place: Dataset | Frame, keyword: str, count: int) -> tuple[float, ..
 def value_of_trait(place: Dataset | Frame, trait: Trait) -> Value:
     """Read what tells images apart; words without regard to case, carets and spacing."""
     for keyword in trait.keywords:
+        value = value_of(place, keyword)
+        if value is None or value == "":
+            continue
         if trait.numeric:
-            value = value_of(place, keyword)
-            first = numbers(place, keyword, 1) or _first_number(value)
+            first = _first_number(value)
             if first is not None:
-                return first[0]
+                return first
         else:
-            found = " ".join(words(place, keyword)).replace("^", " ").casefold().split()
+            several = value if isinstance(value, MutableSequence) else [value]
+            found = " ".join(map(str, several)).replace("^", " ").casefold().split()
             if found:
                 return " ".join(found)
     return None
 
 
-def _first_number(value: Any) -> tuple[float] | None:  # noqa: ANN401
-    """Take the first of several numbers."""
+def _first_number(value: Any) -> float | None:  # noqa: ANN401
+    """Take a number, or the first of several."""
     try:
-        first = float(value[0])
-    except (TypeError, ValueError, IndexError, KeyError):
+        first = float(value[0] if isinstance(value, MutableSequence) else value)
+    except (TypeError, ValueError, IndexError):
         return None
-    return (first,) if np.isfinite(first) else None
+    return first if np.isfinite(first) else None
 
 
 def value_of(place: Dataset | Frame, keyword: str) -> Any:  # noqa: ANN401
     """Look at one attribute; None where it is missing, empty or cannot be parsed."""
     try:
-        return place.get(keyword)
+        if isinstance(place, Frame):
+            return place.get(keyword)
+        tag = _tag(keyword)
+        return place[tag].value if tag in place else None
     except Exception:  # noqa: BLE001  # pydicom parses a value when it is looked at
         return None
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    from pydicom.tag import Tag
+
+    return Tag(keyword)
 
 
 def _positive(place: Frame, keyword: str) -> float | None:

@@ -109,23 +109,12 @@ def _merged(values: Sequence[float]) -> dict[float, float]:
     return names
 
 
-def same_patient(one: Values, other: Values) -> bool:
-    """Tell whether two headers certainly speak of one person.
-
-    Of Patient ID, Patient's Name, Birth Date and Sex (PS3.3 C.7.1.1) nothing may contradict, and
-    ID or name has to agree; nothing said at all is only like nothing said.
-    """
-    if one == other:
-        return True
-    pairs = list(zip(one, other, strict=True))
-    contradiction = any(a is not None and b is not None and a != b for a, b in pairs)
-    return not contradiction and any(a is not None and a == b for a, b in pairs[:2])
-
-
 def patients(known: Sequence[Values]) -> dict[Values, int]:
     """Give the persons that headers speak of numbers.
 
-    A header that says less than others is theirs where it can only be one person's.
+    Two headers speak of one person where Patient ID or Patient's Name agree and nothing
+    contradicts, of ID, name, Birth Date and Sex (PS3.3 C.7.1.1). One that says less than others is
+    theirs where it can be one person's only; one that says nothing is like none but its equals.
     """
     fullest_first = sorted(
         dict.fromkeys(known), key=lambda values: sum(value is None for value in values)
@@ -136,14 +125,22 @@ def patients(known: Sequence[Values]) -> dict[Values, int]:
         candidates = [
             number
             for number, headers in enumerate(persons)
-            if any(same_patient(values, header) for header in headers)
+            if any(_agree(values, header) for header in headers)
+            and not any(_contradict(values, header) for header in headers)
         ]
-        alone = len(candidates) == 1 and all(
-            same_patient(values, header) for header in persons[candidates[0]]
-        )
-        number = candidates[0] if alone else len(persons)
-        if not alone:
+        if len(candidates) != 1:
+            candidates = [len(persons)]
             persons.append([])
+        (number,) = candidates
         persons[number].append(values)
         numbers[values] = number
     return numbers
+
+
+def _agree(one: Values, other: Values) -> bool:
+    return any(a is not None and a == b for a, b in zip(one[:2], other[:2], strict=True))
+
+
+def _contradict(one: Values, other: Values) -> bool:
+    pairs = zip(one, other, strict=True)
+    return any(a is not None and b is not None and a != b for a, b in pairs)

@@ -17,12 +17,12 @@ from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.tag import BaseTag
 
 from gliomart import suitability
-from gliomart.sources import Budget, budget, codecs, dicom, header, media
+from gliomart.sources import Budget, budget, codecs, dicom, header, media, traits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_READING = (header, dicom, codecs, budget, media)
+_READING = (header, traits, dicom, codecs, budget, media)
 PAGE = Path(__file__).with_name("dicom.md")
 _MARKED = re.compile(r"(<!-- (\w+): made by conformance\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -91,7 +91,21 @@ def _limits() -> str:
     return _table(("limit", "default", "of"), rows)
 
 
+def _traits() -> str:
+    rows = [
+        (trait.name, ", ".join(dictionary_description(keyword) for keyword in trait.keywords), when)
+        for several, when in (
+            (traits.OF_SERIES, "always"),
+            (traits.OF_IMAGES, "always, frame by frame"),
+            (traits.OF_REPEATS, "where images lie in one place"),
+        )
+        for trait in several
+    ]
+    return _table(("what", "from", "tells images apart"), rows)
+
+
 TABLES = {
+    "traits": _traits,
     "objects": _objects,
     "syntaxes": _syntaxes,
     "attributes": _attributes,

@@ -204,10 +204,13 @@ KINDS: dict[str, dict[str, Any]] = {
     "temporal position": {"TemporalPositionIdentifier": 2},
     "acquisition number": {"AcquisitionNumber": 2},
     "trigger time": {"TriggerTime": 400},
+    "sequence name": {"SequenceName": "*ep_b1000#2"},
+    "receive coil": {"ReceiveCoilName": "HE2"},
 }
 FIRST_KIND = fields(
     EchoNumbers=1, FlipAngle=90, DiffusionBValue=0.0, ContrastBolusAgent="NONE",
     TemporalPositionIdentifier=1, AcquisitionNumber=1, TriggerTime=0,
+    SequenceName="*ep_b1000#1", ReceiveCoilName="HE1",
 )  # fmt: skip
 
 
@@ -228,6 +231,33 @@ def test_a_second_image_of_every_place_is_a_series_of_its_own(
     assert sizes(inventory) == [COUNT, COUNT]
     assert [len(list(series.missing())) for series in inventory.series] == [0, 0]
     assert all(kind in series.notes[0].reason for series in inventory.series)
+
+
+@pytest.mark.parametrize("keyword", ["ContrastBolusAgent", "TemporalPositionIdentifier"])
+def test_to_lack_an_attribute_tells_apart_what_lies_in_one_place(
+    keyword: str, tmp_path: Path
+) -> None:
+    value = "GADOVIST" if keyword == "ContrastBolusAgent" else 2
+    write(tmp_path, prefix="a")
+    write(tmp_path, fields(**{keyword: value}), prefix="b")
+    inventory = sources.scan([tmp_path])
+    assert sizes(inventory) == [COUNT, COUNT]
+    assert {file.path.name[0] for file in inventory.series[0].files} == {"a"}
+
+
+def test_counts_are_exact_and_measures_are_not(tmp_path: Path) -> None:
+    write(tmp_path, fields(SeriesNumber=1000, EchoTime=119.5), prefix="a")
+    write(tmp_path, fields(SeriesNumber=1001, EchoTime=120.5), prefix="b")
+    inventory = sources.scan([tmp_path])
+    assert sizes(inventory) == [COUNT, COUNT]
+    assert "series number" in inventory.series[0].notes[0].reason
+    assert "echo time" not in inventory.series[0].notes[0].reason
+
+
+def test_one_number_of_two_hospitals_is_two_patients(tmp_path: Path) -> None:
+    write(tmp_path, fields(IssuerOfPatientID="A", PatientName=""), prefix="a")
+    write(tmp_path, fields(IssuerOfPatientID="B", PatientName=""), prefix="b")
+    assert sizes(sources.scan([tmp_path])) == [COUNT, COUNT]
 
 
 def test_a_brighter_second_echo_no_longer_floods_the_first(tmp_path: Path) -> None:

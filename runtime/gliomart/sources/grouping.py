@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from gliomart.sources.traits import Value
 
 
+# What may tell images apart: its name, and how to read it.
+Distinction = tuple[str, "Callable[[Image], Value]"]
+
+
 def group(found: Sequence[SourceFile], refused: list[Refusal]) -> list[SeriesFiles]:
     """Put files together to series, each in anatomical order where that is known.
 
@@ -72,14 +76,23 @@ def _groups(images: Sequence[Image]) -> Iterator[Group]:
 
 
 def _told_apart(whole: Group) -> list[Group]:
+    always: list[Distinction] = [
+        *((trait.name, partial(_of_series, n)) for n, trait in enumerate(OF_SERIES)),
+        *((trait.name, partial(_of_images, n)) for n, trait in enumerate(OF_IMAGES)),
+    ]
+    repeats: list[Distinction] = [
+        (trait.name, partial(_of_repeats, n)) for n, trait in enumerate(OF_REPEATS)
+    ]
     groups = [whole]
-    for number, trait in enumerate(OF_SERIES):
-        groups = _split(groups, trait.name, partial(_of_series, number))
-    for number, trait in enumerate(OF_IMAGES):
-        groups = _split(groups, trait.name, partial(_of_images, number))
-    for number, trait in enumerate(OF_REPEATS):
-        groups = _split(groups, trait.name, partial(_of_repeats, number), needed=True)
-    return _split(groups, "folder", lambda image: folder_of(image.file.source), needed=True)
+    for name, value in always:
+        groups = _split(groups, name, value)
+    for name, value in (*repeats, *always, ("folder", _folder)):
+        groups = _split(groups, name, value, needed=True)
+    return groups
+
+
+def _folder(image: Image) -> Value:
+    return folder_of(image.file.source)
 
 
 def _of_series(number: int, image: Image) -> Value:
@@ -97,12 +110,15 @@ def _of_repeats(number: int, image: Image) -> Value:
 def _split(
     groups: Sequence[Group], name: str, value: Callable[[Image], Value], *, needed: bool = False
 ) -> list[Group]:
-    """Split groups by one trait; where it has to be needed, only if fewer images then collide."""
+    """Split groups by one trait.
+
+    Where it has to be needed, only if fewer images then lie in one place; to lack it counts then.
+    """
     found = []
     for each in groups:
         parts = [
             replace(each, images=tuple(each.images[index] for index in part))
-            for part in told_apart([value(image) for image in each.images])
+            for part in told_apart([value(i) for i in each.images], missing_counts=needed)
         ]
         if len(parts) > 1 and (not needed or _collisions(*parts) < _collisions(each)):
             found += [replace(part, apart=(*each.apart, name)) for part in parts]

@@ -33,6 +33,7 @@ _PATIENT = (
     Trait("patient's name", ("PatientName",)),
     Trait("birth date", ("PatientBirthDate",)),
     Trait("sex", ("PatientSex",)),
+    Trait("issuer of patient ID", ("IssuerOfPatientID",)),
 )
 
 
@@ -75,8 +76,8 @@ class Header:
     frames, frame_count
         Which frames of its file these are, from 0, and how many that holds.
     patient, study
-        Patient ID, Patient's Name, Birth Date and Sex, as far as they are given; Study Instance
-        UID.
+        Patient ID, Patient's Name, Birth Date, Sex and Issuer of Patient ID, as far as they are
+        given; Study Instance UID.
     of_series, of_images
         Values of the traits of that name (:mod:`gliomart.sources.traits`).
     of_repeats
@@ -280,16 +281,17 @@ def value_of_trait(place: Dataset | Frame, trait: Trait) -> Value:
         value = value_of(place, keyword)
         if value is None or value == "":
             continue
-        if trait.numeric:
-            first = _first_number(value)
-            if first is not None:
-                return first
-        else:
-            several = value if isinstance(value, MutableSequence) else [value]
-            found = " ".join(map(str, several)).replace("^", " ").casefold().split()
-            if found:
-                return " ".join(found)
+        found = _words(value) if trait.kind == "words" else _first_number(value)
+        if found is not None:
+            return f"{found:g}" if trait.kind == "count" else found
     return None
+
+
+def _words(value: Any) -> str | None:  # noqa: ANN401
+    """Put words together; of a name, those of its first way of writing (PS3.5 6.2.1.2)."""
+    several = value if isinstance(value, MutableSequence) else [value]
+    found = " ".join(str(getattr(word, "alphabetic", "") or word) for word in several)
+    return " ".join(found.replace("^", " ").casefold().split()) or None
 
 
 def _first_number(value: Any) -> float | None:  # noqa: ANN401

@@ -8,7 +8,7 @@ count only where images lie in one place. What is missing in some images contrad
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -21,24 +21,26 @@ T = TypeVar("T")
 
 # Numbers of headers this near, as a fraction, are one: some are written with few digits.
 _SAME = 0.02
-# Decimals of a number that is written as text, such as a b-value.
 _LEAST = 1e-3
 
 
 @dataclass(frozen=True)
 class Trait:
-    """An attribute that tells images apart: its name for people, and where headers have it."""
+    """An attribute that tells images apart: its name for people, and where headers have it.
+
+    A count is exact, of measures those within 2 % are one.
+    """
 
     name: str
     keywords: tuple[str, ...]
-    numeric: bool = False
+    kind: Literal["words", "count", "measure"] = "words"
 
 
 # PS3.3 C.7.2.1, C.7.3.1, C.7.4.1, C.7.5.1: one each in a study, a series, a frame of reference.
 OF_SERIES = (
     Trait("frame of reference", ("FrameOfReferenceUID",)),
     Trait("modality", ("Modality",)),
-    Trait("series number", ("SeriesNumber",), numeric=True),
+    Trait("series number", ("SeriesNumber",), "count"),
     Trait("series description", ("SeriesDescription",)),
     Trait("study date", ("StudyDate",)),
     Trait("accession number", ("AccessionNumber",)),
@@ -49,35 +51,34 @@ OF_IMAGES = (
     Trait("stack", ("StackID",)),
     Trait("image type", ("FrameType", "ImageType")),
     Trait("complex component", ("ComplexImageComponent",)),
-    Trait("echo time", ("EffectiveEchoTime", "EchoTime"), numeric=True),
-    Trait("echo number", ("EchoNumbers",), numeric=True),
-    Trait("inversion time", ("InversionTimes", "InversionTime"), numeric=True),
-    Trait("flip angle", ("FlipAngle",), numeric=True),
-    Trait("b-value", ("DiffusionBValue",), numeric=True),
+    Trait("echo time", ("EffectiveEchoTime", "EchoTime"), "measure"),
+    Trait("echo number", ("EchoNumbers",), "count"),
+    Trait("inversion time", ("InversionTimes", "InversionTime"), "measure"),
+    Trait("flip angle", ("FlipAngle",), "measure"),
+    Trait("b-value", ("DiffusionBValue",), "measure"),
     Trait("contrast agent", ("ContrastBolusAgent",)),
     Trait("contrast phase", ("ContrastBolusAgentPhase",)),
 )
 # PS3.3 C.7.6.1, C.7.6.16.2.2, C.8.3.1, C.7.6.16.2.7.
 OF_REPEATS = (
-    Trait(
-        "temporal position",
-        ("TemporalPositionIndex", "TemporalPositionIdentifier"),
-        numeric=True,
-    ),
-    Trait("acquisition number", ("AcquisitionNumber",), numeric=True),
-    Trait("trigger time", ("NominalCardiacTriggerDelayTime", "TriggerTime"), numeric=True),
+    Trait("temporal position", ("TemporalPositionIndex", "TemporalPositionIdentifier"), "count"),
+    Trait("acquisition number", ("AcquisitionNumber",), "count"),
+    Trait("trigger time", ("NominalCardiacTriggerDelayTime", "TriggerTime"), "measure"),
+    Trait("sequence name", ("PulseSequenceName", "SequenceName")),
+    Trait("receive coil", ("ReceiveCoilName",)),
 )
 
 
-def told_apart(values: Sequence[Value]) -> list[list[int]]:
+def told_apart(values: Sequence[Value], *, missing_counts: bool = False) -> list[list[int]]:
     """Group the indices of equal values, in the order of their first ones.
 
-    Where there is one value only, those that lack it belong to it; else they are a group.
+    Where there is one value only, those that lack it belong to it, unless missing counts as a
+    value; where there are several, they are a group.
     """
     known = [value for value in values if value is not None]
     names = _merged([value for value in known if isinstance(value, float)])
     labels = [names.get(value, value) if isinstance(value, float) else value for value in values]
-    distinct = {label for label in labels if label is not None}
+    distinct = {label for label in labels if label is not None or missing_counts}
     if len(distinct) <= 1:
         return [list(range(len(values)))] if values else []
     groups: dict[Any, list[int]] = {}
@@ -113,8 +114,9 @@ def patients(known: Sequence[Values]) -> dict[Values, int]:
     """Give the persons that headers speak of numbers.
 
     Two headers speak of one person where Patient ID or Patient's Name agree and nothing
-    contradicts, of ID, name, Birth Date and Sex (PS3.3 C.7.1.1). One that says less than others is
-    theirs where it can be one person's only; one that says nothing is like none but its equals.
+    contradicts, of ID, its issuer, name, Birth Date and Sex (PS3.3 C.7.1.1). One that says less
+    than others is theirs where it can be one person's only; one that says nothing is like none but
+    its equals.
     """
     fullest_first = sorted(
         dict.fromkeys(known), key=lambda values: sum(value is None for value in values)

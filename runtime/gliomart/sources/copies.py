@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,58 +14,73 @@ from gliomart.slices import Refusal
 from gliomart.sources import codecs, wall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
     from gliomart.sources.inventory import SourceFile
 
 
+class _Instance:
+    """A file under its SOP Instance UID; what it holds is read only if another one claims that."""
+
+    def __init__(self, file: SourceFile) -> None:
+        self.source = file.source
+        self._file = file
+
+    @cached_property
+    def content(self) -> str | None:
+        """SHA-256 of the values of all frames; None where they cannot be read."""
+        try:
+            return _content(self._file)
+        except (InputRefusedError, OSError):
+            return None
+
+
 def left_out(found: Sequence[SourceFile], refused: list[Refusal]) -> Iterator[SourceFile]:
-    """Leave out files that hold the same image as an earlier one, and tell of each once."""
-    known: defaultdict[str, dict[str, SourceFile]] = defaultdict(dict)
-    copies: set[str] = set()
-    for file in found:
-        uid = file.header.sop_instance_uid if file.header else ""
-        if file.source in copies:  # its other kinds of images are copies as well
-            continue
-        if not uid or file.source in known[uid]:
-            yield file
-            continue
-        original = next((each for each in known[uid].values() if _same(each, file)), None)
-        if original is None:
-            known[uid][file.source] = file
-            yield file
-        else:
-            copies.add(file.source)
-            reason = f"the same SOP instance as {original.source}"
-            refused.append(Refusal(file.source, None, "duplicate", reason))
+    """Leave out files that hold the same image as an earlier one, and tell of each once.
 
-
-def _same(one: SourceFile, other: SourceFile) -> bool:
-    """Tell whether two files of one SOP Instance UID hold one image: of one person, pixel by pixel.
-
-    They may be compressed differently. A UID that a constant was put in place of says nothing.
+    The same image is one of the same instance, owner, place and values, however it is compressed:
+    a UID that de-identification put in place of many says nothing by itself.
     """
-    headers = [
-        (header.patient, header.study, header.series, header.planes, header.shape)
-        for header in (one.header, other.header)
-        if header is not None
-    ]
-    if headers[0] != headers[1]:
-        return False
-    try:
-        return _content(one) == _content(other)
-    except OSError:
-        return False
+    known: defaultdict[Hashable, list[_Instance]] = defaultdict(list)
+    originals: dict[str, str | None] = {}
+    for file in found:
+        claim = _claim(file)
+        if claim is None:
+            yield file
+            continue
+        if file.source not in originals:  # else it holds several kinds of images, and was looked at
+            instance = _Instance(file)
+            same = (other for other in known[claim] if _same(other, instance))
+            original = next(same, None)
+            originals[file.source] = original.source if original else None
+            if original is None:
+                known[claim].append(instance)
+            else:
+                reason = f"the same SOP instance as {original.source}"
+                refused.append(Refusal(file.source, None, "duplicate", reason))
+        if originals[file.source] is None:
+            yield file
 
 
-def _content(file: SourceFile) -> list[bytes]:
-    """Read the values of all frames; of what cannot be decoded, the bytes."""
+def _claim(file: SourceFile) -> tuple[Any, ...] | None:
+    """Tell which image a file says it holds; None where it does not say that."""
+    header = file.header
+    if header is None or not header.sop_instance_uid:
+        return None
+    owner = header.patient, header.study, header.series
+    return header.sop_instance_uid, owner, header.planes, header.shape, header.frame_count
+
+
+def _same(one: _Instance, other: _Instance) -> bool:
+    return one.content is not None and one.content == other.content
+
+
+def _content(file: SourceFile) -> str:
+    dataset = wall.parse(file.path, pixels=True, budget=file.budget)
+    digest = hashlib.sha256()
     try:
-        dataset = wall.parse(file.path, pixels=True, budget=file.budget)
-    except InputRefusedError as error:
-        return [error.reason.encode(), file.path.read_bytes()]
-    try:
-        frames = codecs.frames(dataset, file.budget)
-        return [np.ascontiguousarray(values).tobytes() for values in frames]
-    except InputRefusedError:
-        return [bytes(dataset.get("PixelData") or b"")]
+        for values in codecs.frames(dataset, file.budget):
+            digest.update(np.ascontiguousarray(values).tobytes())
+    except InputRefusedError:  # what cannot be decoded here is compared as it is
+        digest.update(bytes(dataset.get("PixelData") or b""))
+    return digest.hexdigest()

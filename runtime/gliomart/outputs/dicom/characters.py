@@ -22,6 +22,8 @@ TEXT = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
 
 # What ends a code extension (PS3.5 6.1.2.5.3).
 _DELIMITERS = set(b"\\^=\r\n\t\f")
+# Python leaves this escape sequence in the text that follows it.
+_GB_2312 = "\x1b$)A"
 # Names that are none of the standard's and mean one thing all the same.
 _OTHER_NAMES = {
     "UTF8": "utf-8", "ASCII": "utf-8", "USASCII": "utf-8", "LATIN1": "latin-1",
@@ -76,7 +78,7 @@ def _encoding(name: str) -> str | None:
 
 def decoded(value: bytes, encodings: Sequence[str]) -> str | None:
     """Decode a value of text; None where it is not in its character set."""
-    text = decode_bytes(value, encodings, _DELIMITERS)
+    text = decode_bytes(value, encodings, _DELIMITERS).replace(_GB_2312, "")
     return None if "\ufffd" in text or "\x1b" in text else text
 
 

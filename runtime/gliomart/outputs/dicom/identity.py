@@ -80,7 +80,7 @@ class Identity:
         for header in others:
             for element in header:
                 is_common = element.keyword in _IN_COMMON or element.tag.group == _PATIENT_GROUP
-                if is_common and not element.is_empty and not self.header.get(element.tag):
+                if is_common and not element.is_empty and not self.header.get(element.keyword):
                     self.header[element.tag] = element
         self.each = [_identity_of(header, self.header) for header in others]
         _check(others, self.each)
@@ -183,7 +183,7 @@ def _values(text: str, tag: BaseTag, representation: str) -> str | list[str]:
         if keyword_for_tag(tag) == "PatientSex" and values[0]:
             return PatientSexValues(values[0].upper()).value
         return values[0]
-    if dictionary_VM(tag) == "1" and representation not in characters.TEXT:
+    if dictionary_VM(tag) == "1" and representation not in characters.TEXT - {"PN"}:
         raise ValueError(tag)
     return values
 

@@ -371,7 +371,6 @@ _ODD: list[tuple[str, bytes, str | None]] = [
     ("EthnicGroup", b"x" * 60_000, None),
     ("PatientComments", b"y" * 60_000, None),
     ("OtherPatientIDsSequence", b"no sequence ", "LO"),
-    ("ReferencedStudySequence", b"\xff" * 16, "SQ"),
 ]
 
 

@@ -23,7 +23,7 @@ from gliomart.outputs.dicom.capture import secondary_capture
 from gliomart.outputs.dicom.parametric_map import parametric_map
 from gliomart.outputs.dicom.report import report
 from gliomart.outputs.dicom.segmentation import of_lesions, of_pons
-from gliomart.outputs.dicom.stack import Stack
+from gliomart.outputs.dicom.stack import Stack, not_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,6 +92,4 @@ def _made(
     except InputRefusedError as error:
         return Written(name, None, code=error.code, reason=error.reason)
     except Exception as error:  # noqa: BLE001  # a header may hold anything: what highdicom raises
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        reason = f"the source's header does not allow it: {said}"
-        return Written(name, None, code="bad-header", reason=reason)
+        return Written(name, None, code="bad-header", reason=not_allowed(error))

@@ -136,15 +136,18 @@ class Stack:
 
     @cached_property
     def _identity(self) -> Identity | InputRefusedError:
+        """Read it once, since every object asks for it; keep a refusal likewise."""
         try:
             identity = Identity(self.used)
-        except InputRefusedError as error:  # kept, since every object asks
+            for anatomy in _shared(self.used[0], "FrameAnatomySequence"):
+                regions = value_of(anatomy, "AnatomicRegionSequence")
+                if regions and "AnatomicRegionSequence" not in identity.header:
+                    read = identity.of_sequence(regions, self.used[0])
+                    identity.header.AnatomicRegionSequence = read
+        except InputRefusedError as error:
             return error
-        for anatomy in _shared(self.used[0], "FrameAnatomySequence"):
-            regions = value_of(anatomy, "AnatomicRegionSequence")
-            if regions and "AnatomicRegionSequence" not in identity.header:
-                read = identity.of_sequence(regions, self.used[0])
-                identity.header.AnatomicRegionSequence = read
+        except Exception as error:  # noqa: BLE001  # a header may hold anything
+            return InputRefusedError("bad-header", not_allowed(error))
         return identity
 
     @property
@@ -280,6 +283,12 @@ class Stack:
             "plane_positions": [_plane_position(position) for position in self.grid.positions],
             "pixel_measures": self.grid.measures(),
         }
+
+
+def not_allowed(error: Exception) -> str:
+    """Say in one line what pydicom or highdicom said of a source's header."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return f"the source's header does not allow it: {said}"
 
 
 def is_multiframe(dataset: Dataset) -> bool:

@@ -7,7 +7,9 @@ A series is taken when nothing in its folders has changed for a while, copied, a
 there is whole. Of every published series ``watch.json`` says which files it was made of, so that
 none is analysed twice, before or after a restart; one that gains or changes files is analysed again
 as a whole, and replaced. A series on which gliomart fails three times is published without results,
-and the next one is taken. Files that cannot be read are listed in RESULTS/refused.json.
+and the next one is taken. One of which some DICOM objects could not be written is published, and
+what there is is sent. Files that cannot be read are listed in RESULTS/refused.json; hidden ones are
+left alone.
 
 The log on standard error names series by a hash, and nobody.
 """
@@ -31,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gliomart import SeriesFiles, scan
+from gliomart.sources import is_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -40,10 +43,13 @@ log = logging.getLogger("watch_folder")
 # What consoles and copying programs call a file until it is whole.
 TEMPORARY = (".part", ".partial", ".filepart", ".tmp", ".temp", ".crdownload", "~")
 ATTEMPTS = 3
-DONE = frozenset({0, 3})  # results were written, if only to say why nothing could be analysed
+IN_PART = 11  # results were written, but not all of the DICOM objects
+DONE = frozenset({0, 3, IN_PART})  # with 3, results say why nothing could be analysed
+TO_SEND = frozenset({0, IN_PART})
 LATER = 6  # results could not be written: the disk is full, say
 MISCONFIGURED = frozenset({2, 4, 5, 7})  # no series would fare better
 TIMED_OUT = -1
+NOT_TOLD = frozenset({"duplicate", "no-images"})  # an inbox may be empty
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,8 @@ class Inbox:
 
     def _walk(self) -> Iterator[tuple[str, list[str]]]:
         for folder, folders, names in os.walk(self.folder):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            yield folder, [name for name in names if not name.startswith(".")]
+            folders[:] = [name for name in folders if not is_hidden(name)]
+            yield folder, [name for name in names if not is_hidden(name)]
 
 
 class Watch:
@@ -158,7 +164,7 @@ class Watch:
 
     def _take_all(self, settled: Collection[Path]) -> bool:
         inventory = scan([self.inbox.folder])
-        refused = [asdict(r) for r in inventory.refused if r.code != "duplicate"]
+        refused = [asdict(r) for r in inventory.refused if r.code not in NOT_TOLD]
         write_json(self.results / "refused.json", refused)
         whole = True
         for series in inventory.series:
@@ -183,7 +189,7 @@ class Watch:
                     return False
                 outcome.write(working / "results")
                 _publish(working, place)
-            if self.send and not outcome.sent and outcome.exit_status == 0:
+            if self.send and not outcome.sent and outcome.exit_status in TO_SEND:
                 sent = _send(place / "dicom", self.send)
                 log.info("series %s: %s", name, "sent" if sent else "not sent yet")
                 Outcome(**asdict(outcome) | {"sent": sent}).write(place)
@@ -201,6 +207,8 @@ class Watch:
         seconds = time.monotonic() - started
         name, count = export.place.name, len(export.files)
         log.info("series %s: %d files, exit status %d, %.1f s", name, count, status, seconds)
+        if status == IN_PART:
+            log.warning("series %s: some DICOM objects are missing; results.json says why", name)
         if status in MISCONFIGURED:
             log.error("gliomart cannot work: %s", message)
             raise SystemExit(status)

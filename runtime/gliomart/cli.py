@@ -20,6 +20,7 @@ from gliomart.errors import (
     MissingExtraError,
     OutputError,
     UsageError,
+    WrittenInPartError,
 )
 from gliomart.parser import EXTERNAL, parser
 from gliomart.printable import printable
@@ -70,6 +71,7 @@ def _infer(options: argparse.Namespace) -> int:
     from gliomart import sources
     from gliomart.inference import Run
     from gliomart.outputs import folder as output
+    from gliomart.outputs import records
 
     if options.dicom_out:
         import gliomart.outputs.dicom  # noqa: F401  # says so at once where its extra is missing
@@ -93,6 +95,10 @@ def _infer(options: argparse.Namespace) -> int:
         hint = f"finished series are kept; go on with --out {out} --resume"
         return _fail(f"interrupted; {hint}", INTERRUPTED)
     _tell(document, out, options)
+    if failed := len(records.failures(document)):
+        objects = "1 DICOM object" if failed == 1 else f"{failed} DICOM objects"
+        where = out / output.RESULTS
+        raise WrittenInPartError(f"{objects} could not be written; {where} says which and why")
     return 0
 
 
@@ -243,7 +249,8 @@ def _quieten_libraries() -> None:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", module=r"pydicom(\..*)?")
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    for name in ("pydicom", "highdicom"):  # they quote what they complain about
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 _COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {

@@ -18,6 +18,7 @@ status    meaning
 8         a dataset for training or evaluation was refused
 9         a latency budget was exceeded
 10        a training came to nothing
+11        written in part: some objects could not be, the rest was
 130       interrupted (Ctrl-C)
 ========  =====================================================================
 """
@@ -133,3 +134,10 @@ class BudgetExceededError(GliomartError):
 
     code = "budget-exceeded"
     exit_status = 9
+
+
+class WrittenInPartError(GliomartError):
+    """Some DICOM objects could not be written; the rest was, and results say which and why."""
+
+    code = "written-in-part"
+    exit_status = 11

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from gliomart import pons, sources, suitability
-from gliomart.errors import GliomartError, NothingAnalysedError, UsageError
+from gliomart.errors import GliomartError, InputRefusedError, NothingAnalysedError, UsageError
 from gliomart.outputs import folder as output
 from gliomart.outputs import names, pictures, records, report
 from gliomart.outputs.records import SeriesRecord
@@ -30,7 +30,7 @@ from gliomart.series import judge
 from gliomart.slices import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -199,7 +199,8 @@ class Run:
                 overview=sheet,
             )
             if self.dicom:
-                entry["dicom"] = self._write_dicom(series, kept, verdict, pons_verdict, whole)
+                entry["dicom"], told = self._write_dicom(series, kept, verdict, pons_verdict, whole)
+                entry["notes"] += [asdict(note) for note in told]
             record.series.append(entry)
         record.provider = asdict(self.detector.settings.provider)
         return record, [w.shown for w in written]
@@ -211,24 +212,30 @@ class Run:
         verdict: Verdict,
         pons_verdict: PonsVerdict | None,
         name: PurePosixPath,
-    ) -> dict[str, Any]:
-        """Write the DICOM objects of a series; tells which, and why not the others."""
+    ) -> tuple[dict[str, Any], Sequence[Concern]]:
+        """Write the DICOM objects of a series; tells which, why not the others, and what is odd."""
         from gliomart.outputs import dicom
 
-        headers = sources.headers(series.files, results)
+        try:
+            headers = sources.headers(series.files, results)
+        except (InputRefusedError, OSError) as error:  # a file changed or went away meanwhile
+            reason = "the source's headers cannot be read once more"
+            code = error.code if isinstance(error, InputRefusedError) else "unreadable"
+            return records.dicom_entry([], [_missing("all", code, reason)]), ()
         if not headers:
-            return records.dicom_entry([], {"all": "the series is not DICOM"})
+            missing = [_missing("all", "not-dicom", "the series is not DICOM")]
+            return records.dicom_entry([], missing), ()
         limit = self.detector.calibration.display_limit
         stack = dicom.Stack(results, headers, verdict, pons_verdict, limit)
-        written, missing = [], {}
+        written, missing = [], []
         for each in dicom.objects(stack):
             if each.dataset is None:
-                missing[each.name] = each.reason
+                missing.append(_missing(each.name, each.code, each.reason))
                 continue
             path = PurePosixPath("dicom") / name / each.name
-            output.write_atomically(self.folder / path, dicom.encoded(each.dataset))
+            output.write_atomically(self.folder / path, each.content)
             written.append(str(path))
-        return records.dicom_entry(written, missing)
+        return records.dicom_entry(written, missing), stack.notes
 
     def _write_slice(self, result: SliceResult, name: PurePosixPath) -> _Written:
         """Write the files of one slice, and keep what its series' own outputs are made of."""
@@ -272,6 +279,10 @@ class _Written(NamedTuple):
     concerns: tuple[Concern, ...]
     notes: tuple[Concern, ...]
     result: SliceResult | None
+
+
+def _missing(name: str, code: str, reason: str) -> dict[str, str]:
+    return {"object": name, "code": code, "reason": reason}
 
 
 def _counted(
@@ -358,12 +369,14 @@ def _something(document: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _why_nothing(document: dict[str, Any], folder: Path) -> str:
     counts = Counter(entry["code"] for entry in document["not_analysed"])
-    if not counts:
+    ignored = records.ignored(document)
+    if counts.keys() <= {"no-images"}:
         kinds = "give DICOM, NIfTI, PNG, JPEG or TIFF"
-        ignored = records.ignored(document) or "they hold no files"
-        return f"no images among the inputs ({ignored}); {kinds}"
+        return f"no images among the inputs ({ignored or 'they hold no files'}); {kinds}"
     listed = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
     why = f"{folder / output.RESULTS} says why for each"
+    if ignored:
+        why = f"{ignored}; {why}"
     if counts.keys() & suitability.CODES.keys():
         why += "; --force analyses what the model was not made for as well"
     return f"nothing could be analysed ({listed}); {why}"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from gliomart.sources import Inventory
 
 SCHEMA = 1
+# Why a DICOM object is not there though nothing went wrong: see gliomart.outputs.dicom.
+NOT_MISSED = ("nothing-to-show", "not-dicom")
 _COLUMNS = (
     "source", "frame", "series", "analysed", "score", "p_value", "flagged",
     "regions", "area_px", "area_mm2", "peak",
@@ -140,12 +142,19 @@ def series_entry(
     }
 
 
-def dicom_entry(written: list[str], missing: dict[str, str]) -> dict[str, Any]:
-    """Tell which DICOM objects of a series were written, and why others were not."""
-    return {
-        "written": written,
-        "not_written": [{"object": name, "reason": reason} for name, reason in missing.items()],
-    }
+def dicom_entry(written: list[str], not_written: list[dict[str, str]]) -> dict[str, Any]:
+    """Tell which DICOM objects of a series were written, and which not, by a code and a reason."""
+    return {"written": written, "not_written": not_written}
+
+
+def failures(document: dict[str, Any]) -> list[dict[str, str]]:
+    """Find the DICOM objects that could not be written, though there was something to write."""
+    return [
+        missing
+        for series in document["series"]
+        for missing in (series["dicom"] or {}).get("not_written", [])
+        if missing.get("code") not in NOT_MISSED
+    ]
 
 
 def slice_entry(
@@ -202,14 +211,25 @@ def refusal_entry(refusal: Refusal) -> dict[str, Any]:
     return asdict(refusal)
 
 
-def ignored(document: dict[str, Any]) -> str:
-    """Say how many files were no images, and of which kinds; the most frequent ones first."""
+def ignored(document: dict[str, Any], most: int | None = None) -> str:
+    """Say how many files were no images, and of which kinds; the most frequent ones first.
+
+    Parameters
+    ----------
+    document
+        The content of results.json.
+    most
+        How many kinds to name; all where it is None.
+    """
     kinds = document["inputs"]["ignored_kinds"]
-    listed = ", ".join(
-        f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda each: -each[1])
-    )
+    if not kinds:
+        return ""
+    by_count = sorted(kinds.items(), key=lambda each: (-each[1], each[0]))
+    named = [f"{count} {kind}" for kind, count in by_count[:most]]
+    if rest := sum(count for _, count in by_count[len(named) :]):
+        named.append(f"{rest} of other kinds")
     count = document["inputs"]["ignored"]
-    return f"{count} other file{'s' if count > 1 else ''} ignored ({listed})" if kinds else ""
+    return f"{count} other file{'s' if count > 1 else ''} ignored ({', '.join(named)})"
 
 
 def to_json(values: dict[str, Any]) -> bytes:

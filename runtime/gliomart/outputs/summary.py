@@ -6,13 +6,13 @@ on it: the verdicts, the most anomalous slices, and where the report lies.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from gliomart.outputs import folder as output
 from gliomart.outputs import records
 from gliomart.printable import printable
-from gliomart.terminal import shortened
+from gliomart.terminal import cells, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +95,7 @@ def brief(document: dict[str, Any], out: Path, width: int, ink: Ink) -> Iterator
     for line in _reasons(document["not_analysed"]):
         yield ink.warning(line)
     if document["inputs"]["ignored"]:
-        yield ink.faint(records.ignored(document))
+        yield ink.faint(_ignored(document, width))
     yield f"report: {printable(str(out / output.REPORT))}"
     yield ink.faint(_DISCLAIMER)
 
@@ -157,8 +157,20 @@ def _pons(pons: dict[str, Any]) -> str:
 
 
 def _not_written(series: dict[str, Any]) -> Iterator[str]:
+    """Tell which DICOM objects are not there, once for each reason."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
     for missing in (series["dicom"] or {}).get("not_written", []):
-        yield f"not written: {missing['object']}: {missing['reason']}"
+        by_reason[missing["reason"]].append(missing["object"])
+    for reason, names in by_reason.items():
+        what = names[0] if len(names) == 1 else f"{len(names)} objects"
+        yield f"not written: {what}: {printable(reason)}"
+
+
+def _ignored(document: dict[str, Any], width: int) -> str:
+    """Name as many kinds of ignored files as fit."""
+    kinds = len(document["inputs"]["ignored_kinds"])
+    texts = (records.ignored(document, most) for most in range(kinds, -1, -1))
+    return next((text for text in texts if cells(text) <= width), records.ignored(document, 0))
 
 
 def _place(entry: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from gliomart.sources.budget import DEFAULT, Budget
 from gliomart.sources.grouping import group
 from gliomart.sources.inventory import Inventory, SeriesFiles, SourceFile
 from gliomart.sources.volumes import in_order, turn_of
-from gliomart.sources.walk import Walk, reason_of
+from gliomart.sources.walk import Walk, is_hidden, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT", "Budget", "Inventory", "SeriesFiles", "SourceFile",
-    "headers", "one_by_one", "read", "read_series", "scan",
+    "headers", "is_hidden", "one_by_one", "read", "read_series", "scan",
 ]  # fmt: skip
 
 
@@ -38,7 +38,8 @@ def scan(paths: Iterable[Path | str], budget: Budget = DEFAULT) -> Inventory:
 
     A DICOM series is its Series Instance UID, sorted by position along its normal; a series of
     image files is one folder, sorted by name with numbers as numbers; a NIfTI file is a series of
-    its own. Of a DICOMDIR the files that it lists are taken. Hidden files are ignored.
+    its own. Of a DICOMDIR the files that it lists are taken. What is hidden in a folder is counted
+    and not read; what is given by name is read, hidden or not.
 
     Parameters
     ----------

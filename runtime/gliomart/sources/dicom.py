@@ -49,7 +49,8 @@ def read_headers(path: Path, budget: Budget) -> list[Header] | Dataset:
         The file is not within the budget, or ``unreadable``, ``no-pixels`` or ``bad-geometry``.
     """
     dataset = wall.parse(path, pixels=False, budget=budget)
-    if text(dataset.file_meta, "MediaStorageSOPClassUID") == _MEDIA_STORAGE_DIRECTORY:
+    kind = text(dataset.file_meta, "MediaStorageSOPClassUID")
+    if kind == _MEDIA_STORAGE_DIRECTORY or "DirectoryRecordSequence" in dataset:
         return dataset
     if "Rows" not in dataset or "Columns" not in dataset:
         raise _no_image()

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
-from gliomart.sources import dicom
+from gliomart.sources import bare, dicom, formats
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,10 +34,6 @@ _KIND_OF_SUFFIX: dict[str, Kind] = {
     ".nii": "nifti",
     ".nii.gz": "nifti",
 }
-# Images all the same, but of kinds that are not read: refused by name rather than ignored.
-_UNSUPPORTED_SUFFIXES = (
-    ".bmp", ".gif", ".webp", ".jp2", ".nrrd", ".mha", ".mhd", ".hdr",
-)  # fmt: skip
 
 
 def kind_of(path: Path, budget: Budget) -> Kind | None:
@@ -46,26 +42,29 @@ def kind_of(path: Path, budget: Budget) -> Kind | None:
     Raises
     ------
     InputRefusedError
-        ``empty-file``, ``not-a-file``, ``unsupported-format``, ``unrecognised-format`` or
-        ``mislabelled``.
+        ``empty-file``, ``not-a-file``, ``archive``, ``unsupported-format``,
+        ``unrecognised-format`` or ``mislabelled``.
     """
     claimed = _claimed(path.name)
     head = _first_bytes(path)
-    if not head and (claimed or not path.suffix):
+    if not head and (claimed or formats.may_be_an_image(path.name)):
         raise InputRefusedError("empty-file", "the file holds no bytes")
-    if head and path.name.lower().endswith(_UNSUPPORTED_SUFFIXES):
-        raise InputRefusedError("unsupported-format", "images of this kind are not read")
     if claimed == "nifti":  # told by its size field, which is compressed with the rest
         return claimed
     actual = _kind_of_content(head)
-    if actual is None and claimed == "dicom" and dicom.readable_without_preamble(path, budget):
-        actual = "dicom"
-    if actual is None and claimed is not None:
-        raise InputRefusedError(
-            "unrecognised-format", f"named like {claimed.upper()} but its content is no known image"
-        )
-    if claimed not in (None, actual):
-        raise InputRefusedError("mislabelled", f"named like {claimed} but its content is {actual}")
+    if actual is None:
+        formats.refuse(path.name, head)
+        if claimed == "dicom" and dicom.readable_without_preamble(path, budget):
+            return claimed
+        if claimed is not None:
+            raise InputRefusedError(
+                "unrecognised-format",
+                f"named like {claimed.upper()} but its content is no known image",
+            )
+        return None
+    named = claimed or formats.claim(path.name)
+    if named not in (None, actual):
+        raise InputRefusedError("mislabelled", f"named like {named} but its content is {actual}")
     return actual
 
 
@@ -81,12 +80,14 @@ def _first_bytes(path: Path) -> bytes:
     # Files that the kernel makes up, such as /proc/kmsg, may never have anything to read.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        return os.read(handle, dicom.MAGIC_END)
+        return os.read(handle, formats.HEAD)
     finally:
         os.close(handle)
 
 
 def _kind_of_content(head: bytes) -> Kind | None:
     if head[dicom.MAGIC_START : dicom.MAGIC_END] == b"DICM":
+        return "dicom"
+    if bare.is_data_set(head):
         return "dicom"
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)

@@ -27,9 +27,9 @@ _DELIMITERS, _META = 0xFFFE, 0x0002
 # Float Pixel Data, Double Float Pixel Data, Pixel Data (DICOM PS3.3 C.7.6.24, C.7.6.25, C.7.6.3).
 _PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
 # DICOM PS3.5 7.1.2: these representations have a length of 32 bits, the others one of 16.
-_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR",
+LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR",
                    b"UT", b"UV"})  # fmt: skip
-_SHORT = frozenset({b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO",
+SHORT = frozenset({b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO",
                     b"LT", b"PN", b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL",
                     b"US"})  # fmt: skip
 # Values that stay one object, however long they are.
@@ -278,7 +278,7 @@ class Survey:
             return None, position + 8, length
         representation = letters.decode("latin-1")
         little_endian = self.encoding.little_endian
-        if letters not in _LONG:
+        if letters not in LONG:
             return representation, position + 8, length >> 16 if little_endian else length & 0xFFFF
         self._window.need(position + 12)
         order: Literal["little", "big"] = "little" if little_endian else "big"
@@ -305,7 +305,7 @@ class Survey:
 def guess_encoding(window: Window, start: int) -> Encoding:
     """Guess the encoding of a data set whose transfer syntax is not given."""
     window.reach(start + 6)
-    explicit = bytes(window.data[start + 4 : start + 6]) in _LONG | _SHORT
+    explicit = bytes(window.data[start + 4 : start + 6]) in LONG | SHORT
     # The groups that a data set starts with are below 0x0400, unless their bytes are swapped.
     group = int.from_bytes(window.data[start : start + 2], "little")
     return Encoding(explicit, little_endian=not explicit or group < 0x0400)  # noqa: PLR2004

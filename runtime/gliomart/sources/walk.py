@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING
 from gliomart.errors import InputNotFoundError, InputRefusedError
 from gliomart.printable import printable
 from gliomart.slices import Refusal
-from gliomart.sources import dicom, media, nifti
+from gliomart.sources import dicom, formats, media, nifti
 from gliomart.sources.inventory import SourceFile
 from gliomart.sources.kinds import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gliomart.sources.budget import Budget
 
 
-_LONGEST_SUFFIX = 6
+# What systems and their servers put beside the files of people, in lower case.
+_OF_THE_SYSTEM = frozenset((
+    "__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "system volume information",
+    "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini",
+))  # fmt: skip
 
 
 @dataclass
@@ -36,7 +40,7 @@ class Walk:
     found, refused
         Files that hold images, and those that cannot be read.
     ignored
-        How many other files, by kind: their suffix, mostly.
+        How many other files, by kind: their suffix, mostly, or ``hidden``.
     """
 
     roots: list[str] = field(default_factory=list)
@@ -54,28 +58,72 @@ class Walk:
         """
         if not _exists(path):
             raise InputNotFoundError(f"{path}: no such file or folder")
-        root = _unique_name(_printable(path.resolve().name) or "root", self.roots)
+        root = _unique_name(_printable(_name_of(path)), self.roots)
         self.roots.append(root)
-        waiting = deque(_walk(path, root, self.refused))
+        found, refused, ignored = len(self.found), len(self.refused), self.ignored.total()
+        directories = []
+        waiting = deque(self._files(path, root))
+        listed = {path.parent.resolve() / path.name}
         while waiting:
             file, source = waiting.popleft()
-            try:
-                entry = _identify(file, source, budget)
-            except InputRefusedError as error:
-                self.refused.append(Refusal(source, None, error.code, error.reason))
-                continue
-            except OSError as error:
-                self.refused.append(Refusal(source, None, "unreadable", reason_of(error)))
-                continue
+            entry = self._meet(file, source, budget)
             if isinstance(entry, media.Directory):
-                self.refused += entry.problems
+                directories.append(entry)
                 if not path.is_dir():  # in a folder, its files are met anyway
-                    waiting.extend(entry.files)
+                    waiting.extend(each for each in entry.files if each[0] not in listed)
+                    listed.update(each for each, _ in entry.files)
+        met = {file.header.sop_instance_uid for file in self.found[found:] if file.header}
+        for directory in directories:
+            self.refused += directory.problems(met)
+        if (found, refused) == (len(self.found), len(self.refused)):
+            reason = _no_images(path, self.ignored.total() - ignored)
+            self.refused.append(Refusal(root, None, "no-images", reason))
+
+    def _meet(self, file: Path, source: str, budget: Budget) -> media.Directory | None:
+        """Find, refuse or count one file; hand a DICOMDIR back."""
+        try:
+            entry = _identify(file, source, budget)
+        except InputRefusedError as error:
+            self.refused.append(Refusal(source, None, error.code, error.reason))
+        except OSError as error:
+            self.refused.append(Refusal(source, None, "unreadable", reason_of(error)))
+        else:
+            if isinstance(entry, media.Directory):
                 self.ignored["DICOMDIR"] += 1
-            elif not entry:
-                self.ignored[_kind_of_other(file)] += 1
-            else:
-                self.found += entry
+                return entry
+            if not entry:
+                self.ignored[formats.kind_of_other(file.name)] += 1
+            self.found += entry
+        return None
+
+    def _files(self, path: Path, root: str) -> Iterator[tuple[Path, str]]:
+        """List the files of a folder, each with what results call it; count what is hidden."""
+        if not path.is_dir():
+            yield path, root
+            return
+
+        def refuse_folder(error: OSError) -> None:
+            name = name_of(Path(error.filename or path))
+            self.refused.append(Refusal(name, None, "unreadable", reason_of(error)))
+
+        def name_of(file: Path) -> str:
+            return str(PurePosixPath(root) / _printable(file.relative_to(path).as_posix()))
+
+        for folder, folders, names in os.walk(path, onerror=refuse_folder):
+            for name in filter(is_hidden, folders + names):
+                self.ignored["hidden"] += _count(Path(folder, name), refuse_folder)
+            folders[:] = _shown(folders)
+            for link in (Path(folder, name) for name in folders):
+                if link.is_symlink():  # it may lead anywhere, this folder included
+                    reason = "a link to a folder is not followed"
+                    self.refused.append(Refusal(name_of(link), None, "symbolic-link", reason))
+            for file in (Path(folder, name) for name in _shown(names)):
+                yield file, name_of(file)
+
+
+def is_hidden(name: str) -> bool:
+    """Tell whether a file or folder is not meant to be seen: by a dot, or made by the system."""
+    return name.startswith(".") or name.casefold() in _OF_THE_SYSTEM
 
 
 def folder_of(source: str) -> str:
@@ -89,32 +137,8 @@ def reason_of(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def _walk(path: Path, root: str, refused: list[Refusal]) -> Iterator[tuple[Path, str]]:
-    if not path.is_dir():
-        yield path, root
-        return
-
-    def refuse_folder(error: OSError) -> None:
-        refused.append(Refusal(name_of(Path(error.filename)), None, "unreadable", reason_of(error)))
-
-    def name_of(file: Path) -> str:
-        return str(PurePosixPath(root) / _printable(file.relative_to(path).as_posix()))
-
-    for folder, folders, names in os.walk(path, onerror=refuse_folder):
-        folders.sort(key=_natural)
-        for link in (Path(folder, name) for name in folders):
-            if link.is_symlink():  # it may lead anywhere, this folder included
-                reason = "a link to a folder is not followed"
-                refused.append(Refusal(name_of(link), None, "symbolic-link", reason))
-        for name in sorted(names, key=_natural):
-            file = Path(folder, name)
-            yield file, name_of(file)
-
-
 def _identify(path: Path, source: str, budget: Budget) -> list[SourceFile] | media.Directory:
     """Tell what a file is, once for every kind of image in it; nothing where it is no image."""
-    if path.name.startswith("."):
-        return []
     kind = kind_of(path, budget)
     if kind is None:
         return []
@@ -135,20 +159,34 @@ def _identify(path: Path, source: str, budget: Budget) -> list[SourceFile] | med
     ]  # fmt: skip
 
 
-def _kind_of_other(path: Path) -> str:
-    """Name the kind of a file that is no image."""
-    if path.name.startswith("."):
-        return "hidden"
-    suffix = path.suffix.lower()
-    if not suffix:
-        return "no suffix"
-    # What is longer, or no word, is part of a name, which may tell who was examined.
-    return suffix if suffix[1:].isalnum() and len(suffix) <= _LONGEST_SUFFIX else "other suffix"
+def _count(path: Path, refuse_folder: Callable[[OSError], None]) -> int:
+    """Count the files under what is hidden, itself included where it is one."""
+    if path.is_symlink() or not path.is_dir():
+        return 1
+    return sum(len(names) for _, _, names in os.walk(path, onerror=refuse_folder))
+
+
+def _no_images(path: Path, files: int) -> str:
+    """Say why nothing is to be looked at under a path that was given."""
+    if not path.is_dir():
+        return "the file is no image and lists none"
+    return f"none of its {files} files is an image" if files else "the folder holds no files"
+
+
+def _name_of(path: Path) -> str:
+    """Name a path as it was given; what a link leads to was not."""
+    given = path.name if path.name != ".." else ""
+    return given or path.resolve().name or "root"
 
 
 def _unique_name(name: str, taken: Sequence[str]) -> str:
     candidates = (name, *(f"{name}-{number}" for number in range(2, len(taken) + 2)))
     return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _shown(names: Iterable[str]) -> list[str]:
+    """Leave out what is hidden, and order the rest: numbers count as numbers."""
+    return sorted((name for name in names if not is_hidden(name)), key=_natural)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -23,7 +23,7 @@ from gliomart.outputs.dicom.capture import secondary_capture
 from gliomart.outputs.dicom.parametric_map import parametric_map
 from gliomart.outputs.dicom.report import report
 from gliomart.outputs.dicom.segmentation import of_lesions, of_pons
-from gliomart.outputs.dicom.stack import Stack
+from gliomart.outputs.dicom.stack import Stack, not_allowed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,12 +33,21 @@ if TYPE_CHECKING:
 __all__ = ["Stack", "Written", "encoded", "objects"]
 
 
+# Why an object is not there though nothing went wrong: it would hold nothing.
+NOTHING = "nothing-to-show"
+
+
 @dataclass(frozen=True)
 class Written:
-    """One object: the name of its file, and the object; or None, and why it was not made."""
+    """One object: the name of its file, the object and that file's content.
+
+    Where it was not made, ``dataset`` is None, and ``code`` and ``reason`` say why.
+    """
 
     name: str
     dataset: Dataset | None
+    content: bytes = b""
+    code: str = ""
     reason: str = ""
 
 
@@ -46,7 +55,8 @@ def objects(stack: Stack) -> Iterator[Written]:
     """Make the objects of one series, one by one.
 
     Where a series does not say where its slices lie, there are a report and the overlays only. And
-    there is no segmentation of nothing: not every viewer opens one without frames.
+    there is no segmentation of nothing: not every viewer opens one without frames. Where it does
+    not say whose images it is made of, there is none.
     """
     yield _made("anomaly-map.dcm", parametric_map, stack)
     anomalous = _made("anomalous-regions.dcm", of_lesions, stack)
@@ -65,15 +75,21 @@ def encoded(dataset: Dataset) -> bytes:
     return stream.getvalue()
 
 
-def _made(name: str, make: Callable[..., Dataset | None], *arguments: Any) -> Written:  # noqa: ANN401
+def _made(
+    name: str,
+    make: Callable[..., Dataset | None],
+    stack: Stack,
+    *arguments: Any,  # noqa: ANN401
+) -> Written:
     try:
         with warnings.catch_warnings():
             # Odd values of a source's header are passed on as they are.
             warnings.filterwarnings("ignore", module=r"pydicom(\..*)?|highdicom(\..*)?")
-            made = make(*arguments)
+            made = make(stack, *arguments)
+            if made is None:
+                return Written(name, None, code=NOTHING, reason="there is nothing to show")
+            return Written(name, made, encoded(made))
     except InputRefusedError as error:
-        return Written(name, None, error.reason)
+        return Written(name, None, code=error.code, reason=error.reason)
     except Exception as error:  # noqa: BLE001  # a header may hold anything: what highdicom raises
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return Written(name, None, f"the source's header does not allow it: {said}")
-    return Written(name, made, "" if made is not None else "there is nothing to show")
+        return Written(name, None, code="bad-header", reason=not_allowed(error))

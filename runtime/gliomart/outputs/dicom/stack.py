@@ -15,11 +15,12 @@ import highdicom
 import numpy as np
 from highdicom.content import ReferencedImageSequence
 from pydicom import Dataset
-from pydicom.valuerep import DA, TM
 
 from gliomart.errors import InputRefusedError
 from gliomart.outputs.dicom import terms
+from gliomart.outputs.dicom.identity import Identity
 from gliomart.outputs.dicom.lesions import connect
+from gliomart.sources.header import text, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -30,19 +31,13 @@ if TYPE_CHECKING:
     from gliomart.pons import PonsVerdict
     from gliomart.results import Settings, SliceResult
     from gliomart.series import Verdict
+    from gliomart.slices import Concern
 
-# Patient and study attributes that have to be there, if only empty (PS3.3 C.7.1.1, C.7.2.1).
-_TYPE_2 = (
-    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate",
-    "StudyTime", "AccessionNumber", "ReferringPhysicianName",
-)  # fmt: skip
-_IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 # What a source image is told anew, of its own slice.
 _GEOMETRY = (
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness",
     "SpacingBetweenSlices", "NumberOfFrames",
 )  # fmt: skip
-_LAST_GROUP, _LONGEST = 0x0040, 1 << 16  # what is higher, or longer in bytes, is no header
 # No slice lies here: a source image that was not analysed is never taken for one that was.
 _OUT_OF_REACH_MM = 1e6
 _SAME_MM = 1e-3
@@ -125,22 +120,54 @@ class Stack:
         """What produced the results."""
         return self.results[0].settings
 
-    @cached_property
-    def header(self) -> Dataset:
-        """What the source says of patient, study and series.
+    @property
+    def identity(self) -> Identity:
+        """Whose images the slices are.
 
         Raises
         ------
         InputRefusedError
-            ``no-identity``: an object could not say which study it belongs to.
+            ``no-identity``: an object could not say which study it belongs to, or which images it
+            comes from; ``ambiguous-identity``, ``mixed-patients`` or ``mixed-studies``.
         """
-        return _header_of(self.sources[0])
+        if isinstance(self._identity, InputRefusedError):
+            raise self._identity
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> Identity | InputRefusedError:
+        """Read it once, since every object asks for it; keep a refusal likewise."""
+        try:
+            identity = Identity(self.used)
+            for anatomy in _shared(self.used[0], "FrameAnatomySequence"):
+                regions = value_of(anatomy, "AnatomicRegionSequence")
+                if regions and "AnatomicRegionSequence" not in identity.header:
+                    read = identity.of_sequence(regions, self.used[0])
+                    identity.header.AnatomicRegionSequence = read
+        except InputRefusedError as error:
+            return error
+        except Exception as error:  # noqa: BLE001  # a header may hold anything
+            return InputRefusedError("bad-header", not_allowed(error))
+        return identity
+
+    @property
+    def notes(self) -> tuple[Concern, ...]:
+        """What of the source's patient and study is not passed on as it is."""
+        refused = isinstance(self._identity, InputRefusedError)
+        return () if refused else tuple(self.identity.notes)
+
+    @property
+    def header(self) -> Dataset:
+        """What the source says of patient, study and series; see :attr:`identity`."""
+        return self.identity.header
 
     @cached_property
     def used(self) -> list[Dataset]:
         """The headers of the images that slices are; of all where none is, cut anew."""
         shown = {result.slice.sop_instance_uid for result in self.results}
-        return [s for s in self.sources if shown == {None} or s.get("SOPInstanceUID") in shown]
+        if shown == {None}:
+            return list(self.sources)
+        return [s for s in self.sources if (text(s, "SOPInstanceUID") or None) in shown]
 
     @cached_property
     def grid(self) -> Grid:
@@ -153,6 +180,9 @@ class Stack:
         """
         if not self.header.get("FrameOfReferenceUID"):
             raise InputRefusedError("no-frame-of-reference", "the source has no frame of reference")
+        if len(self.identity.frames_of_reference) > 1:
+            reason = "the slices lie in several frames of reference"
+            raise InputRefusedError("mixed-geometry", reason)
         return _grid_of(self.results, self.used)
 
     @cached_property
@@ -167,14 +197,23 @@ class Stack:
         for identity, dataset in zip(self.evidence, self.used, strict=True):
             image = Dataset()
             image.update(identity)
-            _put_in_place(image, dataset, places.get(dataset.SOPInstanceUID, {}), self.grid)
+            _put_in_place(image, dataset, places.get(image.SOPInstanceUID, {}), self.grid)
             images.append(image)
         return images
 
     @cached_property
     def evidence(self) -> list[Dataset]:
         """The source images without their geometry: what a report refers to."""
-        return [_identity_of(dataset, self.header) for dataset in self.used]
+        images = []
+        for identity, dataset in zip(self.identity.each, self.used, strict=True):
+            image = Dataset()
+            image.update({e.tag: e for e in self.header if e.keyword not in _GEOMETRY})
+            image.update(identity)
+            for name in ("Rows", "Columns"):
+                if name in dataset:
+                    image[name] = dataset[name]
+            images.append(image)
+        return images
 
     def references(self, index: int) -> ReferencedImageSequence:
         """Refer to the image that a slice is, or its frame; to all where it was cut anew."""
@@ -186,7 +225,7 @@ class Stack:
 
     @cached_property
     def _by_uid(self) -> dict[str, Dataset]:
-        return {image.SOPInstanceUID: image for image in self.used}
+        return {text(image, "SOPInstanceUID"): image for image in self.used}
 
     @cached_property
     def _all_references(self) -> ReferencedImageSequence:
@@ -246,6 +285,12 @@ class Stack:
         }
 
 
+def not_allowed(error: Exception) -> str:
+    """Say in one line what pydicom or highdicom said of a source's header."""
+    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return f"the source's header does not allow it: {said}"
+
+
 def is_multiframe(dataset: Dataset) -> bool:
     """Tell whether a source image is one of many frames (PS3.3 C.7.6.16)."""
     return "SharedFunctionalGroupsSequence" in dataset
@@ -264,53 +309,6 @@ def name_body_part(image: Dataset, header: Dataset) -> None:
             image[name] = header[name]
     if named not in image and "Laterality" not in image:
         image.Laterality = None
-
-
-def _header_of(dataset: Dataset) -> Dataset:
-    """Copy a header without pixels, private elements and frames, with what has to be there."""
-    header = Dataset()
-    for tag in dataset.keys():  # noqa: SIM118  # iterating over the data set decodes every value
-        raw = dataset.get_item(tag)
-        length = len(raw.value) if isinstance(raw.value, bytes) else 0
-        if tag.is_private or tag.group > _LAST_GROUP or length > _LONGEST:
-            continue
-        try:
-            header[tag] = dataset[tag]
-        except Exception:  # noqa: BLE001, S112  # pydicom parses a value when it is looked at
-            continue
-    for anatomy in _shared(dataset, "FrameAnatomySequence"):
-        header.setdefault("AnatomicRegionSequence", anatomy.get("AnatomicRegionSequence"))
-    missing = [name for name in _IDENTITY if not header.get(name)]
-    if missing:
-        raise InputRefusedError("no-identity", f"the source has no {', '.join(missing)}")
-    for name in _TYPE_2:
-        if not _can_be_written(name, header.get(name)):
-            setattr(header, name, None)
-    return header
-
-
-def _can_be_written(name: str, value: Any) -> bool:  # noqa: ANN401
-    """Tell whether a value is there and, of a date, a time or a sex, is one."""
-    try:
-        if name.endswith("Date"):
-            DA(value)
-        elif name.endswith("Time"):
-            TM(value)
-        elif name == "PatientSex" and value:
-            highdicom.PatientSexValues(value)
-    except (ValueError, TypeError):
-        return False
-    return value is not None
-
-
-def _identity_of(dataset: Dataset, header: Dataset) -> Dataset:
-    """Make a header of one source image: which it is, and whose."""
-    identity = Dataset()
-    identity.update({e.tag: e for e in header if e.keyword not in _GEOMETRY})
-    for name in ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Rows", "Columns"):
-        if name in dataset:
-            identity[name] = dataset[name]
-    return identity
 
 
 def _references(images: list[Dataset], frame: int | None) -> ReferencedImageSequence:

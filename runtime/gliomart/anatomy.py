@@ -63,7 +63,7 @@ _HEAD = re.compile(
     r"|\b(?:c?mrt?|c?mri|c?ct|mra|hinter|neuro)?kopf|schae?del|\bsch del\b|hirn|\bcmrt?\b"
     r"|\b(?:irm ?)?tetes?\b|\bt te\b|cerveau|\bcrane|\bcr ne\b|\bcabeza|\bcabeca|\btesta\b|\bcapo\b"
     r"|cervell|\bcreier|hersen|hoofd|schedel|hjarn|hjern|\bhuvud|\bhoved|\bhode\b|\bskalle"
-    r"|\bglow[aye]\b|mozg|mozek|mozog|\bhlav|\bglav[aeu]\b|lebk|\baivo|kallo\b|koponya|\bagy\b"
+    r"|\bglow[aye]\b|moz[aeo]?[gk]|\bhlav|\bglav[aeu]\b|lebk|\baivo|kallo\b|koponya|\bagy\b"
     r"|\bfej\b|beyin|\bkafa|kefal"
     r"|голов|мозг|череп|頭|脳|头|脑|腦|颅|顱|뇌|두부"
     # Parts of it.

@@ -39,16 +39,16 @@ class Header:
     image_type
         Values of Image Type; those of the first frame in a file of several kinds.
     description
-        Series Description, in lower case.
+        Series Description.
     protocol
-        Protocol Name, in lower case: of some scanners the name of the series, of others that of the
+        Protocol Name: of some scanners the name of the series, of others that of the
         whole examination.
     sequence_name
-        Sequence Name and Pulse Sequence Name, in lower case.
+        Sequence Name and Pulse Sequence Name.
     examination
-        Study and procedure descriptions, in lower case.
+        Study and procedure descriptions.
     body_part, region
-        Body Part Examined and Anatomic Region, in lower case.
+        Body Part Examined and Anatomic Region.
     repetition_time, echo_time, inversion_time
         In ms; an effective echo time where there is one, the longest of several inversion times.
     inversion_times
@@ -121,8 +121,8 @@ class Header:
             series=text(dataset, "SeriesInstanceUID"),
             modality=text(dataset, "Modality") or _implied_modality(sop_class),
             image_type=tuple(word.upper() for word in image_type),
-            description=_joined(dataset, "SeriesDescription"),
-            protocol=_joined(dataset, "ProtocolName"),
+            description=text(dataset, "SeriesDescription"),
+            protocol=text(dataset, "ProtocolName"),
             sequence_name=_joined(dataset, "SequenceName", "PulseSequenceName"),
             examination=_joined(
                 dataset,
@@ -130,8 +130,8 @@ class Header:
                 "PerformedProcedureStepDescription",
                 "RequestedProcedureDescription",
             ),
-            body_part=text(dataset, "BodyPartExamined").lower(),
-            region=_anatomic_region(first).lower(),
+            body_part=text(dataset, "BodyPartExamined"),
+            region=_anatomic_region(first),
             repetition_time=_positive(first, "RepetitionTime"),
             echo_time=_positive(first, "EffectiveEchoTime") or _positive(first, "EchoTime"),
             inversion_time=max(inversions, default=None),
@@ -255,7 +255,7 @@ def _tesla(strength: float | None) -> float | None:
 
 
 def _joined(dataset: Dataset, *keywords: str) -> str:
-    return " | ".join(filter(None, (text(dataset, keyword) for keyword in keywords))).lower()
+    return " | ".join(filter(None, (text(dataset, keyword) for keyword in keywords)))
 
 
 def _implied_modality(sop_class: str) -> str:

@@ -1,0 +1,256 @@
+"""Tumour masks: where a file marks something, whatever program wrote it.
+
+Any label but 0 counts, in any number of bits, as a number, a colour, an index into a palette or
+opacity. A mask that cannot be read without a guess is an error, or a tumour would be taken for
+healthy.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gliomart.errors import DatasetError, InputRefusedError
+from gliomart.slices import Refusal, Slice
+from gliomart.sources import DEFAULT, codecs, images, nifti, wall
+from gliomart.sources.volumes import in_order
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_SUFFIX = "_mask"
+_IMAGE_SUFFIXES = (
+    ".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".ima", ".bmp",
+    ".webp",
+)  # fmt: skip
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Kinds that may have been compressed with loss, which leaves faint traces about every edge.
+_LOSSY = (b"\xff\xd8\xff", b"RIFF", b"\0\0\0\x0cjP  ")
+_DICOM_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66."
+_HALF_WHITE = 127
+_FULL = "marks every pixel; a mask is 0 where no tumour is"
+# Of TIFF: Photometric Interpretation and Samples per Pixel, and what 0 stands for.
+_PHOTOMETRIC, _SAMPLES = 262, 277
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _PALETTE = 0, 1, 3
+
+
+def is_nifti(path: Path) -> bool:
+    """Tell by its name whether a file is a NIfTI volume."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def stem(path: Path) -> Path:
+    """Take the suffix of an image's kind from a path."""
+    suffix = next((s for s in _IMAGE_SUFFIXES if path.name.lower().endswith(s)), "")
+    return path.with_name(path.name[: len(path.name) - len(suffix)]) if suffix else path
+
+
+def image_of(path: Path) -> Path | None:
+    """Tell which image a file is called the mask of, without its suffix; None for no mask."""
+    name = stem(path).name
+    if not name.lower().endswith(_SUFFIX) or len(name) == len(_SUFFIX):
+        return None
+    return path.with_name(name[: -len(_SUFFIX)])
+
+
+def beside(path: Path, names: Collection[str]) -> Path | None:
+    """Find the mask of an image among the names of its folder; None where there is none.
+
+    Raises
+    ------
+    DatasetError
+        There are several.
+    """
+    image = stem(path)
+    found = [path.with_name(name) for name in sorted(names)]
+    found = [mask for mask in found if stem(mask) != mask and image_of(mask) == image]
+    if len(found) > 1:
+        raise DatasetError(
+            f"{found[0]} and {found[1].name}: both are called the mask of {path.name}"
+        )
+    return found[0] if found else None
+
+
+def read(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np.bool_] | None]:
+    """Read the mask of an image; bool (H, W) for each of its slices, None for a refused one.
+
+    Raises
+    ------
+    DatasetError
+        It cannot be read as a mask, is not of the size of its image, or marks everything.
+    """
+    with _errors(path):
+        data = path.read_bytes()
+        if data[128:132] == b"DICM" or path.suffix.lower() in {".dcm", ".dicom", ".ima"}:
+            planes = _dicom_planes(path)
+        else:
+            planes = list(images.pages(_with_labels(data)))
+        if data.startswith(_LOSSY):
+            planes = [_without_traces(plane) for plane in planes]
+        marks = [_marked(plane) for plane in planes]
+    if len(marks) != len(items):
+        raise DatasetError(f"{path}: has {len(marks)} slices, its image {len(items)}")
+    for item, plane in zip(items, marks, strict=True):
+        if isinstance(item, Slice):
+            _check_size(path, plane, item)
+    if any(plane.all() for plane in marks):
+        raise DatasetError(f"{path}: {_FULL}")
+    pairs = zip(items, marks, strict=True)
+    return [plane if isinstance(item, Slice) else None for item, plane in pairs]
+
+
+def read_volume(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np.bool_] | None]:
+    """Read the NIfTI mask of a NIfTI volume; bool (H, W) for each slice, None for a refused one.
+
+    Both are turned to axial slices in the same way, and have to lie in the same place.
+
+    Raises
+    ------
+    DatasetError
+        As of :func:`read`, or it lies elsewhere than its image.
+    """
+    with _errors(path):
+        found = list(nifti.read(path, str(path), str(path), DEFAULT))
+        planes = [item for item in found if isinstance(item, Slice)]
+        for item in found:
+            if isinstance(item, Refusal):
+                raise InputRefusedError(item.code, item.reason)
+    by_frame = {plane.frame: plane for plane in in_order(planes, str(path))}
+    if all((plane.pixels != 0).all() for plane in planes):
+        raise DatasetError(f"{path}: {_FULL}")
+    if len(planes) != len(items):
+        raise DatasetError(f"{path}: has {len(planes)} slices, its image {len(items)}")
+    marks: list[NDArray[np.bool_] | None] = []
+    for item in items:
+        if isinstance(item, Refusal):
+            marks.append(None)
+            continue
+        mask = by_frame[item.frame]
+        _check_size(path, mask.pixels, item)
+        if not _same_place(mask, item):
+            raise DatasetError(f"{path}: lies elsewhere in the patient than its image")
+        marks.append(np.asarray(mask.pixels != 0))
+    return marks
+
+
+def _check_size(path: Path, mask: NDArray[np.generic], image: Slice) -> None:
+    if mask.shape != image.pixels.shape:
+        (height, width), (rows, columns) = mask.shape, image.pixels.shape
+        raise DatasetError(
+            f"{path}: {width}x{height} pixels, not of the size of its image {image.source},"
+            f" {columns}x{rows}"
+        )
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """Turn why a file cannot be read into the dataset's error."""
+    try:
+        yield
+    except (InputRefusedError, OSError) as error:
+        why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        raise DatasetError(f"{path}: not a mask that can be read: {why}") from error
+
+
+def _same_place(mask: Slice, image: Slice) -> bool:
+    if mask.plane is None or image.plane is None:
+        return mask.plane is image.plane
+    apart = np.subtract(mask.plane.position, image.plane.position)
+    turned = np.subtract(mask.plane.orientation, image.plane.orientation)
+    finest = min(image.plane.spacing)
+    return bool(np.abs(apart).max() < finest / 2 and np.abs(turned).max() < 0.01)  # noqa: PLR2004
+
+
+def _dicom_planes(path: Path) -> list[NDArray[np.generic]]:
+    dataset = wall.parse(path, pixels=True, budget=DEFAULT)
+    if str(dataset.get("SOPClassUID", "")).startswith(_DICOM_SEGMENTATION):
+        raise InputRefusedError("unsupported", "a DICOM segmentation; save it as PNG or NIfTI")
+    return list(codecs.frames(dataset, DEFAULT))
+
+
+def _marked(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Tell where values of any type, (H, W) or (H, W, channels), mark something; bool (H, W)."""
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise InputRefusedError("not-finite", "some values are NaN or infinite")
+    if values.ndim == 2:  # noqa: PLR2004
+        return np.asarray(values != 0)
+    colour, opacity = values[..., :3], values[..., 3:]
+    coloured = np.asarray((colour != 0).any(axis=-1))
+    if (opacity == opacity[:1, :1]).all():  # or there is none
+        return coloured
+    opaque = np.asarray((opacity != 0).any(axis=-1))
+    return opaque if (colour == colour[0, 0]).all() else coloured & opaque
+
+
+def _without_traces(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Take off what lossy compression leaves: all below half of the usual white."""
+    sure = np.asarray(values) > _HALF_WHITE
+    if values.any() and not sure.any():
+        raise InputRefusedError(
+            "lossy", "its faint labels cannot be told from traces of compression; save it as PNG"
+        )
+    return np.where(sure, values, 0)
+
+
+def _with_labels(data: bytes) -> bytes:
+    """Let an image in colours of a palette be decoded to its indices: those are the labels."""
+    if data.startswith(_PNG):
+        return _png_with_labels(data)
+    return _tiff_with_labels(data) if data.startswith(_TIFF) else data
+
+
+def _png_with_labels(data: bytes) -> bytes:
+    """Declare a PNG of colour type 3 to be grey, and leave its palette out (PNG 11.2)."""
+    if len(data) < 33 or data[25] != 3:  # noqa: PLR2004
+        return data
+    header = data[12:25] + b"\0" + data[26:29]
+    chunks = [chunk for kind, chunk in _chunks(data[33:]) if kind not in (b"PLTE", b"tRNS")]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + b"".join(chunks)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    start = 0
+    while start + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, start)
+        yield data[start + 4 : start + 8], data[start : start + 12 + length]
+        start += 12 + length
+
+
+def _tiff_with_labels(data: bytes) -> bytes:
+    """Declare every page of a TIFF whose 0 is white or a colour to be grey (TIFF 6.0 section 8)."""
+    changed = bytearray(data)
+    try:
+        for order, tag, place in _tiff_fields(data):
+            (value,) = struct.unpack_from(order + "H", data, place)
+            if (tag, value) == (_SAMPLES, 2):
+                raise InputRefusedError("unsupported", "grey with opacity in TIFF; save it as PNG")
+            if tag == _PHOTOMETRIC and value in (_WHITE_IS_ZERO, _PALETTE):
+                struct.pack_into(order + "H", changed, place, _BLACK_IS_ZERO)
+    except struct.error:
+        return data  # cut off, which decoding it says
+    return bytes(changed)
+
+
+def _tiff_fields(data: bytes) -> Iterator[tuple[str, int, int]]:
+    """Walk the fields of all pages: byte order, tag, where the value is; BigTIFF has wider ones."""
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    count, size, link, first = ("Q", 20, "Q", 8) if big else ("H", 12, "I", 4)
+    (page,) = struct.unpack_from(order + link, data, first)
+    seen: set[int] = set()
+    while page and page not in seen:
+        seen.add(page)
+        (entries,) = struct.unpack_from(order + count, data, page)
+        fields = page + struct.calcsize(order + count)
+        for field in range(fields, fields + size * entries, size):
+            (tag,) = struct.unpack_from(order + "H", data, field)
+            yield order, tag, field + size - struct.calcsize(link)
+        (page,) = struct.unpack_from(order + link, data, fields + size * entries)

@@ -140,45 +140,37 @@ class _Image:
 def _load_plain(directory: Path) -> list[Patient]:
     inventory = sources.scan([directory])
     (root,) = inventory.roots
-    stems = {masks.stem(file.path) for series in inventory.series for file in series.files}
-    names: dict[Path, list[str]] = {}
+    folders = {file.path.parent for series in inventory.series for file in series.files}
+    mask_of = {image: mask for folder in folders for image, mask in masks.pairs(folder).items()}
+    of_others = set(mask_of.values())
     patients = []
     for series in inventory.series:
-        files = [file for file in series.files if not _is_mask(file.path, stems)]
-        if not files:
-            continue
-        read = []
-        for file in files:
-            folder = file.path.parent
-            if folder not in names:
-                names[folder] = [path.name for path in folder.iterdir()]
-            beside = masks.beside(file.path, names[folder])
-            read.append(_Image.of(file, beside, listed=False))
-        if not any(image.mask for image in read):  # masks lie on the images as they were acquired
-            found = tuple(mask for image in read for mask in image.files)
-            read = [_Image(list(sources.read_series(files, series.source)), files=found)]
-        patients.append(_patient(_relative(series.id, root), read))
+        files = [file for file in series.files if file.path not in of_others]
+        if files:
+            beside = [mask_of.get(masks.stem(file.path)) for file in files]
+            images = _read_plain(files, beside, series.source)
+            patients.append(_patient(_relative(series.id, root), images))
     return patients
+
+
+def _read_plain(
+    files: Sequence[sources.SourceFile], beside: Sequence[Path | None], source: str
+) -> list[_Image]:
+    """Read a series; image by image where a mask marks something, as masks lie on these."""
+    images = []
+    if any(beside):
+        pairs = zip(files, beside, strict=True)
+        images = [_Image.of(file, mask, listed=False) for file, mask in pairs]
+    if any(image.mask for image in images):
+        return images
+    found = tuple(mask for image in images for mask in image.files)
+    return [_Image(list(sources.read_series(files, source)), files=found)]
 
 
 def _relative(series: str, root: str) -> str:
     """Name a series within its dataset: the folder's own name changes when it is moved."""
     path = PurePosixPath(series)
     return str(path.relative_to(root)) if path.is_relative_to(root) else series
-
-
-def _is_mask(path: Path, stems: set[Path]) -> bool:
-    """Tell whether a file is the mask of another, of which ``stems`` holds the path.
-
-    Raises
-    ------
-    DatasetError
-        It is called a mask, and its image is not there.
-    """
-    image = masks.image_of(path)
-    if image is not None and image not in stems:
-        raise DatasetError(f"{path}: is called a mask, but no image {image.name} lies beside it")
-    return image is not None
 
 
 def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patient]:

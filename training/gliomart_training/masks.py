@@ -20,7 +20,7 @@ from gliomart.sources import DEFAULT, codecs, images, nifti, wall
 from gliomart.sources.volumes import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,22 +61,27 @@ def image_of(path: Path) -> Path | None:
     return path.with_name(name[: -len(_SUFFIX)])
 
 
-def beside(path: Path, names: Collection[str]) -> Path | None:
-    """Find the mask of an image among the names of its folder; None where there is none.
+def pairs(folder: Path) -> dict[Path, Path]:
+    """Find the masks that lie beside their images in a folder: by image, without its suffix.
 
     Raises
     ------
     DatasetError
-        There are several.
+        A mask lacks its image, or an image has several.
     """
-    image = stem(path)
-    found = [path.with_name(name) for name in sorted(names)]
-    found = [mask for mask in found if stem(mask) != mask and image_of(mask) == image]
-    if len(found) > 1:
-        raise DatasetError(
-            f"{found[0]} and {found[1].name}: both are called the mask of {path.name}"
-        )
-    return found[0] if found else None
+    files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    stems = {path: stem(path) for path in files}
+    there = {name for path, name in stems.items() if name != path}
+    found: dict[Path, Path] = {}
+    for path in files:
+        image = image_of(path) if stems[path] != path else None
+        if image is None:
+            continue
+        if image not in there:
+            raise DatasetError(f"{path}: is called a mask, but no image {image.name} is beside it")
+        if (other := found.setdefault(image, path)) != path:
+            raise DatasetError(f"{other} and {path.name}: both are called the mask of {image.name}")
+    return found
 
 
 def read(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np.bool_] | None]:
@@ -89,6 +94,8 @@ def read(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np.bool_]
     """
     with _errors(path):
         data = path.read_bytes()
+        if not data:
+            raise InputRefusedError("empty-file", "the file holds no bytes")
         if data[128:132] == b"DICM" or path.suffix.lower() in {".dcm", ".dicom", ".ima"}:
             planes = _dicom_planes(path)
         else:
@@ -123,17 +130,18 @@ def read_volume(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np
         for item in found:
             if isinstance(item, Refusal):
                 raise InputRefusedError(item.code, item.reason)
-    by_frame = {plane.frame: plane for plane in in_order(planes, str(path))}
     if all((plane.pixels != 0).all() for plane in planes):
         raise DatasetError(f"{path}: {_FULL}")
     if len(planes) != len(items):
         raise DatasetError(f"{path}: has {len(planes)} slices, its image {len(items)}")
+    axial = list(in_order(planes, str(path)))
+    heights = np.array([_height(plane) for plane in axial])
     marks: list[NDArray[np.bool_] | None] = []
     for item in items:
         if isinstance(item, Refusal):
             marks.append(None)
             continue
-        mask = by_frame[item.frame]
+        mask = axial[int(np.abs(heights - _height(item)).argmin())]
         _check_size(path, mask.pixels, item)
         if not _same_place(mask, item):
             raise DatasetError(f"{path}: lies elsewhere in the patient than its image")
@@ -158,6 +166,10 @@ def _errors(path: Path) -> Iterator[None]:
     except (InputRefusedError, OSError) as error:
         why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
         raise DatasetError(f"{path}: not a mask that can be read: {why}") from error
+
+
+def _height(image: Slice) -> float:
+    return image.plane.height if image.plane else 0.0
 
 
 def _same_place(mask: Slice, image: Slice) -> bool:

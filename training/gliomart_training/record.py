@@ -51,7 +51,7 @@ def folds_of(record: dict[str, Any], known: Container[str]) -> list[list[str]]:
     Records of schema 1 named patients of folders without an index by a path that began with the
     folder's own name.
     """
-    folder = printable(Path(record["data"]).name)
+    folder = printable(Path(record.get("data", "")).name)
 
     def now(patient: str) -> str:
         if patient in known or record.get("schema") != 1:

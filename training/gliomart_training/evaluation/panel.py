@@ -98,10 +98,8 @@ class Panel:
                 f" such as {missing[0]}"
             )
         if missing:
-            count = f"{len(missing)} of the {len(missing) + len(looks)}"
-            _tell(
-                f"{directory}: lacks {count} patients that {run.name} held out, such as {missing[0]}"
-            )
+            count = f"{len(missing)} of the {len(missing) + len(looks)} patients"
+            _tell(f"{directory}: lacks {count} that {run.name} held out, such as {missing[0]}")
         return cls(directory, record["split"], run.name, tuple(looks))
 
     @property

@@ -48,7 +48,7 @@ def head(seed: int = 0) -> bytes:
     return png((draw_head((SIDE, SIDE), seed=seed) / 5).clip(0, 255).astype(np.uint8))
 
 
-def palette_png(*, bits: int = 8, colours: bytes = bytes(6)) -> bytes:
+def palette_png(*, bits: int = 8, colours: bytes = bytes(6), clear: bool = True) -> bytes:
     """Write labels as indices into a palette in which every colour may be black."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -59,6 +59,8 @@ def palette_png(*, bits: int = 8, colours: bytes = bytes(6)) -> bytes:
     raw = b"".join(b"\0" + row.tobytes() for row in rows)
     size = struct.pack(">IIBBBBB", SIDE, SIDE, bits, 3, 0, 0, 0)
     parts = [(b"IHDR", size), (b"PLTE", colours), (b"tRNS", b"\0"), (b"IDAT", zlib.compress(raw))]
+    if not clear:
+        del parts[2]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts) + chunk(b"IEND", b"")
 
 
@@ -134,11 +136,17 @@ MASKS = {
     "a palette of black": ("png", palette_png()),
     "a palette, 1 bit": ("png", palette_png(bits=1)),
     "a palette with white for 0": ("png", palette_png(colours=bytes([255] * 3 + [0] * 3))),
+    "a palette of colours": (
+        "png", palette_png(colours=bytes([0, 0, 0, 9, 0, 0]), clear=False),
+    ),
+    "a palette of two colours": (
+        "png", palette_png(colours=bytes([255, 255, 255, 0, 0, 9]), clear=False),
+    ),
     "a palette in tiff": ("tif", plain_tiff(LABELS, 3)),
     "a palette in big tiff": ("tif", plain_tiff(LABELS, 3, big=True)),
     "boolean tiff": ("tif", plain_tiff(LABELS, 1, bits=1)),
-    "boolean tiff, 0 is white": ("tif", plain_tiff(LABELS, 0, bits=1)),
-    "tiff, 0 is white": ("tif", plain_tiff(LABELS * 255, 0)),
+    "boolean tiff, 0 is white": ("tif", plain_tiff(1 - LABELS, 0, bits=1)),
+    "tiff, 0 is white": ("tif", plain_tiff(255 - LABELS * 255, 0)),
     "bmp": ("bmp", cv2.imencode(".bmp", LABELS * 255)[1].tobytes()),
     "webp": ("webp", cv2.imencode(".webp", np.dstack([LABELS * 255] * 3))[1].tobytes()),
     "jpeg": ("jpg", cv2.imencode(".jpg", LABELS * 255)[1].tobytes()),
@@ -200,6 +208,9 @@ UNREADABLE = {
     "cut off": ("png", png(LABELS * 255)[:-30], "ends in the middle"),
     "empty": ("png", b"", "holds no bytes"),
     "text": ("png", b"not an image", "cannot be decoded"),
+    "a palette with black for 1": (
+        "png", palette_png(colours=bytes([255] * 3 + [0] * 3), clear=False), "palette",
+    ),
     "a palette cut off": ("png", palette_png()[:40], "ends in the middle"),
     "numpy": ("npy", b"\x93NUMPY\x01\0v\0", "cannot be decoded"),
     "NaN": ("tif", tif(nan), "NaN"),

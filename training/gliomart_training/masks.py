@@ -37,9 +37,8 @@ _LOSSY = (b"\xff\xd8\xff", b"RIFF", b"\0\0\0\x0cjP  ")
 _DICOM_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66."
 _HALF_WHITE = 127
 _FULL = "marks every pixel; a mask is 0 where no tumour is"
-# Of TIFF: Photometric Interpretation and Samples per Pixel, and what 0 stands for.
-_PHOTOMETRIC, _SAMPLES = 262, 277
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _PALETTE = 0, 1, 3
+# Of TIFF: Photometric Interpretation with two of its values, and Samples per Pixel.
+_PHOTOMETRIC, _BLACK_IS_ZERO, _PALETTE, _SAMPLES = 262, 1, 3, 277
 
 
 def is_nifti(path: Path) -> bool:
@@ -99,7 +98,7 @@ def read(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np.bool_]
         if data[128:132] == b"DICM" or path.suffix.lower() in {".dcm", ".dicom", ".ima"}:
             planes = _dicom_planes(path)
         else:
-            planes = list(images.pages(_with_labels(data)))
+            planes = _labels(data)
         if data.startswith(_LOSSY):
             planes = [_without_traces(plane) for plane in planes]
         marks = [_marked(plane) for plane in planes]
@@ -212,11 +211,23 @@ def _without_traces(values: NDArray[np.generic]) -> NDArray[np.generic]:
     return np.where(sure, values, 0)
 
 
-def _with_labels(data: bytes) -> bytes:
-    """Let an image in colours of a palette be decoded to its indices: those are the labels."""
+def _labels(data: bytes) -> list[NDArray[np.generic]]:
+    """Decode an image; one in colours of a palette to its indices, since those are the labels."""
+    changed = data
     if data.startswith(_PNG):
-        return _png_with_labels(data)
-    return _tiff_with_labels(data) if data.startswith(_TIFF) else data
+        changed = _png_with_labels(data)
+    elif data.startswith(_TIFF):
+        changed = _tiff_with_labels(data)
+    planes: list[NDArray[np.generic]] = list(images.pages(changed))
+    if changed != data:
+        for indices, colours in zip(planes, images.pages(data), strict=True):
+            labelled, coloured = indices != 0, _marked(colours)
+            # Index 0 has a colour, and another index is black: either may stand for no tumour.
+            if (coloured & ~labelled).any() and (labelled & ~coloured).any():
+                raise InputRefusedError(
+                    "palette", "its palette calls black something else than 0; save it in grey"
+                )
+    return planes
 
 
 def _png_with_labels(data: bytes) -> bytes:
@@ -237,14 +248,14 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _tiff_with_labels(data: bytes) -> bytes:
-    """Declare every page of a TIFF whose 0 is white or a colour to be grey (TIFF 6.0 section 8)."""
+    """Declare every page of a TIFF with a palette to be grey (TIFF 6.0 section 8)."""
     changed = bytearray(data)
     try:
         for order, tag, place in _tiff_fields(data):
             (value,) = struct.unpack_from(order + "H", data, place)
             if (tag, value) == (_SAMPLES, 2):
                 raise InputRefusedError("unsupported", "grey with opacity in TIFF; save it as PNG")
-            if tag == _PHOTOMETRIC and value in (_WHITE_IS_ZERO, _PALETTE):
+            if (tag, value) == (_PHOTOMETRIC, _PALETTE):
                 struct.pack_into(order + "H", changed, place, _BLACK_IS_ZERO)
     except struct.error:
         return data  # cut off, which decoding it says

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from gliomart.arguments import ArgumentParser
 from gliomart.errors import DatasetError, ModelNotFoundError, UsageError
 from gliomart.outputs.folder import write_atomically
+from gliomart.printable import printable
 from gliomart_export.precision import PRECISIONS
-from gliomart_training.record import RECORD, read_record, run_folder
+from gliomart_training.record import RECORD, folds_of, read_record, run_folder
 
 if TYPE_CHECKING:
     import argparse
@@ -58,7 +59,7 @@ def export(arguments: Sequence[str]) -> int:
     residual = Residual()
     patients = dataset.load(options.data or Path(record["data"]), record["split"])
     by_id = {patient.id: patient for patient in patients}
-    groups = [_patients(by_id, ids) for ids in record["folds"]]
+    groups = [_patients(by_id, ids) for ids in folds_of(record, by_id)]
 
     unseen = tumour_free_images([patient for group in groups for patient in group], spec).plain
     if len(unseen) == 0:
@@ -139,7 +140,7 @@ def _card(
         sequence=options.sequence,
         plane=options.plane,
         training={
-            "data": options.trained_on or Path(record["data"]).name,
+            "data": options.trained_on or printable(Path(record["data"]).name),
             "split": record["split"],
             "patients": record["patients"],
             "slices": record["slices"],
@@ -181,14 +182,15 @@ def _patients(by_id: dict[str, Patient], ids: Sequence[str]) -> list[Patient]:
     missing = [patient for patient in ids if patient not in by_id]
     if missing:
         raise DatasetError(
-            f"{len(missing)} of the patients held out in training are not in the data; give --data"
+            f"{len(missing)} of the patients held out in training are not in the data, such as"
+            f" {missing[0]}; give --data"
         )
     return [by_id[patient] for patient in ids]
 
 
 def _report(path: Path, card: Any) -> None:  # noqa: ANN401
     calibrated = card.calibration
-    print(f"model: {path} ({path.stat().st_size / 1e6:.2f} MB)")
+    print(f"model: {printable(str(path))} ({path.stat().st_size / 1e6:.2f} MB)")
     print(f"precision: {card.network['precision']}")
     moved, in_float = card.network["sensitivity"], card.network["in_float"]
     if moved:

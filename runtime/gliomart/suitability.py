@@ -10,11 +10,12 @@ The tables here are the rules, and the conformance statement in the documentatio
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
+from gliomart.anatomy import other_part
 from gliomart.errors import InputRefusedError
 from gliomart.geometry import even_step, overlaps, usual_step
+from gliomart.sequences import SEQUENCE_RULES, SEQUENCES, is_localiser, sequence_of
 from gliomart.slices import Concern
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from gliomart.sources import SeriesFiles
     from gliomart.sources.header import Header
 
+__all__ = [
+    "CODES", "SCANNER_IMAGES", "SEQUENCES", "SEQUENCE_RULES",
+    "judge", "judge_image", "refused", "sequence_of",
+]  # fmt: skip
 
 # What each code stands for, in the order in which they are looked for: the first decides.
 CODES = {
@@ -62,14 +67,6 @@ SCANNER_IMAGES = {
 }
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and the multi-frame ones below it
 
-_HEAD = re.compile(r"head|brain|skull|neuro|cran|cereb|schädel|kopf|gehirn|hirn|crâne|tête|cabeza")
-# Words for other parts of the body, whole, in the descriptions of a study; English, German, French.
-_ELSEWHERE = re.compile(
-    r"\b(pelvis|becken|bassin|hips?|hüfte|knees?|knie|genou|ankle|foot|feet|fuss|pied|hand|wrist"
-    r"|elbow|shoulder|schulter|épaule|spine|wirbelsäule|rachis|lumbar|lws|bws|hws|thorax|chest"
-    r"|breast|mamma|heart|cardiac|herz|coeur|liver|leber|foie|abdomen|kidneys?|prostata?e?"
-    r"|sacroiliac|sakroilia\w*|isg|sij|extremity|whole body)\b"
-)
 # Words in Image Type (PS3.3 C.7.6.1.1.2, C.8.3.1.1.1 and what vendors write) for images that are
 # calculated. DERIVED alone is not among them: reformatted images (MPR) show the same signal.
 _CALCULATED = frozenset(
@@ -82,39 +79,6 @@ _CALCULATED = frozenset(
     }
 )  # fmt: skip
 
-# Acquisition Contrast of enhanced MR (PS3.3 C.8.13.3.1).
-_CONTRASTS = {
-    "FLUID_ATTENUATED": "FLAIR",
-    "STIR": "STIR",
-    "T1": "T1",
-    "T2": "T2",
-    "T2_STAR": "T2*",
-    "PROTON_DENSITY": "PD",
-    "DIFFUSION": "DWI",
-    "PERFUSION": "perfusion",
-    "FLOW_ENCODED": "flow",
-    "TOF": "TOF",
-    "MAGNETIZATION_TRANSFER": "MT",
-    "TAGGING": "tagging",
-    "TEMPERATURE": "thermometry",
-}
-FIELD_MAP = "field map"
-SEQUENCES = frozenset({*_CONTRASTS.values(), FIELD_MAP})
-# Timing in ms. Fluid is nulled by an inversion time of about 0.7 times its T1, 1,600 to 2,900 at
-# usual repetition times; an inversion-prepared T1 or STIR lies far below.
-_FLUID_NULLED_MS = 1500.0
-_T2_ECHO_MS = 60.0
-_T1_ECHO_MS = 15.0  # of a gradient echo
-_T1_REPETITION_MS = 1500.0
-_LOCALISER_WORDS = re.compile(r"locali[sz]er|\bscout\b|survey")
-_FLAIR_WORDS = re.compile(r"flair|dark[ _-]?fluid|fluid[ _-]?atten")
-_T1_WORDS = re.compile(r"\bt1|mprage|mp2rage|spgr|bravo|\btfl|vibe|\bffe\b")
-_KINDS_BY_NAME = {
-    "DWI": re.compile(r"\bdwi\b|diffusion|\bdti\b|ep2d_diff|\bep_b\d|\btrace\b"),
-    FIELD_MAP: re.compile(r"field[ _-]?map|\bb0\b"),
-    "T2*": re.compile(r"\bbold\b|fmri|epfid|\bswi\b|\bhemo"),
-}
-
 # A pontine lesion of a centimetre is then less than seven pixels wide.
 COARSEST_PIXEL_MM = 1.5
 WIDEST_STEP_MM = 10.0
@@ -123,78 +87,6 @@ STEEPEST_TILT = 35.0
 WIDEST_TURNED_STEP_MM = 2.0
 # Less than half of the height of a head is no basis for a verdict on it.
 LEAST_COVERAGE_MM = 50.0
-
-
-def sequence_of(header: Header) -> str | None:
-    """Tell the MR sequence, one of ``SEQUENCES``, from what the header has; None if nothing tells.
-
-    The first of ``SEQUENCE_RULES`` that can tell decides: what was measured counts before what was
-    written.
-    """
-    return next(filter(None, (rule(header) for rule in SEQUENCE_RULES)), None)
-
-
-def _by_name(header: Header) -> str | None:
-    """Tell diffusion, susceptibility and field maps by name: timing does not tell them apart."""
-    named = (kind for kind, words in _KINDS_BY_NAME.items() if words.search(header.description))
-    return next(named, None)
-
-
-def _by_gradient_echo(header: Header) -> str | None:
-    """Take Scanning Sequence GR without SE for T1 below an Echo Time of 15 ms, for T2* above."""
-    if "GR" not in header.scanning_sequence or "SE" in header.scanning_sequence:
-        return None
-    return "T1" if (header.echo_time or 0.0) < _T1_ECHO_MS else "T2*"
-
-
-def _by_inversion(header: Header) -> str | None:
-    """Take an Inversion Time from 1,500 ms with an Echo Time from 60 ms for FLAIR.
-
-    A shorter inversion with such an echo is STIR; with a shorter echo, any is T1.
-    """
-    if header.inversion_time is None:
-        return None
-    long_echo = header.echo_time is not None and header.echo_time >= _T2_ECHO_MS
-    if header.inversion_time < _FLUID_NULLED_MS:
-        return "STIR" if long_echo else "T1"
-    return "FLAIR" if long_echo or header.echo_time is None else "T1"
-
-
-def _by_acquisition_contrast(header: Header) -> str | None:
-    """Take Acquisition Contrast of enhanced MR at its word."""
-    return _CONTRASTS.get(header.acquisition_contrast)
-
-
-def _by_short_repetition(header: Header) -> str | None:
-    """Take a Repetition Time below 1,500 ms for T1, for T2 with an Echo Time from 60 ms."""
-    if header.repetition_time is None or header.repetition_time >= _T1_REPETITION_MS:
-        return None
-    return "T2" if (header.echo_time or 0.0) >= _T2_ECHO_MS else "T1"
-
-
-def _by_description(header: Header) -> str | None:
-    """Take a description for T1 where it says so, for FLAIR where it says so and not T1."""
-    if _T1_WORDS.search(header.description):
-        return "T1"
-    return "FLAIR" if _FLAIR_WORDS.search(header.description) else None
-
-
-def _by_echo(header: Header) -> str | None:
-    """Take a longer Repetition Time for T2 with an Echo Time from 60 ms, otherwise for PD."""
-    if header.repetition_time is None or header.echo_time is None:
-        return None
-    return "T2" if header.echo_time >= _T2_ECHO_MS else "PD"
-
-
-SEQUENCE_RULES = (
-    _by_name,
-    _by_gradient_echo,
-    _by_inversion,
-    _by_acquisition_contrast,
-    _by_short_repetition,
-    _by_description,
-    _by_echo,
-)
 
 
 def judge(series: SeriesFiles, card: ModelCard) -> dict[str, tuple[Concern, ...]]:
@@ -248,7 +140,7 @@ def _of_object(header: Header) -> Iterator[Concern]:
     elif header.sop_class and header.sop_class not in SCANNER_IMAGES:
         yield _concern("no-scanner-image")
     types = set(header.image_type)
-    if "LOCALIZER" in types or _LOCALISER_WORDS.search(header.description):
+    if is_localiser(header):
         yield _concern("localiser")
     calculated = sorted(types & _CALCULATED)
     if not calculated and "SECONDARY" in types and not types & _REFORMATTED:
@@ -296,12 +188,13 @@ def _of_series(series: SeriesFiles, card: ModelCard) -> Iterator[Concern]:
 
 
 def _of_body_part(header: Header) -> Iterator[Concern]:
-    part = header.body_part
-    said = f"{header.examination} {header.description}"
-    if part and not _HEAD.search(part):
-        yield Concern("wrong-body-part", f"body part {part}, not the head")
-    elif not part and not _HEAD.search(said) and (elsewhere := _ELSEWHERE.search(said)):
-        yield Concern("wrong-body-part", f"described as {elsewhere[0]}, not the head")
+    other = other_part(
+        (header.body_part, header.region),
+        own=header.description,
+        others=f"{header.protocol} | {header.examination}",
+    )
+    if other:
+        yield Concern("wrong-body-part", f"{other}, not the head")
 
 
 def _of_sequence(sequence: str | None, wanted: str) -> Iterator[Concern]:

@@ -191,8 +191,9 @@ def test_a_file_needs_a_split_and_a_run_has_one(
 ) -> None:
     folder = tmp_path / "two splits"
     shutil.copytree(data, folder)
+    shutil.copy(folder / "one-00.png", folder / "four-00.png")
     with (folder / "index.csv").open("a", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerow(("one-00.png", "", "test", "four"))
+        csv.writer(stream).writerow(("four-00.png", "", "test", "four"))
     run = write_run(tmp_path / "own.run", eager, [["one", "two", "three"]])
     command = ["evaluate", str(folder), "--bootstrap", "20", "--provider", "cpu", "--compare"]
     assert cli.main([*command, str(eager), str(run)]) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,8 @@ from gliomart.arguments import PROVIDERS, ArgumentParser, positive
 from gliomart.errors import UsageError
 from gliomart.outputs.folder import write_atomically
 from gliomart.preprocess import Channel, Preprocessing
+from gliomart.printable import printable
+from gliomart_training import dataset, tables
 
 if TYPE_CHECKING:
     import argparse
@@ -58,9 +59,11 @@ def train(arguments: Sequence[str]) -> int:
         folds=options.folds,
     )
     training.run(plan, resume=options.resume, overwrite=options.overwrite)
-    print(f"network: {options.out}\nrun: {plan.folder}")
-    print(f"pictures: {', '.join(str(path) for path in sorted(plan.folder.glob('*.png')))}")
-    print(f"next: gliomart export {options.out} {options.out.with_suffix('.onnx')}")
+    drawn = ", ".join(str(path) for path in sorted(plan.folder.glob("*.png")))
+    print(f"network: {printable(str(options.out))}\nrun: {printable(str(plan.folder))}")
+    print(f"pictures: {printable(drawn)}")
+    following = f"{options.out} {options.out.with_suffix('.onnx')}"
+    print(f"next: gliomart export {printable(following)}")
     return 0
 
 
@@ -88,7 +91,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         report,
     )
 
-    splits = _splits(options.directory)
+    splits = dataset.splits(options.directory)
     if options.split is None and _takes_split(options) and len(splits) > 1:
         named = ", ".join(sorted(splits))
         raise UsageError(f"{options.directory}: its index names splits; give --split ({named})")
@@ -119,13 +122,13 @@ def evaluate(arguments: Sequence[str]) -> int:
         write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
     print(json.dumps(result, indent=1) if options.json else table)
     if options.plots and not options.json:
-        print(f"plots: {options.plots}")
+        print(f"plots: {printable(str(options.plots))}")
     return 0
 
 
 def _keep_pictures_out(directory: Path, path: Path) -> None:
     """Refuse to leave pictures where the next run would read them as slices."""
-    listed = (directory / "index.csv").is_file()
+    listed = directory.is_dir() and tables.find(directory, dataset.INDEX) is not None
     if not listed and path.resolve().is_relative_to(directory.resolve()):
         raise UsageError(f"{path}: lies inside the data set {directory}; choose another place")
 
@@ -139,15 +142,8 @@ def _takes_split(options: argparse.Namespace) -> bool:
 
 def _training_split(directory: Path) -> str | None:
     """Take the split called ``train`` where the dataset's index names one, else everything."""
-    return "train" if "train" in _splits(directory) else None
-
-
-def _splits(directory: Path) -> set[str]:
-    try:
-        with (directory / "index.csv").open(newline="", encoding="utf-8") as stream:
-            return {row["split"] for row in csv.DictReader(stream) if row.get("split")}
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return set()  # reading the dataset says what is wrong with it
+    named = [split for split in dataset.splits(directory) if split.lower() == "train"]
+    return named[0] if len(named) == 1 else None
 
 
 def train_parser() -> ArgumentParser:

@@ -9,104 +9,33 @@ image: ``image``, ``cx``, ``cy``, ``rx``, ``ry``, one row for each image in whic
 
 from __future__ import annotations
 
-import csv
 import math
-from collections import defaultdict
+import sys
+from collections import Counter, defaultdict
 from dataclasses import astuple, dataclass, replace
-from pathlib import Path  # noqa: TC003  # dataclasses resolve it
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from gliomart import sources
 from gliomart.errors import DatasetError
 from gliomart.slices import Refusal, Slice
+from gliomart_training import masks, tables
+from gliomart_training.patients import NEIGHBOURHOOD, Ellipse, Example, MaskFile, Patient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-# Slices this close to a marked one may show what its reader did not mark.
-NEIGHBOURHOOD = 3
-# A slice is taken to be clear of the pons where no slice with a mark is nearer than this, as a
-# fraction of the patient's slices. The pons is about a sixth of a head's height.
-PONS_CLEARANCE = 0.1
-_MASK = "_mask"
+    from gliomart_training.tables import Row
+
+INDEX = "index.csv"
 PONS_TABLE = "pons.csv"
+__all__ = ["NEIGHBOURHOOD", "Ellipse", "Example", "Patient", "folds", "load", "splits"]
 # Seeds the dealing of patients into folds.
 _DEAL = 0
-
-
-@dataclass(frozen=True)
-class Ellipse:
-    """The pons as an axis-aligned ellipse, in pixels of the slice; pixel centres at integers."""
-
-    cx: float
-    cy: float
-    rx: float
-    ry: float
-
-    def mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
-        """Draw it on (H, W) pixels; bool."""
-        y, x = np.ogrid[: shape[0], : shape[1]]
-        inside = np.hypot((x - self.cx) / self.rx, (y - self.cy) / self.ry) <= 1
-        return np.asarray(inside)
-
-
-@dataclass(frozen=True)
-class Example:
-    """One slice of a patient, and what is known of it.
-
-    ``mask`` is the path of its tumour mask, None where nothing is marked; ``pons`` is where
-    somebody marked the pons, None where nobody did.
-    """
-
-    slice: Slice
-    mask: Path | None
-    tumour_free: bool
-    pons: Ellipse | None = None
-
-    def truth(self) -> NDArray[np.bool_]:
-        """Read the tumour mask; bool (H, W), of the slice's own pixel grid."""
-        if self.mask is None:
-            return np.zeros(self.slice.pixels.shape, bool)
-        mask = _read_mask(self.mask)
-        if mask.shape != self.slice.pixels.shape:
-            raise DatasetError(f"{self.mask}: not of the size of its image")
-        return mask
-
-
-@dataclass(frozen=True)
-class Patient:
-    """All readable slices of one patient, in order, and the ones that were refused.
-
-    ``tumour_free`` of an example means: not marked, and more than three slices away from any
-    marked one.
-    """
-
-    id: str
-    examples: tuple[Example, ...]
-    refused: tuple[Refusal, ...]
-
-    def clear_of_pons(self) -> list[bool]:
-        """Tell of each example whether it surely does not show the pons.
-
-        Only slices far from every mark of the pons are; near one, or in a patient without marks,
-        nobody has said.
-        """
-        marked = [n for n, example in enumerate(self.examples) if example.pons is not None]
-        clearance = PONS_CLEARANCE * len(self.examples)
-        return [
-            bool(marked) and min(abs(number - other) for other in marked) > clearance
-            for number in range(len(self.examples))
-        ]
-
-    @property
-    def slices(self) -> list[Slice]:
-        """The slices without what is known of them, as the runtime gets them."""
-        return [example.slice for example in self.examples]
 
 
 def load(directory: Path, split: str | None = None) -> list[Patient]:
@@ -126,8 +55,8 @@ def load(directory: Path, split: str | None = None) -> list[Patient]:
     """
     if not directory.is_dir():
         raise DatasetError(f"{directory}: no such folder")
-    index = directory / "index.csv"
-    if index.is_file():
+    index = tables.find(directory, INDEX)
+    if index is not None:
         patients = _load_indexed(directory, index, split)
     elif split is not None:
         raise DatasetError(f"{directory}: has no index.csv that names splits; leave --split out")
@@ -138,6 +67,19 @@ def load(directory: Path, split: str | None = None) -> list[Patient]:
         kinds = "it needs DICOM, NIfTI, PNG, JPEG or TIFF"
         raise DatasetError(f"{directory}: no readable images{where}; {kinds}")
     return patients
+
+
+def splits(directory: Path) -> set[str]:
+    """Tell which splits the index of a folder names; none where it has no index.
+
+    Raises
+    ------
+    DatasetError
+        The index cannot be read.
+    """
+    index = tables.find(directory, INDEX) if directory.is_dir() else None
+    rows = tables.read(index, {"image"}) if index else []
+    return {row["split"] for row in rows if row["split"]}
 
 
 def folds(patients: Sequence[Patient], count: int) -> list[list[str]]:
@@ -154,117 +96,192 @@ def folds(patients: Sequence[Patient], count: int) -> list[list[str]]:
     return [sorted(shuffled[fold::count]) for fold in range(count)]
 
 
-def _read_mask(path: Path) -> NDArray[np.bool_]:
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if mask is None:
-        raise DatasetError(f"{path}: not a mask that can be read")
-    return mask > 0
+@dataclass(frozen=True)
+class _Image:
+    """One image file as read: its slices and refusals, in order, and what its mask marks in each.
+
+    ``mask`` is None where there is none, or where an unlisted one marks nothing.
+    """
+
+    items: list[Slice | Refusal]
+    mask: Path | None = None
+    marks: Sequence[NDArray[np.bool_] | None] = ()
+    files: tuple[MaskFile, ...] = ()
+
+    @classmethod
+    def of(cls, file: sources.SourceFile, mask: Path | None, *, listed: bool) -> _Image:
+        """Read an image and its mask; a volume as axial slices, as an analysis does."""
+        volume = file.kind == "nifti"
+        items = list(sources.read_series([file], file.source) if volume else sources.read(file))
+        if mask is None:
+            return cls(items)
+        if not any(isinstance(item, Slice) for item in items):
+            return cls(items, mask, [None] * len(items))
+        if volume != masks.is_nifti(mask):
+            raise DatasetError(f"{mask}: a NIfTI mask goes with a NIfTI image, and no other does")
+        marks = masks.read_volume(mask, items) if volume else masks.read(mask, items)
+        fraction = float(np.mean([plane.mean() for plane in marks if plane is not None]))
+        files = (MaskFile(mask, fraction, listed=listed),)
+        return cls(items, mask if listed or fraction else None, marks, files)
+
+    def slices(self) -> Iterable[tuple[Slice | Refusal, NDArray[np.bool_] | None, bool]]:
+        """Go through its slices: what is marked, and whether it counts as marked.
+
+        Of a volume the slices that its mask marks do; where a mask that an index lists marks
+        nothing at all, every slice does, since nobody knows where the mark should be.
+        """
+        nowhere = not any(file.fraction for file in self.files)
+        for number, item in enumerate(self.items):
+            marks = self.marks[number] if self.mask else None
+            some = marks is not None and bool(marks.any())
+            yield item, marks if some else None, self.mask is not None and (some or nowhere)
 
 
 def _load_plain(directory: Path) -> list[Patient]:
+    inventory = sources.scan([directory])
+    (root,) = inventory.roots
+    folders = {file.path.parent for series in inventory.series for file in series.files}
+    mask_of = {image: mask for folder in folders for image, mask in masks.pairs(folder).items()}
+    of_others = set(mask_of.values())
     patients = []
-    for series in sources.scan([directory]).series:
-        paths = {file.path.with_suffix(""): file.path for file in series.files}
-        masks = {path: paths.get(path.with_name(path.name + _MASK)) for path in paths}
-        images = [file for file in series.files if not _is_mask(file.path, paths)]
-        marks = [_marked(masks[file.path.with_suffix("")]) for file in images]
-        if images:
-            reads = [sources.read(file) for file in images]
-            if not any(marks):  # masks lie on the images as they were acquired
-                reads, marks = [sources.read_series(images, series.source)], [None]
-            patients.append(_patient(series.id, list(zip(reads, marks, strict=True))))
+    for series in inventory.series:
+        files = [file for file in series.files if file.path not in of_others]
+        if files:
+            beside = [mask_of.get(masks.stem(file.path)) for file in files]
+            images = _read_plain(files, beside, series.source)
+            patients.append(_patient(_relative(series.id, root), images))
     return patients
 
 
-def _is_mask(path: Path, paths: Mapping[Path, Path]) -> bool:
-    stem = path.with_suffix("")
-    image = stem.with_name(stem.name.removesuffix(_MASK))
-    return stem.name.endswith(_MASK) and image in paths
+def _read_plain(
+    files: Sequence[sources.SourceFile], beside: Sequence[Path | None], source: str
+) -> list[_Image]:
+    """Read a series; image by image where a mask marks something, as masks lie on these."""
+    images = []
+    if any(beside):
+        pairs = zip(files, beside, strict=True)
+        images = [_Image.of(file, mask, listed=False) for file, mask in pairs]
+    if any(image.mask for image in images):
+        return images
+    found = tuple(mask for image in images for mask in image.files)
+    return [_Image(list(sources.read_series(files, source)), files=found)]
 
 
-def _marked(mask: Path | None) -> Path | None:
-    """Take a mask only where it marks something: folders of pairs hold empty ones as well."""
-    return mask if mask is not None and _read_mask(mask).any() else None
+def _relative(series: str, root: str) -> str:
+    """Name a series within its dataset: the folder's own name changes when it is moved."""
+    path = PurePosixPath(series)
+    return str(path.relative_to(root)) if path.is_relative_to(root) else series
 
 
 def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patient]:
-    every_row = _read_table(index, {"image", "mask", "patient"})
-    for number, row in enumerate(every_row, start=2):
-        if not row["image"] or not row["patient"] or row["mask"] is None:
-            raise DatasetError(f"{index}: line {number} lacks an image or a patient")
-    rows = [row for row in every_row if split is None or row.get("split") == split]
+    every_row = tables.read(index, {"image", "mask", "patient"})
+    _check_rows(index, every_row)
+    rows = [row for row in every_row if split is None or row["split"] == split]
     if not rows:
         if split is None:
             raise DatasetError(f"{index}: has no rows")
-        named = sorted({row["split"] for row in every_row if row.get("split")})
+        named = sorted({row["split"] for row in every_row if row["split"]})
         raise DatasetError(
             f"{index}: no rows of split {split}, only of {', '.join(named) or 'none'}"
         )
-    by_patient: defaultdict[str, list[dict[str, str]]] = defaultdict(list)
+    pons = _load_pons(directory, {tables.identity(row["image"]) for row in every_row})
+    by_patient: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_patient[row["patient"]].append(row)
-    pons = _load_pons(directory / PONS_TABLE)
-    return [_indexed_patient(directory, name, rows, pons) for name, rows in by_patient.items()]
+    patients = []
+    for name, own in by_patient.items():
+        patient = _patient(name, [_read_row(directory, index, row) for row in own])
+        patients.append(_with_pons(patient, pons))
+    return patients
 
 
-def _load_pons(table: Path) -> dict[str, Ellipse]:
-    if not table.is_file():
+def _check_rows(index: Path, rows: Sequence[Row]) -> None:
+    """Refuse rows that lack something, that say the same image twice, or that split a patient."""
+    images: dict[str, Row] = {}
+    split_of: dict[str, str] = {}
+    for row in rows:
+        if not row["image"] or not row["patient"]:
+            raise DatasetError(f"{index}: line {row.line} lacks an image or a patient")
+        first = images.setdefault(tables.identity(row["image"]), row)
+        if first is not row:
+            what = "repeats" if first.values == row.values else "contradicts"
+            raise DatasetError(
+                f"{index}: line {row.line} {what} line {first.line}, {row['image']};"
+                " list every image once"
+            )
+        split = split_of.setdefault(row["patient"], row["split"]) if row["split"] else ""
+        if split != row["split"]:
+            raise DatasetError(
+                f"{index}: line {row.line} puts patient {row['patient']} into split"
+                f" {row['split']} as well as {split}; a patient belongs to one"
+            )
+
+
+def _load_pons(directory: Path, indexed: set[str]) -> dict[str, Ellipse]:
+    table = tables.find(directory, PONS_TABLE)
+    if table is None:
         return {}
-    ellipses = {}
-    for number, row in enumerate(_read_table(table, {"image", "cx", "cy", "rx", "ry"}), start=2):
+    ellipses: dict[str, Ellipse] = {}
+    for row in tables.read(table, ("image", "cx", "cy", "rx", "ry")):
         try:
-            ellipse = Ellipse(*(float(row[name]) for name in ("cx", "cy", "rx", "ry")))
-        except (TypeError, ValueError) as error:
-            raise DatasetError(f"{table}: line {number} is not an ellipse") from error
+            ellipse = Ellipse(*(tables.number(row[name]) for name in ("cx", "cy", "rx", "ry")))
+        except ValueError as error:
+            raise DatasetError(f"{table}: line {row.line} is not an ellipse") from error
         if not (ellipse.rx > 0 and ellipse.ry > 0 and all(map(math.isfinite, astuple(ellipse)))):
-            raise DatasetError(f"{table}: line {number} is not an ellipse")
-        ellipses[row["image"]] = ellipse
+            raise DatasetError(f"{table}: line {row.line} is not an ellipse")
+        if ellipses.setdefault(tables.identity(row["image"]), ellipse) != ellipse:
+            raise DatasetError(f"{table}: line {row.line} is a second ellipse for {row['image']}")
+    if unknown := sorted(ellipses.keys() - indexed):
+        count = f"{len(unknown)} of {len(ellipses)}"
+        sys.stderr.write(f"{table}: {count} images are not in {INDEX}, such as {unknown[0]}\n")
     return ellipses
 
 
-def _read_table(path: Path, columns: set[str]) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            rows, there = list(reader), set(reader.fieldnames or ())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"{path}: not a table that can be read") from error
-    if missing := columns - there:
-        raise DatasetError(f"{path}: no column {', '.join(sorted(missing))}")
-    return rows
-
-
-def _indexed_patient(
-    directory: Path, name: str, rows: list[dict[str, str]], pons: Mapping[str, Ellipse]
-) -> Patient:
-    reads = [_read_image(directory / row["image"], row["image"]) for row in rows]
-    marks = [directory / row["mask"] if row["mask"] else None for row in rows]
-    patient = _patient(name, list(zip(reads, marks, strict=True)))
-    examples = [replace(e, pons=pons.get(e.slice.source)) for e in patient.examples]
+def _with_pons(patient: Patient, pons: Mapping[str, Ellipse]) -> Patient:
+    of_image = Counter(example.slice.source for example in patient.examples)
+    examples = []
+    for example in patient.examples:
+        source = example.slice.source
+        ellipse = pons.get(tables.identity(source))
+        if ellipse is not None and of_image[source] > 1:
+            raise DatasetError(
+                f"{source}: {PONS_TABLE} marks the pons in an image of several slices"
+            )
+        examples.append(replace(example, pons=ellipse))
     return replace(patient, examples=tuple(examples))
 
 
-def _patient(name: str, images: Sequence[tuple[Iterable[Slice | Refusal], Path | None]]) -> Patient:
-    """Read one patient's images, each with its mask, and tell which are far from every mask."""
-    marked = [number for number, (_, mask) in enumerate(images) if mask is not None]
-    examples: list[Example] = []
-    refused: list[Refusal] = []
-    for number, (read, mask) in enumerate(images):
-        near = any(abs(number - other) <= NEIGHBOURHOOD for other in marked)
-        for item in read:
-            if isinstance(item, Refusal):
-                refused.append(item)
-            else:
-                examples.append(Example(replace(item, series=name), mask, tumour_free=not near))
-    return Patient(name, tuple(examples), tuple(refused))
-
-
-def _read_image(path: Path, name: str) -> Iterable[Slice | Refusal]:
-    if not path.is_file():
-        raise DatasetError(f"{path}: listed in the index but not there")
+def _read_row(directory: Path, index: Path, row: Row) -> _Image:
+    path = tables.located(directory, row["image"])
+    if path is None:
+        raise tables.not_there(directory, index, row, "image")
+    mask = tables.located(directory, row["mask"]) if row["mask"] else None
+    if row["mask"] and mask is None:
+        raise tables.not_there(directory, index, row, "mask")
+    if mask is not None and mask.samefile(path):
+        raise DatasetError(f"{index}: line {row.line} gives an image as its own mask")
     inventory = sources.scan([path])
     if not inventory.series:
         reason = inventory.refused[0].reason if inventory.refused else "no image"
-        return [Refusal(name, None, "unreadable", reason)]
-    file = replace(inventory.series[0].files[0], source=name)
-    return sources.read(file)
+        items: list[Slice | Refusal] = [Refusal(row["image"], None, "unreadable", reason)]
+        return _Image(items, mask, [None], ())
+    file = replace(inventory.series[0].files[0], source=row["image"])
+    return _Image.of(file, mask, listed=True)
+
+
+def _patient(name: str, images: Sequence[_Image]) -> Patient:
+    """Put one patient's images together, and tell which slices are far from every mark."""
+    slices = [found for image in images for found in image.slices()]
+    masked = [image.mask for image in images for _ in image.items]
+    marked = [number for number, (_, _, counts) in enumerate(slices) if counts]
+    examples: list[Example] = []
+    refused: list[Refusal] = []
+    for number, ((item, marks, counts), mask) in enumerate(zip(slices, masked, strict=True)):
+        near = any(abs(number - other) <= NEIGHBOURHOOD for other in marked)
+        if isinstance(item, Refusal):
+            refused.append(item)
+        else:
+            example = Example(replace(item, series=name), mask if counts else None, not near)
+            examples.append(replace(example, marks=marks))
+    found = tuple(mask for image in images for mask in image.files)
+    return Patient(name, tuple(examples), tuple(refused), found)

@@ -6,14 +6,18 @@ Free of Keras, which an evaluation does without.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gliomart.errors import DatasetError
+from gliomart.printable import printable
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Container
 
 RECORD = "record.json"
+# Since 2, the patients of folders without an index are named within the folder.
+SCHEMA = 2
 
 
 def run_folder(network: Path) -> Path:
@@ -39,3 +43,19 @@ def read_record(folder: Path) -> dict[str, Any]:
     if "fits" not in record:
         raise DatasetError(f"{file}: its training has not finished; go on with train --resume")
     return record
+
+
+def folds_of(record: dict[str, Any], known: Container[str]) -> list[list[str]]:
+    """Tell whom each fold held out, by the names that the dataset's patients have now.
+
+    Records of schema 1 named patients of folders without an index by a path that began with the
+    folder's own name.
+    """
+    folder = printable(Path(record.get("data", "")).name)
+
+    def now(patient: str) -> str:
+        if patient in known or record.get("schema") != 1:
+            return patient
+        return "." if patient == folder else patient.removeprefix(f"{folder}/")
+
+    return [[now(patient) for patient in fold] for fold in record["folds"]]

@@ -23,11 +23,13 @@ import keras
 from gliomart._version import __version__, installed_version
 from gliomart.errors import DatasetError, OutputExistsError
 from gliomart.outputs.folder import write_atomically
+from gliomart.printable import printable
 from gliomart_training import dataset, pictures
 from gliomart_training.batches import HealthyBatches, HealthyImages, Variation, tumour_free_images
 from gliomart_training.corruption import CORRUPTIONS
 from gliomart_training.fitting import Recipe, fit
 from gliomart_training.networks import with_pons
+from gliomart_training.patients import count_masks, doubts
 from gliomart_training.pons import (
     PonsImages,
     PonsRecipe,
@@ -35,7 +37,7 @@ from gliomart_training.pons import (
     marked_images,
     simulated_images,
 )
-from gliomart_training.record import RECORD, run_folder
+from gliomart_training.record import RECORD, SCHEMA, run_folder
 from gliomart_training.validation import WithLesions
 
 if TYPE_CHECKING:
@@ -113,6 +115,7 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
     record = _describe(plan) | {
         "patients": len(patients),
         "slices": total,
+        "masks": count_masks(patients),
         "folds": groups,
         "pons": _describe_pons(pons, plan),
     }
@@ -121,6 +124,8 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
     print(
         f"{total} tumour-free slices of {len(patients)} patients to train on;"
         f" {refused} images could not be read",
+        *map(printable, doubts(patients)),
+        sep="\n",
         file=sys.stderr,
     )
 
@@ -280,7 +285,7 @@ def _batches(plan: Plan, images: HealthyImages, *, frozen: bool = False) -> Heal
 def _describe(plan: Plan) -> dict[str, Any]:
     """Everything about a run that is known before it starts."""
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "software": {"gliomart": __version__, "backend": keras.backend.backend()}
         | {
             name: installed_version(name)

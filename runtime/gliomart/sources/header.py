@@ -15,6 +15,7 @@ import numpy as np
 
 from gliomart.errors import InputRefusedError
 from gliomart.geometry import Plane, is_plane
+from gliomart.sources.loss import was_lossy
 from gliomart.sources.traits import OF_IMAGES, OF_REPEATS, OF_SERIES, Trait, parted
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ _PATIENT = (
     Trait("sex", ("PatientSex",)),
     Trait("issuer of patient ID", ("IssuerOfPatientID",)),
 )
+# Nor is a field stronger than this; a number between both is one of mT, a larger one of gauss.
+_STRONGEST_T, _WEAKEST_GAUSS = 30.0, 1000.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,24 @@ class Header:
     image_type
         Values of Image Type; those of the first frame in a file of several kinds.
     description
-        Series Description, Protocol Name and the sequence's name, in lower case.
+        Series Description.
+    protocol
+        Protocol Name: of some scanners the name of the series, of others that of the
+        whole examination.
+    sequence_name
+        Sequence Name and Pulse Sequence Name.
     examination
-        Study and procedure descriptions, in lower case.
-    body_part
-        Body Part Examined or Anatomic Region, in lower case.
+        Study and procedure descriptions.
+    body_part, region
+        Body Part Examined and Anatomic Region.
     repetition_time, echo_time, inversion_time
-        In ms; an effective echo time where there is one.
+        In ms; an effective echo time where there is one, the longest of several inversion times.
+    inversion_times
+        All of them, in ms.
+    field_strength
+        Magnetic Field Strength in T.
+    b_value
+        Diffusion b-value in s/mm².
     scanning_sequence
         Such as ``SE``, ``IR``, ``GR``, ``EP``.
     acquisition_contrast
@@ -90,11 +104,17 @@ class Header:
     modality: str = ""
     image_type: tuple[str, ...] = ()
     description: str = ""
+    protocol: str = ""
+    sequence_name: str = ""
     examination: str = ""
     body_part: str = ""
+    region: str = ""
     repetition_time: float | None = None
     echo_time: float | None = None
     inversion_time: float | None = None
+    inversion_times: tuple[float, ...] = ()
+    field_strength: float | None = None
+    b_value: float | None = None
     scanning_sequence: frozenset[str] = frozenset()
     acquisition_contrast: str = ""
     lossy: bool = False
@@ -150,30 +170,35 @@ class Header:
         sop_class = text(dataset, "SOPClassUID")
         image_type = words(first, "FrameType") or words(dataset, "ImageType")
         planes = tuple(map(_plane, own))
+        inversions = _all_positive(first, "InversionTime") or _all_positive(first, "InversionTimes")
         return cls(
             sop_class=sop_class,
             sop_instance_uid=text(dataset, "SOPInstanceUID"),
             series=text(dataset, "SeriesInstanceUID"),
             modality=text(dataset, "Modality") or _implied_modality(sop_class),
             image_type=tuple(word.upper() for word in image_type),
-            description=_joined(
-                dataset, "SeriesDescription", "ProtocolName", "SequenceName", "PulseSequenceName"
-            ),
+            description=text(dataset, "SeriesDescription"),
+            protocol=text(dataset, "ProtocolName"),
+            sequence_name=_joined(dataset, "SequenceName", "PulseSequenceName"),
             examination=_joined(
                 dataset,
                 "StudyDescription",
                 "PerformedProcedureStepDescription",
                 "RequestedProcedureDescription",
             ),
-            body_part=(text(dataset, "BodyPartExamined") or _anatomic_region(first)).lower(),
+            body_part=text(dataset, "BodyPartExamined"),
+            region=_anatomic_region(first),
             repetition_time=_positive(first, "RepetitionTime"),
             echo_time=_positive(first, "EffectiveEchoTime") or _positive(first, "EchoTime"),
-            inversion_time=_positive(first, "InversionTime") or _positive(first, "InversionTimes"),
+            inversion_time=max(inversions, default=None),
+            inversion_times=inversions,
+            field_strength=_tesla(_positive(first, "MagneticFieldStrength")),
+            b_value=_positive(first, "DiffusionBValue"),
             scanning_sequence=frozenset(words(dataset, "ScanningSequence")),
             acquisition_contrast=(
                 text(first, "AcquisitionContrast") or text(dataset, "AcquisitionContrast")
             ),
-            lossy=text(dataset, "LossyImageCompression") == "01",
+            lossy=was_lossy(dataset),
             burned_in=text(dataset, "BurnedInAnnotation") == "YES",
             shape=shape_of(dataset),
             spacing=_spacing(first),
@@ -326,8 +351,23 @@ def _positive(place: Frame, keyword: str) -> float | None:
     return value if value > 0 else None
 
 
+def _all_positive(place: Frame, keyword: str) -> tuple[float, ...]:
+    try:
+        found = [float(number) for number in np.atleast_1d(value_of(place, keyword))]
+    except (TypeError, ValueError):
+        return ()
+    return tuple(number for number in found if np.isfinite(number) and number > 0)
+
+
+def _tesla(strength: float | None) -> float | None:
+    """Bring a field strength to T: some scanners write it in mT or gauss."""
+    if strength is None or strength < _STRONGEST_T:
+        return strength
+    return strength / (1e3 if strength < _WEAKEST_GAUSS else 1e4)
+
+
 def _joined(dataset: Dataset, *keywords: str) -> str:
-    return " | ".join(filter(None, (text(dataset, keyword) for keyword in keywords))).lower()
+    return " | ".join(filter(None, (text(dataset, keyword) for keyword in keywords)))
 
 
 def _implied_modality(sop_class: str) -> str:

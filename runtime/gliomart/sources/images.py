@@ -12,7 +12,7 @@ from gliomart.errors import InputRefusedError
 from gliomart.slices import Refusal, Slice, luma
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 # OpenCV fills what is missing from a truncated JPEG or PNG with grey and only warns, so the end
@@ -29,28 +29,39 @@ def read(path: Path, source: str, series: str) -> Iterator[Slice | Refusal]:
     Raises
     ------
     InputRefusedError
-        ``truncated`` or ``undecodable``.
+        As :func:`pages`.
     """
-    data = path.read_bytes()
-    for start, end in _END_OF.items():
-        if data.startswith(start) and end not in data[-_TAIL:]:
-            raise InputRefusedError("truncated", "the file ends in the middle of the image")
-    if data[:2] in (b"II", b"MM") and not _directories_are_whole(data):
-        raise InputRefusedError("truncated", "the file ends before its last page")
-    try:
-        decoded, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise InputRefusedError("undecodable", "the image cannot be decoded") from error
-    if not decoded or not pages:
-        raise InputRefusedError("undecodable", "the image cannot be decoded")
-    for index, page in enumerate(pages):
-        frame = index if len(pages) > 1 else None
+    found = pages(path.read_bytes())
+    for index, page in enumerate(found):
+        frame = index if len(found) > 1 else None
         try:
             pixels = luma(_rgb(page))
         except InputRefusedError as error:
             yield Refusal(source, frame, error.code, error.reason)
         else:
             yield Slice(pixels, source=source, series=series, frame=frame)
+
+
+def pages(data: bytes) -> Sequence[cv2.typing.MatLike]:
+    """Decode the images of a file's bytes: (H, W) or, in order BGR or BGRA, (H, W, channels).
+
+    Raises
+    ------
+    InputRefusedError
+        ``truncated`` or ``undecodable``.
+    """
+    for start, end in _END_OF.items():
+        if data.startswith(start) and end not in data[-_TAIL:]:
+            raise InputRefusedError("truncated", "the file ends in the middle of the image")
+    if data[:2] in (b"II", b"MM") and not _directories_are_whole(data):
+        raise InputRefusedError("truncated", "the file ends before its last page")
+    try:
+        decoded, found = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise InputRefusedError("undecodable", "the image cannot be decoded") from error
+    if not decoded or not found:
+        raise InputRefusedError("undecodable", "the image cannot be decoded")
+    return found
 
 
 def _directories_are_whole(data: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,12 @@ from tqdm import tqdm
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
 from gliomart.outputs.records import provenance
+from gliomart.printable import printable
 from gliomart_training import dataset
 from gliomart_training.evaluation.cohort import Cohort
 from gliomart_training.evaluation.outcomes import observe
-from gliomart_training.record import read_record
+from gliomart_training.patients import count_masks, doubts
+from gliomart_training.record import folds_of, read_record
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,11 +87,19 @@ class Panel:
             raise DatasetError(f"{run}: has not been exported; run gliomart export {network} first")
         patients = {patient.id: patient for patient in dataset.load(directory, record["split"])}
         looks: list[tuple[Patient, Detector]] = []
-        for number, fold in enumerate(record["folds"], start=1):
+        folds = folds_of(record, patients.keys())
+        for number, fold in enumerate(folds, start=1):
             detector = Detector(run / f"fold-{number}.onnx", provider=provider)
             looks += [(patients[patient], detector) for patient in fold if patient in patients]
+        missing = [patient for fold in folds for patient in fold if patient not in patients]
         if not looks:
-            raise DatasetError(f"{directory}: holds none of the patients that {run.name} held out")
+            raise DatasetError(
+                f"{directory}: holds none of the {len(missing)} patients that {run.name} held out,"
+                f" such as {missing[0]}"
+            )
+        if missing:
+            count = f"{len(missing)} of the {len(missing) + len(looks)} patients"
+            _tell(f"{directory}: lacks {count} that {run.name} held out, such as {missing[0]}")
         return cls(directory, record["split"], run.name, tuple(looks))
 
     @property
@@ -102,7 +113,7 @@ class Panel:
         return self.looks[0][1].settings
 
     def check(self) -> None:
-        """Refuse patients whom nothing can be measured on.
+        """Refuse patients whom nothing can be measured on, and say which masks are doubtful.
 
         Raises
         ------
@@ -117,6 +128,8 @@ class Panel:
             lacking = "no slice is far from every tumour mask"
         if lacking:
             raise DatasetError(f"{self.directory}: nothing to evaluate against, {lacking}")
+        for doubt in doubts(self.patients):
+            _tell(doubt)
 
     def observe(self, resamples: Resamples, what: str = "evaluate") -> Cohort:
         """Look at everyone; ``what`` is for the progress bar."""
@@ -131,6 +144,11 @@ class Panel:
                 "folder": self.directory.resolve().name,
                 "split": self.split,
                 "held_out_by": self.run,
+                "masks": count_masks(self.patients),
                 **contents,
             },
         }
+
+
+def _tell(message: str) -> None:
+    sys.stderr.write(f"{printable(message)}\n")

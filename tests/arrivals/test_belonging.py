@@ -386,6 +386,9 @@ def test_a_series_uid_per_slice_is_one_series_where_that_is_certain(tmp_path: Pa
     assert [note["code"] for note in series["notes"]] == ["joined-series"]
     reasons = {each["reason"] for each in series["dicom"]["not_written"]}
     assert reasons <= {"there is nothing to show"}
+    uids = {pydicom.dcmread(f).SeriesInstanceUID for f in (tmp_path / "study").glob("*.dcm")}
+    image = pydicom.dcmread(tmp_path / "out" / "dicom" / "study" / "anomaly-map.dcm")
+    assert {each.SeriesInstanceUID for each in image.ReferencedSeriesSequence} == uids
 
 
 def test_joined_slices_may_lack_some_and_two_kinds_stay_two(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from highdicom.seg import (
     SegmentDescription,
 )
 
-from gliomart.outputs.dicom import terms
+from gliomart.outputs.dicom import series, terms
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,10 +104,11 @@ def _segmentation(
     segments: Sequence[SegmentDescription],
     **described: Any,  # noqa: ANN401
 ) -> Segmentation:
-    return Segmentation(
+    made = Segmentation(
         pixel_array=pixels,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=segments,
         **stack.derived(),
         **described,
     )
+    return series.as_they_are(made, stack.evidence)

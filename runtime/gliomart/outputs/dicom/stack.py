@@ -17,7 +17,7 @@ from highdicom.content import ReferencedImageSequence
 from pydicom import Dataset
 
 from gliomart.errors import InputRefusedError
-from gliomart.outputs.dicom import terms
+from gliomart.outputs.dicom import series, terms
 from gliomart.outputs.dicom.identity import Identity
 from gliomart.outputs.dicom.lesions import connect
 from gliomart.sources.header import text, value_of
@@ -187,7 +187,7 @@ class Stack:
 
     @cached_property
     def images(self) -> list[Dataset]:
-        """The source images as highdicom reads them."""
+        """The source images as highdicom reads them: in their places, and of one series."""
         places: dict[str, dict[int, NDArray[np.float64]]] = {}
         for result, position in zip(self.results, self.grid.positions, strict=True):
             uid = result.slice.sop_instance_uid
@@ -199,7 +199,7 @@ class Stack:
             image.update(identity)
             _put_in_place(image, dataset, places.get(image.SOPInstanceUID, {}), self.grid)
             images.append(image)
-        return images
+        return series.as_one(images)
 
     @cached_property
     def evidence(self) -> list[Dataset]:

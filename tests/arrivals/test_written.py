@@ -102,6 +102,18 @@ def _read_back(stack: dicom.Stack, folder: Path) -> dict[str, Dataset]:
     return {name: pydicom.dcmread(folder / f"{name}.dcm") for name in names}
 
 
+def _is_valid(folder: Path) -> None:
+    """Let dicom3tools look at an image and the report, where they are installed."""
+    if shutil.which("dciodvfy") is None:
+        return
+    for name in ("anomaly-map", "report"):
+        done = subprocess.run(
+            ["dciodvfy", "-new", str(folder / f"{name}.dcm")],
+            capture_output=True, text=True, errors="replace", check=False,
+        )  # fmt: skip
+        assert not [line for line in done.stderr.splitlines() if line.startswith("Error")], name
+
+
 _NAMES = [
     (
         b"\\ISO 2022 IR 87",
@@ -165,12 +177,7 @@ def test_names_of_all_scripts_are_written_right(
         assert str(made.PatientName) == name, kind
         assert made.get("SpecificCharacterSet") == (None if name.isascii() else "ISO_IR 192")
     assert not stack.notes
-    if shutil.which("dciodvfy"):
-        done = subprocess.run(
-            ["dciodvfy", "-new", str(tmp_path / "report.dcm")],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert not [line for line in done.stderr.splitlines() if line.startswith("Error")]
+    _is_valid(tmp_path)
     if shutil.which("dcmdump"):
         done = subprocess.run(
             ["dcmdump", "-q", "+U8", "+P", "PatientName", str(tmp_path / "pons.dcm")],
@@ -269,6 +276,11 @@ def test_an_image_that_cannot_be_referred_to_is_named(name: str, tmp_path: Path)
     for each in _made(_stack(tmp_path, _one_without(name))).values():
         assert each.code in {"no-identity", "nothing-to-show"}
         assert each.code == "nothing-to-show" or name in each.reason
+
+
+def test_an_image_that_names_neither_patient_nor_study_joins_no_one_s(tmp_path: Path) -> None:
+    made = _made(_stack(tmp_path, _one_without("StudyInstanceUID", "PatientID")))
+    assert {each.code for each in made.values()} == {"no-identity"}
 
 
 def _all_differ(name: str, *values: object) -> Callable[[Dataset, int], None]:
@@ -414,6 +426,7 @@ def test_values_are_brought_into_the_standard_s_form_or_left_out_and_told(
     stack = _stack(tmp_path, lambda dataset, _: _raw(dataset, name, stored))
     for made in _read_back(stack, tmp_path).values():
         assert (made.get(name) or "") == written
+    _is_valid(tmp_path)
     assert [note.code for note in stack.notes] == ([] if written else ["odd-header"])
 
 

@@ -22,9 +22,9 @@ XA10 = SHARED / "dicom" / "enhanced_mr" / "Siemens" / "XA10" / "6_1.dcm"
 TRIO = SHARED / "dicom" / "t1_mprage_trio"
 
 
-def _infer(study: Path, out: Path, *options: str) -> dict[str, Any]:
+def _infer(study: Path, out: Path, *options: str, status: int = 0) -> dict[str, Any]:
     arguments = ["infer", str(study), "--out", str(out), "--dicom-out", "--maps", *options]
-    assert cli.main([*arguments, "--provider", "cpu"]) == 0
+    assert cli.main([*arguments, "--provider", "cpu"]) == status
     document: dict[str, Any] = json.loads((out / "results.json").read_text())
     return document
 
@@ -89,7 +89,8 @@ def test_what_cannot_be_written_is_named(model: Path, tmp_path: Path) -> None:
         dataset = pydicom.dcmread(GOLDEN / f"slice_{number:03d}.dcm")
         del dataset.ImagePositionPatient
         dataset.save_as(tmp_path / "lost" / f"{number}.dcm")
-    (series,) = _infer(tmp_path / "lost", tmp_path / "a", "--model", str(model))["series"]
+    lost, options = tmp_path / "lost", ("--model", str(model))
+    (series,) = _infer(lost, tmp_path / "a", *options, status=11)["series"]
     missing = {entry["object"] for entry in series["dicom"]["not_written"]}
     assert {"anomalous-regions.dcm", "anomaly-map.dcm"} <= missing
     assert len(series["dicom"]["written"]) == 25

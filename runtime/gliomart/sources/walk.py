@@ -56,8 +56,8 @@ class Walk:
         InputNotFoundError
             It does not exist.
         """
-        if not _exists(path):
-            raise InputNotFoundError(f"{path}: no such file or folder")
+        if absent := _absent(path):
+            raise InputNotFoundError(f"{path}: {absent}")
         root = _unique_name(_printable(_name_of(path)), self.roots)
         self.roots.append(root)
         found, refused, ignored = len(self.found), len(self.refused), self.ignored.total()
@@ -76,7 +76,10 @@ class Walk:
         for directory in directories:
             self.refused += directory.problems(met)
         if (found, refused) == (len(self.found), len(self.refused)):
-            reason = _no_images(path, self.ignored.total() - ignored)
+            files = self.ignored.total() - ignored
+            reason = (
+                "it lists no files" if directories and not path.is_dir() else _none(path, files)
+            )
             self.refused.append(Refusal(root, None, "no-images", reason))
 
     def _meet(self, file: Path, source: str, budget: Budget) -> media.Directory | None:
@@ -166,10 +169,12 @@ def _count(path: Path, refuse_folder: Callable[[OSError], None]) -> int:
     return sum(len(names) for _, _, names in os.walk(path, onerror=refuse_folder))
 
 
-def _no_images(path: Path, files: int) -> str:
-    """Say why nothing is to be looked at under a path that was given."""
+def _none(path: Path, files: int) -> str:
+    """Say why there is no image under a path that was given, but so many files."""
     if not path.is_dir():
-        return "the file is no image and lists none"
+        return "the file is no image of a kind that is read"
+    if files == 1:
+        return "the only file in it is no image"
     return f"none of its {files} files is an image" if files else "the folder holds no files"
 
 
@@ -193,11 +198,12 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
-def _exists(path: Path) -> bool:
+def _absent(path: Path) -> str:
+    """Say why a path that was given is not there; nothing where it is."""
     try:
-        return path.exists()
-    except OSError:  # such as a name that is too long for any file
-        return False
+        return "" if path.exists() else "no such file or folder"
+    except OSError as error:  # such as a name that is too long for any file
+        return reason_of(error)
 
 
 def _printable(name: str) -> str:

@@ -79,8 +79,8 @@ class Identity:
         self.header = self._read(images[0], wanted=lambda _: True)
         for header in others:
             for element in header:
-                is_common = element.keyword in _IN_COMMON or element.tag.group == _PATIENT_GROUP
-                if is_common and not element.is_empty and not self.header.get(element.keyword):
+                is_missing = not self.header.get(element.keyword) and not element.is_empty
+                if is_missing and _is_common(element.tag):
                     self.header[element.tag] = element
         self.each = [_identity_of(header, self.header) for header in others]
         _check(others, self.each)
@@ -96,7 +96,9 @@ class Identity:
         """Tell what of the source's patient and study could not be passed on as it is."""
         if self._undecodable:
             reason = f"not in the character set that the source names: {_listed(self._undecodable)}"
-            yield Concern("undecodable-text", f"{reason} (DICOM objects have its bytes as %FC)")
+            yield Concern(
+                "undecodable-text", f"{reason} (in DICOM objects its bytes are written as %FC)"
+            )
         if self._odd:
             reason = f"no value of its kind in the source: {_listed(self._odd)}"
             yield Concern("odd-header", f"{reason} (left out of DICOM objects)")
@@ -114,17 +116,17 @@ class Identity:
         encodings = inherited if inherited and not names else characters.encodings_of(names)
         header = Dataset()
         for tag in image.keys():  # noqa: SIM118  # iterating over the data set decodes every value
+            if tag.is_private or tag.group > _LAST_GROUP or not wanted(tag):
+                continue
             keyword = keyword_for_tag(tag)
-            left_out = tag.is_private or tag.group > _LAST_GROUP or not dictionary_has_tag(tag)
-            if left_out or keyword == "SpecificCharacterSet" or not wanted(tag):
+            if not dictionary_has_tag(tag) or keyword == "SpecificCharacterSet":
                 continue
             try:
                 header[tag] = DataElement(
                     tag, *self._element(image, tag, encodings), validation_mode=IGNORE
                 )
             except Exception:  # noqa: BLE001  # pydicom parses a value when it is looked at
-                if keyword in _IN_COMMON or tag.group == _PATIENT_GROUP:
-                    self._odd[keyword] = None
+                _note(self._odd, tag)
         return header
 
     def _element(self, image: Dataset, tag: BaseTag, encodings: Sequence[str]) -> tuple[str, Any]:
@@ -164,14 +166,23 @@ class Identity:
             return value.decode("ascii")
         text = characters.decoded(value, encodings)
         if text is None:
-            self._undecodable[keyword_for_tag(tag)] = None
+            _note(self._undecodable, tag)
             return characters.written_out(value)
         return text
 
 
 def _tells_whose(tag: BaseTag) -> bool:
-    keyword = keyword_for_tag(tag)
-    return tag.group == _PATIENT_GROUP or keyword in _IN_COMMON or keyword in _IDENTITY
+    return _is_common(tag) or keyword_for_tag(tag) in _IDENTITY
+
+
+def _is_common(tag: BaseTag) -> bool:
+    return tag.group == _PATIENT_GROUP or keyword_for_tag(tag) in _IN_COMMON
+
+
+def _note(names: dict[str, None], tag: BaseTag) -> None:
+    """Note the name of an attribute that is part of what objects say of patient and study."""
+    if _is_common(tag) or keyword_for_tag(tag) == "StudyDescription":
+        names[keyword_for_tag(tag)] = None
 
 
 def _values(text: str, tag: BaseTag, representation: str) -> str | list[str]:
@@ -218,6 +229,9 @@ def _check(headers: Sequence[Dataset], identities: Sequence[Dataset]) -> None:
     missing = [name for name in _IDENTITY if not all(each.get(name) for each in identities)]
     if missing:
         raise InputRefusedError("no-identity", f"the source has no valid {', '.join(missing)}")
+    if not all(h.get("StudyInstanceUID") or h.get("PatientID") for h in headers):
+        reason = "an image has neither Study Instance UID nor Patient ID"
+        raise InputRefusedError("no-identity", reason)
     for names, code, whose in (
         (_OF_PATIENT, "mixed-patients", "patients"),
         (("StudyInstanceUID",), "mixed-studies", "studies"),

@@ -54,7 +54,7 @@ _T1_WORDS = re.compile(
 _T2_WORDS = re.compile(r"\b(?:ax|cor|sag|tra|obl|[23]d|fse|tse)*t2(?!\d)")
 _KINDS_BY_NAME = {
     "DWI": re.compile(
-        r"\bdwi|diffusion|\bdti|\bdiff\b|\bep2d diff|\bep b\d|\btracew?\b|\bb ?1000\b|\bdki\b|\bivim\b"
+        r"\bdwi|diffusion|\bdti|\bdiff\b|\bep b\d|\btracew?\b|\bb ?1000\b|\bdki\b|\bivim\b"
     ),
     FIELD_MAP: re.compile(r"field ?map|\bb0\b"),
     "T2*": re.compile(

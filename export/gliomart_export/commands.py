@@ -49,7 +49,7 @@ def export(arguments: Sequence[str]) -> int:
 
     from gliomart.preprocess import Preprocessing, stack_channels
     from gliomart_export import calibration, conversion, precision
-    from gliomart_training import dataset
+    from gliomart_training import dataset, networks  # noqa: F401  # Keras then knows its layers
     from gliomart_training.batches import tumour_free_images
     from gliomart_training.residual import Residual
 

@@ -48,13 +48,13 @@ _T1_REPETITION_MS = 1500.0
 # Words are looked for in lower case, with one space for everything but letters, digits and *.
 _FLAIR_WORDS = re.compile(r"flair|dark ?fluid|\bda ?fl\b|fluid ?(?:atten|sup)")
 _T1_WORDS = re.compile(
-    r"\b(?:ax|cor|sag|tra|obl|[23]d|d|ir|se|fse|tse)*t1(?!\d)|mprage|mp2rage|spgr|bravo"
+    r"\b(?:ax|cor|sag|tra|obl|[23]d|ir|fse|tse)*t1(?!\d)|mprage|mp2rage|spgr|bravo"
     r"|\btfl|vibe|\bffe\b"
 )
-_T2_WORDS = re.compile(r"\b(?:ax|cor|sag|tra|obl|[23]d|d|se|fse|tse)*t2(?!\d)")
+_T2_WORDS = re.compile(r"\b(?:ax|cor|sag|tra|obl|[23]d|fse|tse)*t2(?!\d)")
 _KINDS_BY_NAME = {
     "DWI": re.compile(
-        r"\bdwi|diffusion|\bdti|\bdiff\b|\bep2d diff|\bep b\d|\btrace|\bb ?1000\b|\bdki\b|\bivim\b"
+        r"\bdwi|diffusion|\bdti|\bdiff\b|\bep b\d|\btracew?\b|\bb ?1000\b|\bdki\b|\bivim\b"
     ),
     FIELD_MAP: re.compile(r"field ?map|\bb0\b"),
     "T2*": re.compile(

@@ -421,7 +421,7 @@ def test_an_index_that_is_no_such_table_is_refused(
 
 
 @given(st.binary(max_size=200))
-@settings(max_examples=300)
+@settings(max_examples=200, deadline=None)
 def test_a_table_of_any_bytes_is_read_or_refused(content: bytes) -> None:
     class Fake:
         def read_bytes(self) -> bytes:
@@ -435,7 +435,7 @@ def test_a_table_of_any_bytes_is_read_or_refused(content: bytes) -> None:
 
 
 @given(kind=st.sampled_from(sorted(MASKS)), data=st.data())
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 def test_a_mask_with_changed_bytes_is_read_or_refused(
     kind: str, data: st.DataObject, tmp_path: Path
 ) -> None:

@@ -270,6 +270,7 @@ def test_a_series_that_says_itself_what_it_is_is_believed(
         ({"SeriesDescription": "FSE-FLAIR AX FatSat", "InversionTime": None}, "FLAIR"),
         ({"SeriesDescription": "AX T2 FLAIR +C", "InversionTime": 2250}, "FLAIR"),
         ({"SeriesDescription": "FLAIR fat sat post1", "InversionTime": None}, "FLAIR"),
+        ({"SeriesDescription": "FLAIR_set1", "InversionTime": None}, "FLAIR"),
         # What else is T2 weighted.
         ({"SeriesDescription": "T2W", "InversionTime": None, "AcquisitionContrast": "T2"}, "T2"),
         ({"AcquisitionContrast": "T2", "InversionTime": None, "EchoTime": None}, "T2"),

@@ -96,7 +96,7 @@ def _refusals(code: str, what: str) -> Iterator[None]:
             raise
         raise InputRefusedError(code, what) from error
     except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        line = said(error)
         raise InputRefusedError(code, f"{what}: {line}") from error
 
 

@@ -24,6 +24,7 @@ from gliomart.outputs.dicom.parametric_map import parametric_map
 from gliomart.outputs.dicom.report import report
 from gliomart.outputs.dicom.segmentation import of_lesions, of_pons
 from gliomart.outputs.dicom.stack import Stack
+from gliomart.printable import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,6 +75,5 @@ def _made(name: str, make: Callable[..., Dataset | None], *arguments: Any) -> Wr
     except InputRefusedError as error:
         return Written(name, None, error.reason)
     except Exception as error:  # noqa: BLE001  # a header may hold anything: what highdicom raises
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return Written(name, None, f"the source's header does not allow it: {said}")
+        return Written(name, None, f"the source's header does not allow it: {said(error)}")
     return Written(name, made, "" if made is not None else "there is nothing to show")

@@ -239,6 +239,7 @@ class Detector:
                 (r.pons.part for r in analysed if r.pons),
                 self.card.pons,
                 self.settings.false_alarm_rate,
+                placed=all(r.slice.plane is not None for r in analysed),
             ),
             settings=self.settings,
         )

@@ -42,6 +42,7 @@ CODES = {
     "coarse-slices": "slices that lie too far apart",
     "lossy-compression": "compressed with loss, now or earlier",
     "burned-in-annotation": "text or drawings are part of the pixels",
+    "unknown-orientation": "nothing says how a volume (NIfTI) lies in the patient",
     "mixed-orientations": "one series holds images of several orientations",
     "overlapping-slices": "one series holds several images of one place (echoes, repetitions)",
     "coverage": "the series covers too little of the head for a verdict",

@@ -2,8 +2,8 @@
 
 A dataset is any folder of images or DICOM. An ``index.csv`` in it, where there is one, says
 more: ``image``, ``mask`` (empty where nothing is marked), ``patient``, ``split``. Without it,
-one series is taken for one patient, and an image called like another with ``_mask`` added for that
-one's mask. A ``pons.csv`` beside the index says where the pons is, as an ellipse in pixels of the
+one series is taken for one patient, and an image called like another with ``_mask`` added (or
+``-mask``, ``_seg``, ``_label``) for that one's mask. A ``pons.csv`` beside the index says where the pons is, as an ellipse in pixels of the
 image: ``image``, ``cx``, ``cy``, ``rx``, ``ry``, one row for each image in which it was marked.
 """
 
@@ -33,7 +33,6 @@ NEIGHBOURHOOD = 3
 # A slice is taken to be clear of the pons where no slice with a mark is nearer than this, as a
 # fraction of the patient's slices. The pons is about a sixth of a head's height.
 PONS_CLEARANCE = 0.1
-_MASK = "_mask"
 PONS_TABLE = "pons.csv"
 # Seeds the dealing of patients into folds.
 _DEAL = 0
@@ -163,28 +162,22 @@ def _read_mask(path: Path) -> NDArray[np.bool_]:
 
 def _load_plain(directory: Path) -> list[Patient]:
     patients = []
-    for series in sources.scan([directory]).series:
-        paths = {file.path.with_suffix(""): file.path for file in series.files}
-        masks = {path: paths.get(path.with_name(path.name + _MASK)) for path in paths}
-        images = [file for file in series.files if not _is_mask(file.path, paths)]
-        marks = [_marked(masks[file.path.with_suffix("")]) for file in images]
-        if images:
-            reads = [sources.read(file) for file in images]
-            if not any(marks):  # masks lie on the images as they were acquired
-                reads, marks = [sources.read_series(images, series.source)], [None]
-            patients.append(_patient(series.id, list(zip(reads, marks, strict=True))))
+    inventory = sources.scan([directory])
+    for series in inventory.series:
+        marks = [_marked(inventory.masks.get(file.source, ())) for file in series.files]
+        reads = [sources.read(file) for file in series.files]
+        if not any(marks):  # masks lie on the images as they were acquired
+            reads, marks = [sources.read_series(series.files, series.source)], [None]
+        patients.append(_patient(series.id, list(zip(reads, marks, strict=True))))
     return patients
 
 
-def _is_mask(path: Path, paths: Mapping[Path, Path]) -> bool:
-    stem = path.with_suffix("")
-    image = stem.with_name(stem.name.removesuffix(_MASK))
-    return stem.name.endswith(_MASK) and image in paths
-
-
-def _marked(mask: Path | None) -> Path | None:
+def _marked(masks: Sequence[Path]) -> Path | None:
     """Take a mask only where it marks something: folders of pairs hold empty ones as well."""
-    return mask if mask is not None and _read_mask(mask).any() else None
+    marked = [mask for mask in masks if _read_mask(mask).any()]
+    if len(marked) > 1:
+        raise DatasetError(f"{marked[0]}: {marked[1].name} is a mask of the same image as well")
+    return marked[0] if marked else None
 
 
 def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patient]:

@@ -8,12 +8,13 @@ is a refusal, not a guess.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
 from gliomart.slices import Refusal, Slice, checked
-from gliomart.sources import dicom, images, nifti, wall
+from gliomart.sources import dicom, images, masks, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
 from gliomart.sources.grouping import group, without_copies
 from gliomart.sources.inventory import Inventory, SeriesFiles, SourceFile
@@ -32,13 +33,18 @@ __all__ = [
     "headers", "one_by_one", "read", "read_series", "scan",
 ]  # fmt: skip
 
+_MASK = "mask beside an image"
 
-def scan(paths: Iterable[Path | str], budget: Budget = DEFAULT) -> Inventory:
+
+def scan(
+    paths: Iterable[Path | str], budget: Budget = DEFAULT, *, plane: int | None = None
+) -> Inventory:
     """Walk files and folders (recursively) and group them into series.
 
     A DICOM series is its Series Instance UID, sorted by position along its normal; a series of
     image files is one folder, sorted by name with numbers as numbers; a NIfTI file is a series of
-    its own. Of a DICOMDIR the files that it lists are taken. Hidden files are ignored.
+    its own. Of a DICOMDIR the files that it lists are taken. Hidden files are ignored, and so are, in
+    a folder, masks beside the images that they are named after (``scan_mask.png``).
 
     Parameters
     ----------
@@ -46,6 +52,9 @@ def scan(paths: Iterable[Path | str], budget: Budget = DEFAULT) -> Inventory:
         Files and folders.
     budget
         What may be spent on reading one file.
+    plane
+        Which colour plane of pictures (PNG, JPEG, TIFF) is analysed, from 1; None where all have
+        to be alike.
 
     Raises
     ------
@@ -53,15 +62,29 @@ def scan(paths: Iterable[Path | str], budget: Budget = DEFAULT) -> Inventory:
         A path does not exist. Everything else that is wrong becomes a refusal.
     """
     walk = Walk()
+    beside: dict[str, list[SourceFile]] = {}
     for path in map(Path, paths):
+        known = len(walk.found)
         walk.take(path, budget)
-    unique = list(without_copies(walk.found, walk.refused))
+        if path.is_dir():  # a mask that is given by itself is meant
+            unreadable = (refusal.source for refusal in walk.refused)
+            beside |= masks.beside(walk.found[known:], unreadable)
+    passed_over = {file.source for files in beside.values() for file in files}
+    images = (replace(f, plane=plane) for f in walk.found if f.source not in passed_over)
+    unique = list(without_copies(images, walk.refused))
+    if passed_over:
+        walk.ignored[_MASK] += len(passed_over)
     return Inventory(
         roots=tuple(walk.roots),
         series=tuple(group(unique)),
         refused=tuple(walk.refused),
         files=len(unique) + len(walk.refused),
         ignored_kinds=dict(walk.ignored),
+        masks={
+            file.source: tuple(mask.path for mask in beside[masks.stem(file.source)])
+            for file in unique
+            if masks.stem(file.source) in beside
+        },
     )
 
 
@@ -123,9 +146,9 @@ def _read(file: SourceFile) -> Iterator[Slice | Refusal]:
             case "dicom":
                 yield from dicom.read(file)
             case "nifti":
-                yield from nifti.read(file.path, file.source, file.series, file.budget)
+                yield from nifti.read(file)
             case _:
-                yield from images.read(file.path, file.source, file.series)
+                yield from images.read(file)
     except InputRefusedError as error:
         yield Refusal(file.source, None, error.code, error.reason)
     except OSError as error:

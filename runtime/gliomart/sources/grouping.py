@@ -10,10 +10,10 @@ from gliomart.sources.inventory import SeriesFiles, SourceFile
 from gliomart.sources.walk import folder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
-def without_copies(found: Sequence[SourceFile], refused: list[Refusal]) -> Iterator[SourceFile]:
+def without_copies(found: Iterable[SourceFile], refused: list[Refusal]) -> Iterator[SourceFile]:
     """Leave out files that hold the same DICOM image as an earlier one."""
     known: dict[str, str] = {}
     for file in found:
@@ -34,4 +34,5 @@ def group(found: Sequence[SourceFile]) -> Iterator[SeriesFiles]:
         series[file.series].append(file)
     for identity, files in series.items():
         ordered = sorted(files, key=lambda file: file.order)  # stable: ties stay in name order
-        yield SeriesFiles(identity, folder_of(files[0].source), tuple(ordered))
+        notes = tuple(dict.fromkeys(note for file in ordered for note in file.notes))
+        yield SeriesFiles(identity, folder_of(files[0].source), tuple(ordered), notes)

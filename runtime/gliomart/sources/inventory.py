@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from gliomart.geometry import gaps
@@ -40,8 +40,12 @@ class SourceFile:
         Where each of its slices lies in the patient, None for one of which that is not known.
     concerns
         What its reader found to speak against analysing it.
+    notes
+        What its reader found that has to be told.
     budget
         What may be spent on reading it.
+    plane
+        Which colour plane of a picture is analysed, from 1; None where all have to be alike.
     """
 
     path: Path
@@ -51,7 +55,9 @@ class SourceFile:
     header: Header | None = None
     planes: tuple[Plane | None, ...] = (None,)
     concerns: tuple[Concern, ...] = ()
+    notes: tuple[Concern, ...] = ()
     budget: Budget = DEFAULT
+    plane: int | None = None
 
     @property
     def order(self) -> float:
@@ -96,7 +102,8 @@ class SeriesFiles:
 class Inventory:
     """What the inputs hold: series to analyse, what is refused, what is no image at all.
 
-    ``ignored_kinds`` counts the files that are no images by their kind, such as ``.txt``.
+    ``ignored_kinds`` counts the files that are no images by their kind, such as ``.txt``; masks
+    beside images are among them, and ``masks`` has their paths by the image's source.
     """
 
     roots: tuple[str, ...]
@@ -104,6 +111,7 @@ class Inventory:
     refused: tuple[Refusal, ...]
     files: int
     ignored_kinds: Mapping[str, int]
+    masks: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
     @property
     def ignored(self) -> int:

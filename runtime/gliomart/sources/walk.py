@@ -120,8 +120,10 @@ def _identify(path: Path, source: str, budget: Budget) -> SourceFile | media.Dir
     if kind is None:
         return None
     if kind == "nifti":
-        planes = nifti.read_planes(path, budget)
-        return SourceFile(path, source, kind, series=source, planes=planes, budget=budget)
+        planes, _, concerns, notes = nifti.describe(path, budget).placement
+        return SourceFile(
+            path, source, kind, source, None, planes, concerns=concerns, notes=notes, budget=budget
+        )
     if kind != "dicom":
         return SourceFile(path, source, kind, series=folder_of(source), budget=budget)
     header = dicom.read_header(path, budget)

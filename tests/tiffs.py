@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 
 _TYPES = {
-    "ascii": (2, "s"), "short": (3, "H"), "long": (4, "I"), "rational": (5, "Q"), "undefined": (7, "s"),
+    "byte": (1, "B"), "ascii": (2, "s"), "short": (3, "H"), "long": (4, "I"), "ifd": (13, "I"),
     "long8": (16, "Q"),
 }  # fmt: skip
-_TYPES["ifd"] = (13, "I")
 
 
 def page(pixels: np.ndarray, tags: Mapping[int, Any] | None = None) -> tuple[bytes, dict[int, Any]]:
-    """Describe one uncompressed page of (H, W) or (H, W, C) pixels; ``tags`` overrule (None: out)."""
+    """Describe one page of (H, W) or (H, W, C) pixels; ``tags`` overrule (None leaves one out)."""
     height, width = pixels.shape[:2]
     samples = pixels.shape[2] if pixels.ndim == 3 else 1
     bits = pixels.dtype.itemsize * 8
@@ -36,8 +35,7 @@ def page(pixels: np.ndarray, tags: Mapping[int, Any] | None = None) -> tuple[byt
     }
     if extra:
         described[338] = ("short", [2])
-    for tag, value in (tags or {}).items():
-        described[tag] = value
+    described |= tags or {}
     return pixels.tobytes(), {tag: v for tag, v in described.items() if v is not None}
 
 
@@ -47,7 +45,9 @@ def tiff(
     """Put pages together to a file; pixels have to be in the file's byte order already."""
     magic = b"II" if order == "<" else b"MM"
     pointer, count, entry, inline = ("Q", "Q", "HHQ", 8) if big else ("I", "H", "HHI", 4)
-    head = magic + struct.pack(order + ("HHHQ" if big else "HI"), *((43, 8, 0) if big else (42,)), 0)
+    head = magic + struct.pack(
+        order + ("HHHQ" if big else "HI"), *((43, 8, 0) if big else (42,)), 0
+    )
     content = bytearray(head)
     link = len(head) - struct.calcsize(pointer)
     for pixels, tags in pages:
@@ -56,14 +56,14 @@ def tiff(
         outside = {}
         packed = {}
         for tag, (kind, value) in tags.items():
-            number, letter = _TYPES[kind]
+            code, letter = _TYPES[kind]
             if isinstance(value, (bytes, bytearray)):
                 data, length = bytes(value), len(value)
             else:
-                if tag == 273:
-                    value = [start + offset for offset in value]
-                data, length = struct.pack(f"{order}{len(value)}{letter}", *value), len(value)
-            packed[tag] = (number, length, data)
+                moved = start if tag in {273, 324} else 0
+                numbers = [number + moved for number in value]
+                data, length = struct.pack(f"{order}{len(numbers)}{letter}", *numbers), len(numbers)
+            packed[tag] = (code, length, data)
             if len(data) > inline:
                 outside[tag] = len(content)
                 content += data + b"\0" * (len(data) % 2)

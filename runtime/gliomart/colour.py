@@ -55,7 +55,7 @@ def over_air(
     premultiplied
         The values have been multiplied by the opacity already.
     """
-    most = 1.0 if opacity.dtype.kind in "fb" else float(np.iinfo(opacity.dtype).max)
+    most = 1.0 if opacity.dtype.kind in "fb" else float(np.iinfo(str(opacity.dtype)).max)
     share = np.clip(np.nan_to_num(opacity.astype(np.float32)) / np.float32(most), 0, 1)
     if premultiplied:
         share = np.ceil(share)

@@ -153,7 +153,8 @@ class Detector:
         ----------
         image
             A file of one slice, a seekable binary stream of a DICOM file, which is read from where
-            it stands, an array (H, W) or RGB (H, W, 3) of planes that are alike, a pydicom data set, or a slice.
+            it stands, an array (H, W) or RGB (H, W, 3), whose planes have to be alike, a pydicom
+            data set, or a slice.
 
         Raises
         ------
@@ -163,15 +164,20 @@ class Detector:
             The stream is one of text, or cannot be sought in.
         """
         started = perf_counter()
-        source, header = self._one_slice(image)
+        source, header, file = self._one_slice(image)
         read_ms = ms_since(started)
         started = perf_counter()
-        concerns = suitability.judge_image(header, self.card) if header else ()
+        concerns = suitability.judge_image(header, self.card, file.concerns if file else ())
         if concerns and not self.settings.forced:
             raise suitability.refused(concerns)
         frame = estimate_frame([source], self.card.preprocessing)
         result = self._analyse(
-            source, frame, concerns=concerns, read_ms=read_ms, shared_ms=ms_since(started)
+            source,
+            frame,
+            concerns=concerns,
+            notes=file.notes if file else (),
+            read_ms=read_ms,
+            shared_ms=ms_since(started),
         )
         log.outcome(result)
         return result
@@ -201,7 +207,9 @@ class Detector:
             (files,) = inventory.series
             refused = log.each(inventory.refused)
             return self._gather(files.id, files.source, chain(refused, self.stream_series(files)))
-        return self._gather("series", "series", self._stream(open_planes(series, self.card, self.settings.plane)))
+        return self._gather(
+            "series", "series", self._stream(open_planes(series, self.card, self.settings.plane))
+        )
 
     def stream(self, paths: Iterable[Path | str]) -> Iterator[SliceResult | Refusal]:
         """Analyse files and folders, series by series, one result or refusal per slice.
@@ -340,18 +348,19 @@ class Detector:
 
     def _one_slice(
         self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice
-    ) -> tuple[Slice, Header | None]:
+    ) -> tuple[Slice, Header | None, sources.SourceFile | None]:
         if isinstance(image, Slice):
-            return image, None
+            return image, None, None
         if isinstance(image, np.ndarray):
-            return Slice(greyscale(image, self.settings.plane)), None
+            return Slice(greyscale(image, self.settings.plane)), None, None
         read: list[Slice | Refusal]
-        header = None
+        file = header = None
         if isinstance(image, (str, Path)):
             inventory = self._scan([image])
             files = [file for series in inventory.series for file in series.files]
             read = [*inventory.refused, *sources.read_series(files, str(image))]
-            header = files[0].header if files else None
+            file = files[0] if files else None
+            header = file.header if file else None
         else:
             dataset = dicom.in_memory(image, self.budget)
             header = Header.of(dataset)
@@ -362,7 +371,7 @@ class Detector:
             raise InputRefusedError("not-one-slice", f"{len(read)} slices where one was expected")
         if isinstance(read[0], Refusal):
             raise InputRefusedError(read[0].code, read[0].reason)
-        return read[0], header
+        return read[0], header, file
 
 
 def _checked_plane(asked: int | None) -> int | None:

@@ -18,7 +18,7 @@ from gliomart.geometry import even_step, overlaps
 from gliomart.slices import Concern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gliomart.card import ModelCard
     from gliomart.geometry import Plane
@@ -209,9 +209,15 @@ def judge(series: SeriesFiles, card: ModelCard) -> dict[str, tuple[Concern, ...]
     return found
 
 
-def judge_image(header: Header, card: ModelCard) -> tuple[Concern, ...]:
-    """Find what speaks against analysing one image by itself; the first decides."""
-    return tuple(sorted(_of_image(header, card), key=_rank))
+def judge_image(
+    header: Header | None, card: ModelCard, known: Iterable[Concern] = ()
+) -> tuple[Concern, ...]:
+    """Find what speaks against analysing one image by itself; the first decides.
+
+    ``known`` is what its reader found already.
+    """
+    of_image = _of_image(header, card) if header else ()
+    return tuple(sorted([*known, *of_image], key=_rank))
 
 
 def refused(concerns: Sequence[Concern]) -> InputRefusedError:

@@ -43,8 +43,8 @@ def scan(
 
     A DICOM series is its Series Instance UID, sorted by position along its normal; a series of
     image files is one folder, sorted by name with numbers as numbers; a NIfTI file is a series of
-    its own. Of a DICOMDIR the files that it lists are taken. Hidden files are ignored, and so are, in
-    a folder, masks beside the images that they are named after (``scan_mask.png``).
+    its own. Of a DICOMDIR the files that it lists are taken. Hidden files are ignored; so are
+    masks in a folder, beside the images that they are named after (``scan_mask.png``).
 
     Parameters
     ----------

@@ -114,7 +114,7 @@ def _samples(pixels: NDArray[np.generic], page: Page) -> NDArray[np.generic]:
 def _inverted(values: NDArray[np.generic]) -> NDArray[np.generic]:
     """Turn values of which the lowest is white."""
     if values.dtype.kind == "u":
-        return np.iinfo(values.dtype).max - values
+        return np.bitwise_not(values)
     return -values.astype(np.float64)
 
 

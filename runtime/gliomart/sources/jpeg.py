@@ -63,7 +63,7 @@ def describe(window: Window, budget: Budget) -> Picture:
     return Picture([page])
 
 
-def check_scans(data: bytes) -> None:
+def check_scans(data: bytearray) -> None:
     """Refuse, as ``too-many-elements``, a picture that is painted over and over again."""
     if (scans := data.count(bytes((0xFF, _START_OF_SCAN)))) > _MOST_SCANS:
         raise InputRefusedError("too-many-elements", f"{scans} scans of one picture")

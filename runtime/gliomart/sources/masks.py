@@ -17,9 +17,7 @@ _MASK = re.compile(r"(.+)[-_. ](?:masks?|seg|segmentation|labels?|roi)", re.IGNO
 _COMPRESSED = ".gz"
 
 
-def beside(
-    found: Sequence[SourceFile], others: Iterable[str] = ()
-) -> dict[str, list[SourceFile]]:
+def beside(found: Sequence[SourceFile], others: Iterable[str] = ()) -> dict[str, list[SourceFile]]:
     """Find the masks among files that were met in one folder and those below it.
 
     Parameters

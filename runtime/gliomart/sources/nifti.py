@@ -166,7 +166,8 @@ def _header(stream: BinaryIO) -> Any:  # noqa: ANN401
     if size is None:
         raise InputRefusedError("unreadable", "not a valid NIfTI file")
     block = begin + stream.read(size - len(begin))
-    header = (Nifti1Header if size == _SIZES[0] else Nifti2Header)(block, check=False)
+    kind: Any = Nifti1Header if size == _SIZES[0] else Nifti2Header
+    header = kind(block, check=False)
     single, pair = _MAGICS[size]
     magic = bytes(header["magic"].tobytes())[:3]
     if magic == pair:
@@ -231,8 +232,8 @@ def _voxels(path: Path, volume: Volume) -> NDArray[Any]:
         if path.stat().st_size * (_MOST_DEFLATED if compressed else 1) < needed:
             raise short
         stream.read(volume.start)
-        content = np.empty(volume.bytes, np.uint8)
-        if _fill(stream, memoryview(content)) < volume.bytes:
+        content: NDArray[Any] = np.empty(volume.bytes, np.uint8)
+        if _fill(stream, content.data) < volume.bytes:
             raise short
         plane = volume.bytes // volume.shape[2]
         if len(stream.read(plane)) == plane:  # a file of several volumes, or of other sizes

@@ -146,9 +146,7 @@ def _chosen(name: str, code: int, other: int) -> str:
     return f"sform and qform differ: places are those of the {name}, in {_SPACES[code]}; {left}"
 
 
-def _placed(
-    affine: NDArray[np.float64], count: int, notes: tuple[Concern, ...]
-) -> Placement:
+def _placed(affine: NDArray[np.float64], count: int, notes: tuple[Concern, ...]) -> Placement:
     across, down, up, origin = (affine * _RAS_TO_LPS[:, np.newaxis]).T
     lengths = np.linalg.norm(affine[:, :3], axis=0)
     orientation = tuple(np.concatenate([across / lengths[0], down / lengths[1]]).tolist())

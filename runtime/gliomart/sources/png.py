@@ -60,7 +60,9 @@ def describe(window: Window, budget: Budget) -> Picture:
         see_through=key,
     )
     if frames > max(controls, 1):
-        raise InputRefusedError("truncated", f"{frames} frames are promised, and {controls} are there")
+        raise InputRefusedError(
+            "truncated", f"{frames} frames are promised, and {controls} are there"
+        )
     return Picture([page] * max(frames, 1))
 
 

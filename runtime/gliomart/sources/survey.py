@@ -121,7 +121,9 @@ class Inflater:
             try:
                 inflated = self._stream.decompress(self._deflated, size)
             except zlib.error as error:
-                raise InputRefusedError("unreadable", f"not deflated data: {said(error)}") from error
+                raise InputRefusedError(
+                    "unreadable", f"not deflated data: {said(error)}"
+                ) from error
             self._deflated = self._stream.unconsumed_tail
             if inflated:
                 return inflated

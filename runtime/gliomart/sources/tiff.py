@@ -24,7 +24,18 @@ _SIZES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
     16: 8, 17: 8, 18: 8,
 }  # fmt: skip
-_NUMBERS = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
+_NUMBERS = {
+    1: "u1",
+    3: "u2",
+    4: "u4",
+    6: "i1",
+    8: "i2",
+    9: "i4",
+    13: "u4",
+    16: "u8",
+    17: "i8",
+    18: "u8",
+}
 # A page has about twenty fields.
 _MOST_FIELDS = 4096
 _TURNED = range(1, 9)
@@ -35,16 +46,17 @@ class Field(NamedTuple):
 
     place: int
     kind: int
-    count: int
+    length: int
     start: int
 
     @property
     def size(self) -> int:
         """Bytes of all values; 0 of a type that nobody knows."""
-        return _SIZES.get(self.kind, 0) * self.count
+        return _SIZES.get(self.kind, 0) * self.length
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True)
+class Layout:
     """How a file writes its numbers: byte order, and formats of counts, fields and links."""
 
     order: str
@@ -76,7 +88,7 @@ class Directory:
         if field is None or field.kind not in _NUMBERS:
             return []
         kind = np.dtype(self.layout.order + _NUMBERS[field.kind])
-        content = self.window.take(field.start, min(field.count, most) * kind.itemsize)
+        content = self.window.take(field.start, min(field.length, most) * kind.itemsize)
         numbers: list[int] = np.frombuffer(content, kind).tolist()
         return numbers
 
@@ -126,7 +138,9 @@ def chain(window: Window, budget: Budget) -> Iterator[Directory]:
     at = _link(window, layout, layout.first)
     while at:
         if at in known:
-            raise InputRefusedError("undecodable", "the pages of the TIFF follow one another for ever")
+            raise InputRefusedError(
+                "undecodable", "the pages of the TIFF follow one another for ever"
+            )
         known.add(at)
         directory = directory_at(window, layout, at)
         fields += 1 + len(directory.fields)

@@ -59,7 +59,8 @@ def describe(window: Window, budget: Budget) -> Picture:
     if not directories:
         raise InputRefusedError("undecodable", "the TIFF has no pages")
     several = len(directories) > 1
-    pages, patches = [], []
+    pages: list[Page] = []
+    patches: list[tuple[int, bytes]] = []
     for number, directory in enumerate(directories, start=1):
         page = _page(directory, f"page {number}" if several else "the picture")
         pages.append(page)
@@ -155,7 +156,9 @@ def _check_blocks(directory: Directory, page: Page, budget: Budget) -> None:
     if across < 1 or down < 1:
         raise InputRefusedError("undecodable", "the strips or tiles of the TIFF have no size")
     if across * down * page.samples * max(1, page.bits // 8) > budget.frame_bytes:
-        raise InputRefusedError("too-many-pixels", "a tile of the TIFF is larger than a page may be")
+        raise InputRefusedError(
+            "too-many-pixels", "a tile of the TIFF is larger than a page may be"
+        )
     planes = directory.number(_SAMPLES, 1) if directory.number(_PLANAR, 1) != 1 else 1
     count = -(-page.width // across) * -(-page.height // down) * planes
     starts = directory.numbers(_TILES if tiled else _STRIPS, most=count)
@@ -179,21 +182,23 @@ def _stacks(directories: Sequence[Directory], pages: Sequence[Page]) -> Iterator
     stack = directories[0].fields.get(_STACK)
     if depth > 1:
         yield f"pages that are {depth} slices deep"
-    elif stack is not None and stack.count > len(pages):
-        yield f"a stack of {stack.count} slices in {len(pages)} pages"
+    elif stack is not None and stack.length > len(pages):
+        yield f"a stack of {stack.length} slices in {len(pages)} pages"
     else:
         yield from _described(directories[0].text(_DESCRIPTION, _LONGEST_TEXT), pages)
     subfiles = [sub for d in directories for sub in _subfiles(d)]
     if not all(sub.number(_SUBFILE, 0) & _REDUCED for sub in subfiles):
         yield "pictures beneath its pages"
     elif not depth > 1 and _unclaimed(directories, subfiles) >= max(map(_stored, directories)) > 0:
-        yield "pixels that belong to no page, such as slices that only the program finds that wrote it"
+        yield "pixels that belong to no page, as of slices that only its own program finds"
 
 
 def _described(text: str, pages: Sequence[Page]) -> Iterator[str]:
     """Tell what the programs that write stacks say of them in words: ImageJ, and OME in XML."""
     if text.startswith("ImageJ="):
-        said = dict(re.findall(r"^(images|channels|slices|frames)=(\d{1,9})\s*$", text, re.MULTILINE))
+        said = dict(
+            re.findall(r"^(images|channels|slices|frames)=(\d{1,9})\s*$", text, re.MULTILINE)
+        )
         counts = {name: int(number) for name, number in said.items()}
         channels, times = counts.get("channels", 1), counts.get("frames", 1)
         slices = max(counts.get("images", 1), counts.get("slices", 1) * channels * times)

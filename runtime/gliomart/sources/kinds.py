@@ -36,7 +36,7 @@ _KIND_OF_SUFFIX: dict[str, Kind] = {
 }
 # Images all the same, but of kinds that are not read: refused by name rather than ignored.
 _UNSUPPORTED_SUFFIXES = (
-    ".bmp", ".gif", ".webp", ".jp2", ".nrrd", ".mha", ".mhd", ".hdr",
+    ".bmp", ".gif", ".webp", ".jp2", ".nrrd", ".mha", ".mhd", ".hdr", ".img", ".hdr.gz", ".img.gz",
 )  # fmt: skip
 
 

@@ -86,7 +86,8 @@ def _sform(header: Any) -> NDArray[np.float64]:  # noqa: ANN401
 
 def _qform(header: Any) -> NDArray[np.float64]:  # noqa: ANN401
     try:
-        return np.asarray(header.get_qform(coded=False), np.float64)[:3]
+        with np.errstate(all="ignore"):
+            return np.asarray(header.get_qform(coded=False), np.float64)[:3]
     except Exception as error:  # what nibabel raises about odd quaternions and sizes
         raise InputRefusedError("bad-geometry", f"the qform is none: {said(error)}") from error
 

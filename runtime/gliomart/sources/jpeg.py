@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
 from gliomart.sources import tiff
-from gliomart.sources.picture import Page, Picture
+from gliomart.sources.picture import Page, Picture, most_parts
 
 if TYPE_CHECKING:
     from gliomart.sources.budget import Budget
@@ -36,7 +36,8 @@ def describe(window: Window, budget: Budget) -> Picture:
     if _END not in window.take(window.size - tail, tail):
         raise InputRefusedError("truncated", "the file ends in the middle of the image")
     position, frame, exif = 2, None, b""
-    for _ in range(budget.elements):
+    most = most_parts(budget)
+    for _ in range(most):
         before, marker = window.take(position, 2)
         if before != 0xFF or marker == 0xFF:  # noqa: PLR2004  # bytes that fill the gap between two segments
             position += 1
@@ -54,7 +55,7 @@ def describe(window: Window, budget: Budget) -> Picture:
             exif = exif or segment[len(_EXIF) + 1 :]
         position += max(length, 2)
     else:
-        raise InputRefusedError("too-many-elements", f"more than {budget.elements} segments")
+        raise InputRefusedError("too-many-elements", f"more than {most} segments")
     if frame is None:
         raise InputRefusedError("undecodable", "the JPEG does not say how large the picture is")
     bits, height, width, components = frame

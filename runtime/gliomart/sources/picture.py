@@ -84,6 +84,11 @@ class Picture:
             raise beyond("too-many-pixels", "the pixels take", total, budget.pixel_bytes)
 
 
+def most_parts(budget: Budget) -> int:
+    """How many parts a file may have, such as chunks; the largest picture has a tenth of them."""
+    return min(budget.elements, 100_000)
+
+
 class Window:
     """Any part of a file, without reading the rest.
 
@@ -94,9 +99,13 @@ class Window:
         self._stream = stream
         self.size = stream.seek(0, 2)
 
+    def expect(self, end: int) -> None:
+        """Refuse, as ``truncated``, a file that ends before a place."""
+        if end > self.size:
+            raise InputRefusedError("truncated", "the file ends in the middle of the image")
+
     def take(self, start: int, length: int) -> bytes:
         """Read a part; refuse it as ``truncated`` where the file ends before its end."""
-        if start < 0 or length < 0 or start + length > self.size:
-            raise InputRefusedError("truncated", "the file ends in the middle of the image")
+        self.expect(start + length)
         self._stream.seek(start)
         return self._stream.read(length)

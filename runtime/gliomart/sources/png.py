@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
 from gliomart.sources import tiff
-from gliomart.sources.picture import Page, Picture
+from gliomart.sources.picture import Page, Picture, most_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,15 +69,16 @@ def describe(window: Window, budget: Budget) -> Picture:
 def _chunks(window: Window, budget: Budget) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, start and length of every chunk's data, up to the end of the image."""
     position, kind = _SIGNATURE, b""
-    for _ in range(budget.elements):
+    most = most_parts(budget)
+    for _ in range(most):
         length, kind = _CHUNK.unpack(window.take(position, _CHUNK.size))
         position += _CHUNK.size
-        window.take(position + length, _CHECKSUM)
+        window.expect(position + length + _CHECKSUM)
         yield kind, position, length
         if kind == b"IEND":
             return
         position += length + _CHECKSUM
-    raise InputRefusedError("too-many-elements", f"more than {budget.elements} chunks")
+    raise InputRefusedError("too-many-elements", f"more than {most} chunks")
 
 
 def _key(chunk: bytes | None, depth: int) -> int | None:

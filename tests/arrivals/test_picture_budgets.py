@@ -18,6 +18,7 @@ from gliomart import sources
 from gliomart.slices import Refusal, Slice
 from gliomart.sources import Budget
 from niftis import affine, volume
+from pictures import chunk
 from samples import draw_head
 from tiffs import page, tiff
 
@@ -74,21 +75,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     return {name: codes for name, (codes, _, _) in found.items()}
 
 
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return (
-        struct.pack(">I", len(content))
-        + kind
-        + content
-        + struct.pack(">I", zlib.crc32(kind + content))
-    )
-
-
 def _png(
     width: int, height: int, raw: bytes, *, depth: int = 8, colour: int = 0, more: bytes = b""
 ) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    body = _chunk(b"IHDR", header) + more + _chunk(b"IDAT", zlib.compress(raw, 9))
-    return b"\x89PNG\r\n\x1a\n" + body + _chunk(b"IEND", b"")
+    body = chunk(b"IHDR", header) + more + chunk(b"IDAT", zlib.compress(raw, 9))
+    return b"\x89PNG\r\n\x1a\n" + body + chunk(b"IEND", b"")
 
 
 def _deflated_tiff(
@@ -172,11 +164,11 @@ _CONTRADICTORY = {
     "bigfields.tif": ("undecodable", lambda: b"II+\0\x08\0\0\0\x10" + bytes(7) + b"\xff" * 64),
     "frames.png": (
         "truncated",
-        lambda: _png(64, 64, bytes(65 * 64), more=_chunk(b"acTL", struct.pack(">II", 2**31, 0))),
+        lambda: _png(64, 64, bytes(65 * 64), more=chunk(b"acTL", struct.pack(">II", 2**31, 0))),
     ),
     "chunks.png": (
         "too-many-elements",
-        lambda: _png(64, 64, bytes(65 * 64), more=_chunk(b"abCd", b"") * 510_000),
+        lambda: _png(64, 64, bytes(65 * 64), more=chunk(b"abCd", b"") * 510_000),
     ),
     "noise.png": ("truncated", lambda: b"\x89PNG\r\n\x1a\n" + b"\xff" * 4000),
     "fill.jpg": ("too-many-elements", lambda: b"\xff\xd8" + b"\xff" * 700_000 + b"\xff\xd9"),

@@ -19,8 +19,8 @@ _MIB = 1 << 20
 class Budget:
     """How much one file may ask for; what asks for more is refused by name.
 
-    Files of every kind are held to the bytes of the file, of all frames and of one; pictures also to
-    the number of their parts. The rest is of DICOM.
+    Files of every kind are held to the bytes of the file, of all frames and of one; pictures also
+    to the number of their parts. The rest is of DICOM.
 
     Attributes
     ----------

@@ -560,3 +560,18 @@ def test_every_tiff_is_looked_at_as_it_says(
     for item in items:
         assert isinstance(item, Slice), item
         assert np.array_equal(item.pixels, TURNS[turn](grey).astype(np.float32))
+
+
+@pytest.mark.parametrize(("tag", "kind", "value"), [
+    (256, "byte", 200), (256, "long", 4294967295), (277, "short", 65535), (277, "short", 5),
+    (322, "long", 4294967295), (322, "short", 65535), (257, "long", 4294967295),
+])  # fmt: skip
+def test_numbers_that_are_too_large_for_what_is_done_with_them_are_refused(
+    tmp_path: Path, tag: int, kind: str, value: int
+) -> None:
+    pair = np.stack([np.resize(head(), (64, 200))] * 2, axis=-1)
+    tiled = {323: ("long", [64]), 324: ("long", [0]), 325: ("long", [pair.nbytes])}
+    tags = {338: ("short", [0]), **(tiled if tag == 322 else {}), tag: (kind, [value])}
+    assert refused(tmp_path / "a.tif", tiff([page(pair, tags)])) in {
+        "too-large", "too-many-pixels", "unsupported-format", "truncated", "undecodable",
+    }  # fmt: skip

@@ -108,6 +108,8 @@ class Directory:
         """Say what to write where, so that the first number of a field is another."""
         field = self.fields[tag]
         kind = np.dtype(self.layout.order + _NUMBERS[field.kind])
+        if value > np.iinfo(str(kind)).max:
+            raise InputRefusedError("unsupported-format", "a field of the TIFF has too few bits")
         return field.start, np.array(value, kind).tobytes()
 
     def rename(self, tag: int, other: int) -> tuple[int, bytes]:

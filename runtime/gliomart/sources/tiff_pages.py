@@ -36,6 +36,7 @@ _REDUCED, _MASK = 1, 4  # bits of the subfile type
 _UNCOMPRESSED = 1
 _BYTE_BY_BYTE = frozenset({1, 5, 8, 32773, 32946})  # none, LZW, deflate, PackBits
 _UNSIGNED = 1
+_MOST_SAMPLES = 4
 _PACKED = frozenset({10, 12, 14})
 # Depths that are decoded, by what the values are: whole numbers, signed ones, floats, untold.
 _WHOLE = frozenset({8, 16, 32, 64})
@@ -59,18 +60,17 @@ def describe(window: Window, budget: Budget) -> Picture:
     if not directories:
         raise InputRefusedError("undecodable", "the TIFF has no pages")
     several = len(directories) > 1
-    pages: list[Page] = []
+    pages = [
+        _page(directory, f"page {number}" if several else "the picture")
+        for number, directory in enumerate(directories, start=1)
+    ]
+    Picture(pages).admit(budget)
     patches: list[tuple[int, bytes]] = []
-    for number, directory in enumerate(directories, start=1):
-        page = _page(directory, f"page {number}" if several else "the picture")
-        pages.append(page)
-        patches += _patches(directory, page)
-    picture = Picture(pages, patches)
-    picture.admit(budget)
     for directory, page in zip(directories, pages, strict=True):
         _check_blocks(directory, page, budget)
+        patches += _patches(directory, page)
     _refuse_volumes(directories, pages)
-    return picture
+    return Picture(pages, patches)
 
 
 def _page(directory: Directory, name: str) -> Page:
@@ -112,7 +112,8 @@ def _not_read(directory: Directory, samples: int, bits: list[int], meaning: int)
         whole_bytes = bits[0] % 8 == 0
         plain = directory.number(_PREDICTOR, 1) == 1
         lossless = directory.number(_COMPRESSION, _UNCOMPRESSED) in _BYTE_BY_BYTE
-        if samples > 1 and not (together and whole_bytes and plain and lossless):
+        readable = together and whole_bytes and plain and lossless and samples <= _MOST_SAMPLES
+        if samples > 1 and not readable:
             fault = f"grey of {samples} samples a pixel, packed in a way that is not read"
         elif bits[0] == 4:  # noqa: PLR2004
             fault = "grey of 4 bits"

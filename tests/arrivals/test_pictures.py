@@ -334,6 +334,35 @@ def test_a_grey_picture_has_one_plane(tmp_path: Path) -> None:
     for name, content in (("a.png", png(head(), 0)), ("a.tif", tiff([page(head("u2"))]))):
         assert one(tmp_path / name, content, plane=1).shape == (64, 48)
         assert refused(tmp_path / name, plane=2) == "missing-plane"
+    clear = png(np.stack([head(), np.full_like(head(), 255)], -1), 4)
+    assert one(tmp_path / "la.png", clear, plane=1).shape == (64, 48)
+    assert refused(tmp_path / "la.png", plane=2) == "missing-plane"
+
+
+def test_a_jpeg_for_printing_is_grey_where_its_colours_are(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    grey = cv2.GaussianBlur(head(), (0, 0), 2)
+    for mode in ("CMYK", "YCbCr", "RGB", "L"):
+        picture = image.fromarray(np.stack([grey] * 3, -1)).convert(mode)
+        picture.save(tmp_path / f"{mode}.jpg", quality=95)
+        assert np.abs(one(tmp_path / f"{mode}.jpg") - grey).max() <= 6
+        picture.convert("RGB").save(tmp_path / f"{mode}.tif", compression="jpeg", quality=95)
+        assert np.abs(one(tmp_path / f"{mode}.tif") - grey).max() <= 6
+
+
+def test_compressed_tiffs_are_read_at_every_depth(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits"):
+        for pixels in (head(), head("u2"), head("f4")):
+            image.fromarray(pixels).save(
+                tmp_path / "a.tif", compression=compression, save_all=True,
+                append_images=[image.fromarray(pixels[::-1])],
+            )  # fmt: skip
+            first, second = read(tmp_path / "a.tif")
+            assert isinstance(first, Slice), first
+            assert isinstance(second, Slice), second
+            assert np.array_equal(first.pixels, pixels)
+            assert np.array_equal(second.pixels, pixels[::-1])
 
 
 @needs_real_images

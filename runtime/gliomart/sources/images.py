@@ -13,6 +13,7 @@ import numpy as np
 
 from gliomart.colour import one_plane, over_air
 from gliomart.errors import InputRefusedError
+from gliomart.printable import said
 from gliomart.slices import Refusal, Slice, luma
 from gliomart.sources import jpeg, png, tiff_pages
 from gliomart.sources.budget import beyond
@@ -56,14 +57,25 @@ def _data(file: SourceFile) -> tuple[bytearray, Picture]:
         window = Window(stream)
         if window.size > file.budget.file_bytes:
             raise beyond("too-many-bytes", "the file holds", window.size, file.budget.file_bytes)
-        picture = _DESCRIBE[file.kind](window, file.budget)
-        picture.admit(file.budget)
+        picture = _described(window, file)
         data = bytearray(window.take(0, window.size))
     if file.kind == "jpeg":
         jpeg.check_scans(data)
     for place, content in picture.patches:
         data[place : place + len(content)] = content
     return data, picture
+
+
+def _described(window: Window, file: SourceFile) -> Picture:
+    try:
+        picture = _DESCRIBE[file.kind](window, file.budget)
+        picture.admit(file.budget)
+    except (InputRefusedError, OSError):
+        raise
+    except Exception as error:  # whatever hostile numbers lead to
+        reason = f"not a valid picture: {said(error)}"
+        raise InputRefusedError("undecodable", reason) from error
+    return picture
 
 
 def _decoded(data: bytearray, picture: Picture) -> Sequence[NDArray[np.generic]]:
@@ -104,6 +116,8 @@ def _samples(pixels: NDArray[np.generic], page: Page) -> NDArray[np.generic]:
     if pixels.ndim == 2:  # noqa: PLR2004
         return pixels[..., np.newaxis]
     colour = pixels[..., 2::-1]  # OpenCV decodes it as BGR and BGRA
+    if page.copied:
+        colour = colour[..., :1]
     if page.opacity is None:
         return colour
     if pixels.shape[2] != 4:  # noqa: PLR2004

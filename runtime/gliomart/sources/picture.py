@@ -37,6 +37,8 @@ class Page:
         others have been multiplied by it already.
     see_through
         The one grey value that stands for air (PNG's tRNS), None where there is none.
+    copied
+        The decoder gives colour of which all planes are copies of one grey plane.
     side_by_side
         The samples of a pixel are decoded as so many pixels in a row.
     left_out
@@ -51,6 +53,7 @@ class Page:
     inverted: bool = False
     opacity: Opacity | None = None
     see_through: int | None = None
+    copied: bool = False
     side_by_side: bool = False
     left_out: str | None = None
 

@@ -58,6 +58,7 @@ def describe(window: Window, budget: Budget) -> Picture:
         orientation=tiff.orientation(chunks.get(b"eXIf", b"")),
         opacity="straight" if see_through or samples == _SAMPLES[_COLOUR_OPACITY] else None,
         see_through=key,
+        copied=colour == _GREY_OPACITY,
     )
     if frames > max(controls, 1):
         raise InputRefusedError(

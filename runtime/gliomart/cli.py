@@ -76,8 +76,8 @@ def _infer(options: argparse.Namespace) -> int:
     if options.dicom_out:
         import gliomart.outputs.dicom  # noqa: F401  # says so at once where its extra is missing
     paths = [Path(path) for path in options.paths]
-    inventory = sources.scan(paths, _budget(options))
-    detector = _detector(options)
+    inventory = sources.scan(paths, _budget(options), plane=options.plane)
+    detector = _detector(options, options.plane)
     out = options.out or output.default_folder()
     output.open_folder(out, paths, overwrite=options.overwrite, resume=options.resume)
     try:
@@ -110,6 +110,7 @@ def _demo(options: argparse.Namespace) -> int:
     options.paths = [study]
     options.overlays = "flagged"
     options.maps = options.dicom_out = options.identify = False
+    options.plane = None
     return _infer(options)
 
 
@@ -191,7 +192,7 @@ def _run_external(name: str, arguments: Sequence[str]) -> int:
     return status
 
 
-def _detector(options: argparse.Namespace) -> Any:  # noqa: ANN401  # imported where used
+def _detector(options: argparse.Namespace, plane: int | None = None) -> Any:  # noqa: ANN401  # imported where used
     from gliomart.detector import Detector
 
     detector = Detector(
@@ -202,6 +203,7 @@ def _detector(options: argparse.Namespace) -> Any:  # noqa: ANN401  # imported w
         threads=options.threads,
         force=options.force,
         budget=_budget(options),
+        plane=plane,
     )
     if detector.settings.provider.degraded:
         effective = detector.settings.provider.effective

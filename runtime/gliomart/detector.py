@@ -63,6 +63,9 @@ class Detector:
         Analyse what the model was not made for as well; results say so in ``concerns``.
     budget
         What may be spent on reading one file.
+    plane
+        Which colour plane of pictures and arrays is analysed, from 1; None where all have to be
+        alike.
 
     Raises
     ------
@@ -71,7 +74,8 @@ class Detector:
     ProviderError
         The provider asked for does not run here.
     UsageError
-        The false-alarm rate is not one the model's calibration can hold.
+        The false-alarm rate is not one the model's calibration can hold, or planes do not begin
+        at 1.
 
     Examples
     --------
@@ -94,6 +98,7 @@ class Detector:
         threads: int | None = None,
         force: bool = False,
         budget: sources.Budget = sources.DEFAULT,
+        plane: int | None = None,
     ) -> None:
         self._model = Model(
             model, provider=provider, allow_fallback=allow_fallback, threads=threads
@@ -109,6 +114,7 @@ class Detector:
             provider=self._model.provider,
             false_alarm_rate=_checked_rate(false_alarm_rate, self.calibration),
             forced=force,
+            plane=_checked_plane(plane),
         )
         self.budget = budget
         # One slice after the other would leave cores idle wherever a step is not parallel itself.
@@ -147,7 +153,8 @@ class Detector:
         ----------
         image
             A file of one slice, a seekable binary stream of a DICOM file, which is read from where
-            it stands, an array (H, W) or RGB (H, W, 3), a pydicom data set, or a slice.
+            it stands, an array (H, W) or RGB (H, W, 3), whose planes have to be alike, a pydicom
+            data set, or a slice.
 
         Raises
         ------
@@ -157,15 +164,20 @@ class Detector:
             The stream is one of text, or cannot be sought in.
         """
         started = perf_counter()
-        source, header = self._one_slice(image)
+        source, header, file = self._one_slice(image)
         read_ms = ms_since(started)
         started = perf_counter()
-        concerns = suitability.judge_image(header, self.card) if header else ()
+        concerns = suitability.judge_image(header, self.card, file.concerns if file else ())
         if concerns and not self.settings.forced:
             raise suitability.refused(concerns)
         frame = estimate_frame([source], self.card.preprocessing)
         result = self._analyse(
-            source, frame, concerns=concerns, read_ms=read_ms, shared_ms=ms_since(started)
+            source,
+            frame,
+            concerns=concerns,
+            notes=file.notes if file else (),
+            read_ms=read_ms,
+            shared_ms=ms_since(started),
         )
         log.outcome(result)
         return result
@@ -189,13 +201,15 @@ class Detector:
         if isinstance(series, sources.SeriesFiles):
             return self._gather(series.id, series.source, self.stream_series(series))
         if isinstance(series, (str, Path)):
-            inventory = sources.scan([series], self.budget)
+            inventory = self._scan([series])
             if len(inventory.series) != 1:
                 raise UsageError(f"{series}: holds {len(inventory.series)} series, not one")
             (files,) = inventory.series
             refused = log.each(inventory.refused)
             return self._gather(files.id, files.source, chain(refused, self.stream_series(files)))
-        return self._gather("series", "series", self._stream(open_planes(series, self.card)))
+        return self._gather(
+            "series", "series", self._stream(open_planes(series, self.card, self.settings.plane))
+        )
 
     def stream(self, paths: Iterable[Path | str]) -> Iterator[SliceResult | Refusal]:
         """Analyse files and folders, series by series, one result or refusal per slice.
@@ -203,7 +217,7 @@ class Detector:
         Single-frame DICOM is read as it is analysed, and never more than a few ten slices of it
         are in memory; of other series, which may have to be put together, two at a time.
         """
-        inventory = sources.scan(paths, self.budget)
+        inventory = self._scan(paths)
         yield from log.each(inventory.refused)
         yield from chain.from_iterable(self.stream_each(inventory.series))
 
@@ -216,6 +230,9 @@ class Detector:
     def stream_series(self, series: sources.SeriesFiles) -> Iterator[SliceResult | Refusal]:
         """Analyse one series of an inventory, one result or refusal per slice."""
         return self._stream(self._open(series))
+
+    def _scan(self, paths: Iterable[Path | str]) -> sources.Inventory:
+        return sources.scan(paths, self.budget, plane=self.settings.plane)
 
     def _open(self, series: sources.SeriesFiles) -> Opened:
         return open_series(series, self.card, forced=self.settings.forced)
@@ -239,6 +256,7 @@ class Detector:
                 (r.pons.part for r in analysed if r.pons),
                 self.card.pons,
                 self.settings.false_alarm_rate,
+                placed=all(r.slice.plane is not None for r in analysed),
             ),
             settings=self.settings,
         )
@@ -330,18 +348,19 @@ class Detector:
 
     def _one_slice(
         self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice
-    ) -> tuple[Slice, Header | None]:
+    ) -> tuple[Slice, Header | None, sources.SourceFile | None]:
         if isinstance(image, Slice):
-            return image, None
+            return image, None, None
         if isinstance(image, np.ndarray):
-            return Slice(greyscale(image)), None
+            return Slice(greyscale(image, self.settings.plane)), None, None
         read: list[Slice | Refusal]
-        header = None
+        file = header = None
         if isinstance(image, (str, Path)):
-            inventory = sources.scan([image], self.budget)
+            inventory = self._scan([image])
             files = [file for series in inventory.series for file in series.files]
             read = [*inventory.refused, *sources.read_series(files, str(image))]
-            header = files[0].header if files else None
+            file = files[0] if files else None
+            header = file.header if file else None
         else:
             dataset = dicom.in_memory(image, self.budget)
             header = Header.of(dataset)
@@ -352,7 +371,13 @@ class Detector:
             raise InputRefusedError("not-one-slice", f"{len(read)} slices where one was expected")
         if isinstance(read[0], Refusal):
             raise InputRefusedError(read[0].code, read[0].reason)
-        return read[0], header
+        return read[0], header, file
+
+
+def _checked_plane(asked: int | None) -> int | None:
+    if asked is not None and asked < 1:
+        raise UsageError(f"planes are counted from 1, and there is no plane {asked}")
+    return asked
 
 
 def _checked_rate(asked: float | None, calibration: Calibration) -> float:

@@ -187,7 +187,12 @@ class Run:
         if verdict is not None:
             tiles = [w.tile for w in written]
             output.write_atomically(self.folder / sheet, pictures.png(pictures.overview(tiles)))
-            pons_verdict = pons.judge(sections, self.detector.card.pons, settings.false_alarm_rate)
+            pons_verdict = pons.judge(
+                sections,
+                self.detector.card.pons,
+                settings.false_alarm_rate,
+                placed=all(w.placed for w in written),
+            )
             entry = records.series_entry(
                 series.id,
                 series.source,
@@ -262,6 +267,7 @@ class Run:
             tile=tile,
             score=result.score,
             pons=result.pons.part if result.pons else None,
+            placed=result.slice.plane is not None,
             concerns=result.concerns,
             notes=result.notes,
             result=result if self.dicom else None,
@@ -276,6 +282,7 @@ class _Written(NamedTuple):
     tile: NDArray[np.uint8]
     score: float
     pons: Part | None
+    placed: bool
     concerns: tuple[Concern, ...]
     notes: tuple[Concern, ...]
     result: SliceResult | None

@@ -55,6 +55,10 @@ def parser() -> ArgumentParser:
         "--overlays", choices=OVERLAYS, default="flagged",
         help="slices to write overlays of (default: flagged)",
     )  # fmt: skip
+    infer.add_argument(
+        "--plane", type=positive, metavar="N",
+        help="colour plane of pictures to analyse, from 1 (default: all have to be alike)",
+    )  # fmt: skip
     infer.add_argument("--maps", action="store_true", help="write anomaly maps and masks as well")
     infer.add_argument(
         "--dicom-out", action="store_true", help="write results as DICOM objects as well"

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from gliomart.preprocess import Box
 
 COVERED, NOT_COVERED = "pons covered", "pons not covered"
+# No pons was found in images of which it is not known how they lie in the patient. It may well be
+# there: the network knows it the usual way up alone.
+NOT_JUDGED = "pons not judged"
 # A pixel belongs to the pons where that is likelier than not.
 _LIKELY = 0.5
 # Of an image in [0, 1]; what is darker is taken for this.
@@ -110,12 +113,13 @@ class PonsVerdict:
     Attributes
     ----------
     coverage
-        ``pons covered``, or ``pons not covered``: then nothing is said about it, least of all that
-        it is healthy.
+        ``pons covered``, ``pons not covered``, or, where it is not known how the images lie in the
+        patient, ``pons not judged``. In the last two nothing is said about it, least of all that it
+        is healthy.
     slices
         Number of slices that show it.
     score, p_value, flagged
-        As of a slice, against the pons of whole tumour-free series; None where it is not covered.
+        As of a slice, against the pons of whole tumour-free series; None where none was found.
     fraction_anomalous
         As of a slice, of all sections taken together.
     """
@@ -258,14 +262,21 @@ def series_score(slice_scores: Sequence[float], rules: PonsCalibration) -> float
 
 
 def judge(
-    sections: Iterable[Part | None], rules: PonsCalibration | None, false_alarm_rate: float
+    sections: Iterable[Part | None],
+    rules: PonsCalibration | None,
+    false_alarm_rate: float,
+    *,
+    placed: bool,
 ) -> PonsVerdict | None:
-    """Judge the pons of a whole series; None for a model that does not know it."""
+    """Judge the pons of a whole series; None for a model that does not know it.
+
+    ``placed`` tells that it is known of every slice how it lies in the patient.
+    """
     if rules is None:
         return None
     parts = [part for part in sections if part is not None]
     if not parts:
-        return PonsVerdict(NOT_COVERED, slices=0)
+        return PonsVerdict(NOT_COVERED if placed else NOT_JUDGED, slices=0)
     score = series_score([part.score for part in parts], rules)
     p = p_value(score, rules.series_scores)
     anomalous = sum(part.fraction_anomalous * part.area_px for part in parts)

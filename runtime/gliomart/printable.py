@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+# The folders of an absolute path: POSIX, a drive, a share or a file URL. A blank may be part of
+# a folder's name, so that everything up to the last separator goes.
+_FOLDERS = re.compile(
+    r"""(?:(?<![\w./])/(?![/\s])|\bfile:/+|\b[A-Za-z]:[\\/]|\\\\(?=\S))(?:[^\\/'"]*[\\/])*"""
+)
+_LONGEST_REASON = 200
+
 
 def printable(text: str) -> str:
     r"""Write out what a terminal would obey, hide or reorder instead of showing it.
@@ -20,3 +29,22 @@ def printable(text: str) -> str:
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text
     )
+
+
+def said(error: BaseException) -> str:
+    r"""Tell in one line what an exception of somebody else's says, without the folders it names.
+
+    Results are passed on, and where files lie on a machine may tell who was examined on it.
+
+    Examples
+    --------
+    >>> said(ValueError("cannot open '/home/jane/scan.nii'\nat all"))
+    "ValueError: cannot open 'scan.nii' at all"
+    """
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return printable(without_folders(line[: 10 * _LONGEST_REASON]))[:_LONGEST_REASON]
+
+
+def without_folders(text: str) -> str:
+    """Leave the names of absolute paths in a text, and take out the folders before them."""
+    return _FOLDERS.sub("", text)

@@ -73,9 +73,11 @@ def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -
     )
 
 
-def open_planes(planes: Sequence[Slice] | NDArray[Any], card: ModelCard) -> Opened:
-    """Take slices, or an array (Z, H, W), that are in memory already."""
-    items = [(_plane(number, plane), 0.0) for number, plane in enumerate(planes)]
+def open_planes(
+    planes: Sequence[Slice] | NDArray[Any], card: ModelCard, plane: int | None = None
+) -> Opened:
+    """Take slices, or an array (Z, H, W), that are in memory already; of colour, one ``plane``."""
+    items = [(_plane(number, pixels, plane), 0.0) for number, pixels in enumerate(planes)]
     return _framed(items, items, len(items), card)
 
 
@@ -131,11 +133,11 @@ def _read_alone(file: sources.SourceFile) -> Timed:
     return item, ms_since(started)
 
 
-def _plane(number: int, plane: Slice | NDArray[Any]) -> Slice | Refusal:
-    if isinstance(plane, Slice):
-        return plane
+def _plane(number: int, pixels: Slice | NDArray[Any], plane: int | None) -> Slice | Refusal:
+    if isinstance(pixels, Slice):
+        return pixels
     try:
-        return Slice(greyscale(plane), frame=number)
+        return Slice(greyscale(pixels, plane), frame=number)
     except InputRefusedError as error:
         return Refusal("image", number, error.code, error.reason)
 

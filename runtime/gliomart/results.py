@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Settings:
     """What produced a result: the model, the provider and the effective settings.
 
-    ``forced`` says that what the model was not made for was to be analysed as well.
+    ``forced`` says that what the model was not made for was to be analysed as well, ``plane`` which
+    colour plane of pictures was, from 1; None where all had to be alike.
     """
 
     model_name: str
@@ -30,6 +31,7 @@ class Settings:
     provider: ProviderChoice
     false_alarm_rate: float
     forced: bool = False
+    plane: int | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gliomart.colour import merged
 from gliomart.errors import InputRefusedError
 from gliomart.geometry import Plane
 
@@ -90,20 +91,23 @@ def checked(item: Slice | Refusal) -> Slice | Refusal:
     return item
 
 
-def greyscale(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+def greyscale(pixels: NDArray[np.generic], plane: int | None = None) -> NDArray[np.float32]:
     """Bring an image to float32 (H, W), and check that there is something to see in it.
 
     Parameters
     ----------
     pixels
-        As :func:`luma` takes them.
+        (H, W), RGB (H, W, 3) or RGBA (H, W, 4); opacity is laid over black.
+    plane
+        Which colour plane, from 1; None where all have to be alike.
 
     Raises
     ------
     InputRefusedError
-        ``bad-shape``, ``too-small``, ``too-large``, ``not-finite`` or ``blank-slice``.
+        ``bad-shape``, ``too-small``, ``too-large``, ``not-finite``, ``blank-slice``,
+        ``colour-planes`` or ``missing-plane``.
     """
-    grey = luma(pixels)
+    grey = luma(merged(pixels, plane))
     _check(grey)
     return grey
 

@@ -19,7 +19,7 @@ from gliomart.sequences import SEQUENCE_RULES, SEQUENCES, is_localiser, sequence
 from gliomart.slices import Concern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from gliomart.card import ModelCard
     from gliomart.sources import SeriesFiles
@@ -47,6 +47,7 @@ CODES = {
     "coarse-slices": "slices that lie too far apart",
     "lossy-compression": "compressed with loss, now or earlier",
     "burned-in-annotation": "text or drawings are part of the pixels",
+    "unknown-orientation": "nothing says how a volume (NIfTI) lies in the patient",
     "mixed-orientations": "one series holds images of several orientations",
     "overlapping-slices": "one series holds several images of one place (echoes, repetitions)",
     "scattered-series": "a series of one image, one of many that may belong together",
@@ -100,9 +101,15 @@ def judge(series: SeriesFiles, card: ModelCard) -> dict[str, tuple[Concern, ...]
     return found
 
 
-def judge_image(header: Header, card: ModelCard) -> tuple[Concern, ...]:
-    """Find what speaks against analysing one image by itself; the first decides."""
-    return tuple(sorted(_of_image(header, card), key=_rank))
+def judge_image(
+    header: Header | None, card: ModelCard, known: Iterable[Concern] = ()
+) -> tuple[Concern, ...]:
+    """Find what speaks against analysing one image by itself; the first decides.
+
+    ``known`` is what its reader found already.
+    """
+    of_image = _of_image(header, card) if header else ()
+    return tuple(sorted([*known, *of_image], key=_rank))
 
 
 def refused(concerns: Sequence[Concern]) -> InputRefusedError:

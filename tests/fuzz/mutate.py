@@ -1,6 +1,8 @@
-"""Mutate DICOM files of every transfer syntax, and see that nothing but a refusal comes of it.
+"""Mutate DICOM files of every transfer syntax, and pictures and volumes of every kind.
 
-``python tests/fuzz/mutate.py --count 100000 --seed 0 [--report FILE] [--files FOLDER]``
+Nothing but a refusal may come of it.
+
+``python tests/fuzz/mutate.py --count 100000 --seed 0 [--target pictures] [--report FILE]``
 
 A mutation is made of its seed and number alone: ``--only 1234`` makes that one again. Fails where
 anything but a GliomartError comes out, takes more than a second or more than 300 MB of memory.
@@ -9,6 +11,7 @@ anything but a GliomartError comes out, takes more than a second or more than 30
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import random
@@ -23,9 +26,15 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import niftis
+import pictures
 import syntaxes
+import tiffs
 from gliomart import sources
 from gliomart.errors import GliomartError, InputRefusedError
 from gliomart.slices import Refusal
@@ -50,8 +59,18 @@ def through_the_wall(data: bytes) -> str:
 
 def through_sources(data: bytes) -> str:
     """Scan and read a file, as the command does; return what came of it."""
+    return _scanned("file.dcm", data)
+
+
+def through_pictures(data: bytes) -> str:
+    """Scan and read a picture or a volume; return what came of it."""
+    suffixes = {b"\x1f\x8b": ".nii.gz", b"\x5c\x01": ".nii", b"\x1c\x02": ".nii"}
+    return _scanned(f"file{suffixes.get(data[:2], '')}", data)
+
+
+def _scanned(name: str, data: bytes) -> str:
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "file.dcm").write_bytes(data)
+        (Path(folder) / name).write_bytes(data)
         inventory = sources.scan([folder])
         outcomes = [refusal.code for refusal in inventory.refused]
         for series in inventory.series:
@@ -61,7 +80,11 @@ def through_sources(data: bytes) -> str:
     return outcomes[0] if outcomes else "ignored"
 
 
-TARGETS: dict[str, Callable[[bytes], str]] = {"wall": through_the_wall, "sources": through_sources}
+TARGETS: dict[str, Callable[[bytes], str]] = {
+    "wall": through_the_wall,
+    "sources": through_sources,
+    "pictures": through_pictures,
+}
 
 
 @dataclass
@@ -90,8 +113,41 @@ def seeds(folder: Path | None = None) -> dict[str, bytes]:
     made = {syntax.name: syntaxes.file_in(syntax.uid) for syntax in codecs.SYNTAXES}
     made["Explicit VR Little Endian, 3 frames"] = syntaxes.frames_in(wall.EXPLICIT)
     made["RLE Lossless, 3 frames"] = syntaxes.frames_in("1.2.840.10008.1.2.5")
+    return made | _files(folder)
+
+
+def _files(folder: Path | None) -> dict[str, bytes]:
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
-    return made | {path.name: path.read_bytes() for path in files}
+    return {path.name: path.read_bytes() for path in files}
+
+
+def seeds_of(target: str, folder: Path | None = None) -> dict[str, bytes]:
+    """Make the seeds of a target, and take the files of a folder as well."""
+    return seeds(folder) if target != "pictures" else small_pictures() | _files(folder)
+
+
+def small_pictures() -> dict[str, bytes]:
+    """Make a small picture of every kind, and volumes."""
+    head = pictures.head()
+    colour, deep = np.stack([head] * 3, -1), pictures.head("u2")
+    exif = pictures.exif(6)
+    turned = {274: ("short", [6]), 262: ("short", [0])}
+    volume = niftis.volume(s=(niftis.affine(10), 2), q=(niftis.affine(), 1))
+    return {
+        "grey.png": pictures.png(head, 0, before=pictures.chunk(b"eXIf", exif)),
+        "colour.png": pictures.png(colour, 2, before=pictures.chunk(b"tRNS", bytes(6))),
+        "opacity.png": pictures.png(np.stack([deep, deep], -1), 4),
+        "grey.jpg": pictures.jpeg(head, b"Exif\0\0" + exif, quality=50),
+        "colour.jpg": pictures.jpeg(colour, quality=50),
+        "pages.tif": tiffs.tiff([tiffs.page(deep, turned), tiffs.page(head)]),
+        "big.tif": tiffs.tiff([tiffs.page(deep, turned)], big=True),
+        "motorola.tif": tiffs.tiff([tiffs.page(head, turned)], order=">"),
+        "lzw.tif": cv2.imencode(".tif", colour)[1].tobytes(),
+        "two.tif": tiffs.tiff([tiffs.page(np.stack([deep, deep], -1))]),
+        "volume.nii": volume,
+        "volume2.nii": niftis.volume(s=(niftis.affine(), 1), two=True),
+        "volume.nii.gz": gzip.compress(volume),
+    }
 
 
 def mutation(seeds: Mapping[str, bytes], seed: int, number: int) -> tuple[str, bytes]:
@@ -219,7 +275,7 @@ def main() -> int:
     given = parser.parse_args()
     numbers = range(given.count) if given.only is None else [given.only]
     begin = time.perf_counter()
-    outcomes = run(TARGETS[given.target], seeds(given.files), given.seed, numbers)
+    outcomes = run(TARGETS[given.target], seeds_of(given.target, given.files), given.seed, numbers)
     report = {
         "target": given.target,
         "mutations": len(numbers),

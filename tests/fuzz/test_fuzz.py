@@ -14,7 +14,7 @@ import mutate
 @pytest.mark.parametrize("target", mutate.TARGETS)
 def test_nothing_but_refusals_comes_of_mutated_files(target: str) -> None:
     count = 2000 if target == "wall" else 500
-    outcomes = mutate.run(mutate.TARGETS[target], mutate.seeds(), 1, range(count))
+    outcomes = mutate.run(mutate.TARGETS[target], mutate.seeds_of(target), 1, range(count))
     # What is slow is told by mutate.py itself, on a machine that does nothing else.
     assert outcomes.escapes + outcomes.large == []
     assert sum(sum(counts.values()) for counts in outcomes.counts.values()) == count

@@ -21,7 +21,7 @@ from pydicom.uid import generate_uid
 
 from gliomart import Detector
 from gliomart.outputs import pictures
-from gliomart.pons import NOT_COVERED, PonsVerdict
+from gliomart.pons import NOT_COVERED, NOT_JUDGED, PonsVerdict
 from gliomart.results import SeriesResult
 from samples import GOLDEN
 
@@ -438,9 +438,10 @@ def test_lesions_are_measured_where_they_lie(case: Case) -> None:
         assert centre.roi.value[0] == pytest.approx(everywhere.mean(axis=0), abs=1e-3)
 
 
-def test_what_is_not_covered_is_never_answered_with_no() -> None:
+@pytest.mark.parametrize("coverage", [NOT_COVERED, NOT_JUDGED])
+def test_what_is_not_covered_is_never_answered_with_no(coverage: str) -> None:
     stack = _stack(
-        pons=PonsVerdict(NOT_COVERED, slices=0),
+        pons=PonsVerdict(coverage, slices=0),
         results=[replace(result, pons=None) for result in _golden()[0].slices],
         verdict=replace(_stack().verdict, flagged=None),
     )
@@ -449,7 +450,7 @@ def test_what_is_not_covered_is_never_answered_with_no() -> None:
     assert made["report.dcm"] is not None
     series, pons = _report(made["report.dcm"]).get_image_measurement_groups()
     assert _answers(series) == {"flagged": "Not Evaluated"}
-    assert _answers(pons) == {"coverage": "pons not covered", "flagged": "Not Evaluated"}
+    assert _answers(pons) == {"coverage": coverage, "flagged": "Not Evaluated"}
     assert _numbers(pons) == {}
 
 

@@ -157,7 +157,9 @@ def test_a_series_without_the_pons_is_not_covered_rather_than_negative(knowing: 
     # Where the model sees the pons there is no brain.
     hollow = _head()
     cv2.circle(hollow, PONS_IN_SOURCE, 30, 0, cv2.FILLED)
-    hidden = detector.detect_series([Slice(hollow)])
+    axial = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+    placed = Slice(hollow, spacing=(1.0, 1.0), position=(0.0, 0.0, 0.0), orientation=axial)
+    hidden = detector.detect_series([placed])
     assert hidden.pons is not None
     assert hidden.pons.coverage == NOT_COVERED
     assert hidden.pons.flagged is None

@@ -78,10 +78,11 @@ def test_bad_files_are_refused_by_name_and_never_stop_the_others(tmp_path: Path)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tiff"])
-def test_colour_becomes_luma_and_opacity_is_left_out(tmp_path: Path, suffix: str) -> None:
+def test_grey_that_is_stored_in_colour_is_grey(tmp_path: Path, suffix: str) -> None:
     grey = (draw_head() / 5).clip(0, 255).astype(np.uint8)
     for channels in (1, 3, 4) if suffix == ".png" else (1, 3):
         pixels = np.repeat(grey[..., np.newaxis], channels, axis=2)
+        pixels[..., 3:] = 255
         _png(tmp_path / f"{channels}{suffix}", pixels)
     slices, refused = _read_all(tmp_path)
     assert not refused
@@ -92,10 +93,11 @@ def test_colour_becomes_luma_and_opacity_is_left_out(tmp_path: Path, suffix: str
 
 
 def test_luma_weighs_red_green_and_blue(tmp_path: Path) -> None:
-    bgr = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
-    _png(tmp_path / "colour.png", bgr)
+    grey = np.random.default_rng(0).integers(0, 255, (64, 64, 1), np.uint8)
+    tinted = np.clip(grey + np.array([4, 0, 2], np.int64), 0, 255).astype(np.uint8)
+    _png(tmp_path / "tinted.png", tinted)
     (read,), _ = _read_all(tmp_path)
-    expected = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
+    expected = cv2.cvtColor(tinted, cv2.COLOR_BGR2GRAY)
     assert np.abs(read.pixels - expected).max() <= 1
 
 

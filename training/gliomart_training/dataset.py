@@ -2,9 +2,10 @@
 
 A dataset is any folder of images or DICOM. An ``index.csv`` in it, where there is one, says
 more: ``image``, ``mask`` (empty where nothing is marked), ``patient``, ``split``. Without it,
-one series is taken for one patient, and an image called like another with ``_mask`` added for that
-one's mask. A ``pons.csv`` beside the index says where the pons is, as an ellipse in pixels of the
-image: ``image``, ``cx``, ``cy``, ``rx``, ``ry``, one row for each image in which it was marked.
+one series is taken for one patient, and an image called like another with ``_mask`` added (or
+``-mask``, ``_seg``, ``_label``) for that one's mask. A ``pons.csv`` beside the index says where the
+pons is, as an ellipse in pixels of the image: ``image``, ``cx``, ``cy``, ``rx``, ``ry``, one row
+for each image in which it was marked.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ import numpy as np
 
 from gliomart.errors import DatasetError, InputRefusedError
 from gliomart.slices import Refusal, Slice
-from gliomart.sources import DEFAULT, codecs, images, nifti, wall
+from gliomart.sources import DEFAULT, SourceFile, codecs, images, nifti, wall
+from gliomart.sources import masks as names
 from gliomart.sources.volumes import in_order
 
 if TYPE_CHECKING:
@@ -47,37 +48,32 @@ def is_nifti(path: Path) -> bool:
 
 
 def stem(path: Path) -> Path:
-    """Take the suffix of an image's kind from a path."""
-    suffix = next((s for s in _IMAGE_SUFFIXES if path.name.lower().endswith(s)), "")
-    return path.with_name(path.name[: len(path.name) - len(suffix)]) if suffix else path
-
-
-def image_of(path: Path) -> Path | None:
-    """Tell which image a file is called the mask of, without its suffix; None for no mask."""
-    name = stem(path).name
-    if not name.lower().endswith(_SUFFIX) or len(name) == len(_SUFFIX):
-        return None
-    return path.with_name(name[: -len(_SUFFIX)])
+    """Leave out the suffix of a path, and lower the case of its name: masks differ in both."""
+    return path.with_name(names.stem(path.name))
 
 
 def pairs(folder: Path) -> dict[Path, Path]:
-    """Find the masks that lie beside their images in a folder: by image, without its suffix.
+    """Find the masks that lie beside their images in a folder: by the :func:`stem` of the image.
 
     Raises
     ------
     DatasetError
-        A mask lacks its image, or an image has several.
+        A file ``x_mask`` lacks its image, or an image has several masks.
     """
-    files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    stems = {path: stem(path) for path in files}
-    there = {name for path, name in stems.items() if name != path}
+    files = [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and path.name.lower().endswith(_IMAGE_SUFFIXES)
+    ]
+    there = {stem(path) for path in files}
     found: dict[Path, Path] = {}
     for path in files:
-        image = image_of(path) if stems[path] != path else None
-        if image is None:
+        name = names.image_of(stem(path).name)
+        image = path.with_name(name) if name else None
+        if image is None or image not in there:
+            if stem(path).name.endswith(_SUFFIX) and stem(path).name != _SUFFIX:
+                raise DatasetError(f"{path}: is called a mask, but no image {name} is beside it")
             continue
-        if image not in there:
-            raise DatasetError(f"{path}: is called a mask, but no image {image.name} is beside it")
         if (other := found.setdefault(image, path)) != path:
             raise DatasetError(f"{other} and {path.name}: both are called the mask of {image.name}")
     return found
@@ -124,7 +120,8 @@ def read_volume(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np
         As of :func:`read`, or it lies elsewhere than its image.
     """
     with _errors(path):
-        found = list(nifti.read(path, str(path), str(path), DEFAULT))
+        places = nifti.describe(path, DEFAULT).placement.planes
+        found = list(nifti.read(SourceFile(path, str(path), "nifti", str(path), planes=places)))
         planes = [item for item in found if isinstance(item, Slice)]
         for item in found:
             if isinstance(item, Refusal):
@@ -218,9 +215,9 @@ def _labels(data: bytes) -> list[NDArray[np.generic]]:
         changed = _png_with_labels(data)
     elif data.startswith(_TIFF):
         changed = _tiff_with_labels(data)
-    planes: list[NDArray[np.generic]] = list(images.pages(changed))
+    planes: list[NDArray[np.generic]] = list(images.labels(changed))
     if changed != data:
-        for indices, colours in zip(planes, images.pages(data), strict=True):
+        for indices, colours in zip(planes, images.labels(data), strict=True):
             labelled, coloured = indices != 0, _marked(colours)
             # Index 0 has a colour, and another index is black: either may stand for no tumour.
             if (coloured & ~labelled).any() and (labelled & ~coloured).any():

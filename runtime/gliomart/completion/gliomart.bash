@@ -7,7 +7,7 @@
 
 _shtab_gliomart_subparsers=(infer demo info bench train evaluate export completion)
 
-_shtab_gliomart_infer_option_strings=(-h --help --out --json --quiet --overwrite --resume --overlays --maps --dicom-out --identify --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
+_shtab_gliomart_infer_option_strings=(-h --help --out --json --quiet --overwrite --resume --overlays --plane --maps --dicom-out --identify --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
 _shtab_gliomart_demo_option_strings=(-h --help --out --json --quiet --overwrite --resume --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
 _shtab_gliomart_info_option_strings=(-h --help --json)
 _shtab_gliomart_bench_option_strings=(-h --help --repeats --budget --json --out --plot --load --overlays --compare --float --rounds --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)

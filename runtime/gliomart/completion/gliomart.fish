@@ -66,6 +66,7 @@ complete -c gliomart -n '_shtab_gliomart_using infer' -l quiet -d 'print errors 
 complete -c gliomart -n '_shtab_gliomart_using infer' -l overwrite -d 'replace earlier results in DIR'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l resume -d 'go on with an interrupted run'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l overlays -xka "flagged all none" -d 'slices to write overlays of (default: flagged)'
+complete -c gliomart -n '_shtab_gliomart_using infer' -l plane -x -d 'colour plane of pictures to analyse, from 1 (default: all have to be alike)'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l maps -d 'write anomaly maps and masks as well'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l dicom-out -d 'write results as DICOM objects as well'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l identify -d 'let the report show paths and UIDs, which may tell who was examined'

@@ -128,6 +128,7 @@ _shtab_gliomart_infer_options=(
   "--overwrite[replace earlier results in DIR]"
   "--resume[go on with an interrupted run]"
   "--overlays[slices to write overlays of (default\: flagged)]:overlays:(flagged all none)"
+  "--plane[colour plane of pictures to analyse, from 1 (default\: all have to be alike)]:N:"
   "--maps[write anomaly maps and masks as well]"
   "--dicom-out[write results as DICOM objects as well]"
   "--identify[let the report show paths and UIDs, which may tell who was examined]"

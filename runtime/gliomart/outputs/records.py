@@ -76,6 +76,7 @@ def header(
         "settings": {
             "false_alarm_rate": settings.false_alarm_rate,
             "forced": settings.forced,
+            "plane": settings.plane,
             "overlays": overlays,
             "maps": maps,
             "dicom": dicom,

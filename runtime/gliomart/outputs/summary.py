@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gliomart.outputs import folder as output
 from gliomart.outputs import records
+from gliomart.pons import NOT_JUDGED
 from gliomart.printable import printable
 from gliomart.terminal import cells, shortened
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gliomart.terminal import Ink
 
 _VERDICTS = {True: "FLAGGED", False: "not flagged", None: "not judged (too few patients)"}
+_NOT_JUDGED = "it is not known which way up the picture is, and no pons was found in it"
 _DISCLAIMER = "Research software, not a medical device; not for diagnosis."
 # Rows of a table on a terminal; the report and results.csv have them all.
 _MOST_ROWS = 10
@@ -151,7 +153,8 @@ def _notes(series: dict[str, Any]) -> Iterator[str]:
 
 def _pons(pons: dict[str, Any]) -> str:
     if pons["score"] is None:
-        return f"{pons['coverage']}: nothing is said about it"
+        why = _NOT_JUDGED if pons["coverage"] == NOT_JUDGED else "nothing is said about it"
+        return f"{pons['coverage']}: {why}"
     verdict = _VERDICTS[pons["flagged"]]
     return f"pons: {verdict} (p = {pons['p_value']:.3f}, {pons['slices']} slices)"
 

@@ -8,12 +8,13 @@ is a refusal, not a guess.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
 from gliomart.slices import Refusal, Slice, checked
-from gliomart.sources import dicom, images, nifti, wall
+from gliomart.sources import dicom, images, masks, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
 from gliomart.sources.grouping import group
 from gliomart.sources.inventory import Inventory, SeriesFiles, SourceFile
@@ -32,14 +33,19 @@ __all__ = [
     "headers", "is_hidden", "one_by_one", "read", "read_series", "scan",
 ]  # fmt: skip
 
+_MASK = "mask beside an image"
 
-def scan(paths: Iterable[Path | str], budget: Budget = DEFAULT) -> Inventory:
+
+def scan(
+    paths: Iterable[Path | str], budget: Budget = DEFAULT, *, plane: int | None = None
+) -> Inventory:
     """Walk files and folders (recursively) and group them into series.
 
-    A DICOM series is its Series Instance UID, sorted by position along its normal; a series of
+    A DICOM series is what belongs together, sorted by position along its normal; a series of
     image files is one folder, sorted by name with numbers as numbers; a NIfTI file is a series of
     its own. Of a DICOMDIR the files that it lists are taken. What is hidden in a folder is counted
-    and not read; what is given by name is read, hidden or not.
+    and not read, and so are masks beside the images that they are named after (``scan_mask.png``);
+    what is given by name is read.
 
     Parameters
     ----------
@@ -47,6 +53,9 @@ def scan(paths: Iterable[Path | str], budget: Budget = DEFAULT) -> Inventory:
         Files and folders.
     budget
         What may be spent on reading one file.
+    plane
+        Which colour plane of pictures (PNG, JPEG, TIFF) is analysed, from 1; None where all have
+        to be alike.
 
     Raises
     ------
@@ -54,10 +63,18 @@ def scan(paths: Iterable[Path | str], budget: Budget = DEFAULT) -> Inventory:
         A path does not exist. Everything else that is wrong becomes a refusal.
     """
     walk = Walk()
+    images: list[SourceFile] = []
     for path in map(Path, paths):
+        known = len(walk.found)
         walk.take(path, budget)
-    files = len({file.source for file in walk.found}) + len(walk.refused)
-    series = group(walk.found, walk.refused)
+        met = walk.found[known:]
+        beside: set[str] = set()
+        if path.is_dir():  # a mask that is given by itself is meant
+            beside = masks.beside(met, [refusal.source for refusal in walk.refused])
+            walk.ignored.update({_MASK: len(beside)} if beside else {})
+        images += (replace(file, plane=plane) for file in met if file.source not in beside)
+    files = len({file.source for file in images}) + len(walk.refused)
+    series = group(images, walk.refused)
     return Inventory(
         roots=tuple(walk.roots),
         series=tuple(series),
@@ -125,9 +142,9 @@ def _read(file: SourceFile) -> Iterator[Slice | Refusal]:
             case "dicom":
                 yield from dicom.read(file)
             case "nifti":
-                yield from nifti.read(file.path, file.source, file.series, file.budget)
+                yield from nifti.read(file)
             case _:
-                yield from images.read(file.path, file.source, file.series)
+                yield from images.read(file)
     except InputRefusedError as error:
         yield Refusal(file.source, None, error.code, error.reason)
     except OSError as error:

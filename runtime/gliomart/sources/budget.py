@@ -1,4 +1,4 @@
-"""How much one DICOM file may ask for, and what it promises of its pixels."""
+"""How much one file may ask for, and what a DICOM file promises of its pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Budget:
-    """How much one DICOM file may ask for; what asks for more is refused by name.
+    """How much one file may ask for; what asks for more is refused by name.
+
+    Files of every kind are held to the bytes of the file, of all frames and of one; pictures also
+    to the number of their parts. The rest is of DICOM.
 
     Attributes
     ----------
@@ -26,16 +29,17 @@ class Budget:
     inflated_bytes
         What a deflated data set may inflate to (``inflates-too-much``).
     elements
-        Data elements, items and fragments, up to the end of the pixels (``too-many-elements``).
+        Data elements, items and fragments, up to the end of the pixels; chunks, segments and fields
+        of a picture (``too-many-elements``).
     depth
         Sequences inside sequences (``nested-too-deep``).
     value_bytes
         Length of a value of text or numbers (``value-too-long``). The default is the most that
         explicit VR can encode (DICOM PS3.5 7.1.2).
     pixel_bytes
-        All frames, decoded (``too-many-pixels``).
+        All frames or pages, decoded (``too-many-pixels``).
     frame_bytes
-        One frame, decoded (``too-many-pixels``).
+        One frame or page, decoded (``too-many-pixels``).
     seconds
         Time for the survey of a file, and for decoding one frame (``too-slow``).
     """

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from gliomart.errors import InputRefusedError
+from gliomart.printable import said
 from gliomart.sources import codestream, rle, wall
 from gliomart.sources.budget import DEFAULT, Budget, Image, promised
 from gliomart.sources.isolation import DecoderProcess, container
@@ -248,6 +249,5 @@ def _undecodable() -> Iterator[None]:
     except InputRefusedError:
         raise
     except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        reason = f"the pixels cannot be decoded: {line}"
+        reason = f"the pixels cannot be decoded: {said(error)}"
         raise InputRefusedError("undecodable", reason) from error

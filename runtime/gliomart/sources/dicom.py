@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gliomart.errors import InputRefusedError, UsageError
+from gliomart.printable import said
 from gliomart.slices import Refusal, Slice, luma
 from gliomart.sources import codecs, wall
 from gliomart.sources.header import Header, frames_of, numbers, shape_of, text
@@ -143,8 +144,7 @@ def _values(stored: NDArray[Any], dataset: Dataset, frame: Frame) -> NDArray[np.
     try:
         values = _modality_values(stored, dataset, frame)
     except Exception as error:  # a look-up table may hold anything: whatever it does is a refusal
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        reason = f"the modality values cannot be calculated: {line}"
+        reason = f"the modality values cannot be calculated: {said(error)}"
         raise InputRefusedError("undecodable", reason) from error
     if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
         values = -values

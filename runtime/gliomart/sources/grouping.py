@@ -48,10 +48,7 @@ def group(found: Sequence[SourceFile], refused: list[Refusal]) -> list[SeriesFil
             pictures[file.series].append(file)
         else:
             images += [Image(file, index) for index in range(len(file.planes))]
-    series = [
-        SeriesFiles(name, folder_of(files[0].source), tuple(files))
-        for name, files in pictures.items()
-    ]
+    series = [_without_headers(name, files) for name, files in pictures.items()]
     groups = joining.of_single_images(list(_groups(images)))
     series += [placing.series(each, refused) for each in _with_own_names(groups)]
     met = {file.source: number for number, file in enumerate(found)}
@@ -59,6 +56,11 @@ def group(found: Sequence[SourceFile], refused: list[Refusal]) -> list[SeriesFil
         (each for each in series if each.files),
         key=lambda each: min(met[file.source] for file in each.files),
     )
+
+
+def _without_headers(name: str, files: Sequence[SourceFile]) -> SeriesFiles:
+    notes = tuple(dict.fromkeys(note for file in files for note in file.notes))
+    return SeriesFiles(name, folder_of(files[0].source), tuple(files), notes)
 
 
 def _groups(images: Sequence[Image]) -> Iterator[Group]:

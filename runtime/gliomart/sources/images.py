@@ -1,90 +1,176 @@
-"""PNG, JPEG and TIFF files, decoded by OpenCV."""
+"""PNG, JPEG and TIFF files: their descriptions are read first, then OpenCV decodes their pixels.
+
+The decoder gives what is stored. What a file says about it is obeyed here, for every format and
+depth alike: which value is white, opacity (over air, which is black), and the orientation.
+"""
 
 from __future__ import annotations
 
-import struct
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from gliomart.colour import one_plane, over_air
 from gliomart.errors import InputRefusedError
+from gliomart.printable import said
 from gliomart.slices import Refusal, Slice, luma
+from gliomart.sources import jpeg, png, tiff_pages
+from gliomart.sources.budget import DEFAULT, beyond
+from gliomart.sources.kinds import kind_of_content
+from gliomart.sources.picture import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
+    from io import BufferedIOBase
 
-# OpenCV fills what is missing from a truncated JPEG or PNG with grey and only warns, so the end
-# of the file is looked for before its pixels are believed.
-_END_OF = {b"\x89PNG": b"IEND", b"\xff\xd8\xff": b"\xff\xd9"}
-_TAIL = 4096
-_BIG_TIFF = 43
-_MOST_PAGES = 100_000  # and no more, or a chain that bites its tail would never end
+    from numpy.typing import NDArray
+
+    from gliomart.sources.budget import Budget
+    from gliomart.sources.inventory import Kind, SourceFile
+    from gliomart.sources.picture import Page, Picture
+
+# Bytes that tell the kind of a file.
+_HEAD = 132
+_DESCRIBE: dict[Kind, Callable[[Window, Budget], Picture]] = {
+    "png": png.describe,
+    "jpeg": jpeg.describe,
+    "tiff": tiff_pages.describe,
+}
 
 
-def read(path: Path, source: str, series: str) -> Iterator[Slice | Refusal]:
+def read(file: SourceFile) -> Iterator[Slice | Refusal]:
     """Yield the slice of an image file, or one for each page of a TIFF.
 
     Raises
     ------
     InputRefusedError
-        As :func:`pages`.
+        The file is not within the budget, ``too-large``, ``truncated``, ``undecodable``,
+        ``unsupported-format`` or ``volumetric-tiff``.
     """
-    found = pages(path.read_bytes())
-    for index, page in enumerate(found):
-        frame = index if len(found) > 1 else None
+    with file.path.open("rb") as stream:
+        data, picture = _data(stream, file.kind, file.budget)
+    decoded = _decoded(data, len(picture.pages))
+    for index, (pixels, page) in enumerate(zip(decoded, picture.pages, strict=True)):
+        frame = index if len(decoded) > 1 else None
         try:
-            pixels = luma(_rgb(page))
+            grey = luma(_obeyed(pixels, page, file.plane))
         except InputRefusedError as error:
-            yield Refusal(source, frame, error.code, error.reason)
+            yield Refusal(file.source, frame, error.code, error.reason)
         else:
-            yield Slice(pixels, source=source, series=series, frame=frame)
+            yield Slice(grey, source=file.source, series=file.series, frame=frame)
 
 
-def pages(data: bytes) -> Sequence[cv2.typing.MatLike]:
-    """Decode the images of a file's bytes: (H, W) or, in order BGR or BGRA, (H, W, channels).
+def labels(data: bytes) -> list[NDArray[np.generic]]:
+    """Decode the pages of a picture that is no image but labels, such as a mask.
+
+    Values are those stored, inverted and turned as the file says: (H, W) or, in order BGR or BGRA,
+    (H, W, channels). Other kinds of pictures than are analysed are decoded as far as OpenCV can.
 
     Raises
     ------
     InputRefusedError
-        ``truncated`` or ``undecodable``.
+        As :func:`read`.
     """
-    for start, end in _END_OF.items():
-        if data.startswith(start) and end not in data[-_TAIL:]:
-            raise InputRefusedError("truncated", "the file ends in the middle of the image")
-    if data[:2] in (b"II", b"MM") and not _directories_are_whole(data):
-        raise InputRefusedError("truncated", "the file ends before its last page")
+    kind = kind_of_content(data[:_HEAD])
+    if kind is None or kind not in _DESCRIBE:
+        return list(_decoded(data))
+    changed, picture = _data(BytesIO(data), kind, DEFAULT)
+    pages = zip(_decoded(changed, len(picture.pages)), picture.pages, strict=True)
+    return [_turned(_inverted(v) if page.inverted else v, page.orientation) for v, page in pages]
+
+
+def _data(stream: BufferedIOBase, kind: Kind, budget: Budget) -> tuple[bytearray, Picture]:
+    """Read a file, and what it says of itself before that."""
+    window = Window(stream)
+    if window.size > budget.file_bytes:
+        raise beyond("too-many-bytes", "the file holds", window.size, budget.file_bytes)
+    picture = _described(window, kind, budget)
+    data = bytearray(window.take(0, window.size))
+    if kind == "jpeg":
+        jpeg.check_scans(data)
+    for place, content in picture.patches:
+        data[place : place + len(content)] = content
+    return data, picture
+
+
+def _described(window: Window, kind: Kind, budget: Budget) -> Picture:
     try:
-        decoded, found = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        picture = _DESCRIBE[kind](window, budget)
+        picture.admit(budget)
+    except (InputRefusedError, OSError):
+        raise
+    except Exception as error:  # whatever hostile numbers lead to
+        reason = f"not a valid picture: {said(error)}"
+        raise InputRefusedError("undecodable", reason) from error
+    return picture
+
+
+def _decoded(data: bytes | bytearray, count: int | None = None) -> Sequence[NDArray[np.generic]]:
+    fault = InputRefusedError("undecodable", "the image cannot be decoded")
+    try:
+        decoded, pages = cv2.imdecodemulti(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise InputRefusedError("undecodable", "the image cannot be decoded") from error
-    if not decoded or not found:
-        raise InputRefusedError("undecodable", "the image cannot be decoded")
-    return found
+        raise fault from error
+    if not decoded or not pages or len(pages) != (count or len(pages)):
+        raise fault
+    return pages
 
 
-def _directories_are_whole(data: bytes) -> bool:
-    """Follow a TIFF's chain of pages to its end (TIFF 6.0 section 2; BigTIFF has wider fields).
+def _obeyed(pixels: NDArray[np.generic], page: Page, plane: int | None) -> NDArray[np.generic]:
+    """Do what the file says of the values of one page: (H, W), or (H, W, 3) of planes alike."""
+    if page.left_out is not None:
+        raise InputRefusedError("unsupported-format", page.left_out)
+    values = _samples(pixels, page)
+    opacity = None
+    if page.opacity is not None:
+        values, opacity = values[..., :-1], values[..., -1]
+    elif page.see_through is not None:
+        opacity = (values != page.see_through)[..., 0]
+    if page.inverted:
+        values = _inverted(values)
+    if opacity is not None:
+        values = over_air(values, opacity, premultiplied=page.opacity == "premultiplied")
+    return _turned(one_plane(values, plane), page.orientation)
 
-    OpenCV stops at a page that is cut off and says nothing, so a page would go missing unseen.
+
+def _samples(pixels: NDArray[np.generic], page: Page) -> NDArray[np.generic]:
+    """Bring decoded pixels to (H, W, samples), red first and opacity last."""
+    across = page.samples if page.side_by_side else 1
+    if pixels.shape[:2] != (page.height, page.width * across):
+        raise InputRefusedError("undecodable", "the image is not of the size that it says")
+    if page.side_by_side:
+        return pixels.reshape(page.height, page.width, page.samples)
+    if pixels.ndim == 2:  # noqa: PLR2004
+        return pixels[..., np.newaxis]
+    colour = pixels[..., 2::-1]  # OpenCV decodes it as BGR and BGRA
+    if page.copied:
+        colour = colour[..., :1]
+    if page.opacity is None:
+        return colour
+    if pixels.shape[2] != 4:  # noqa: PLR2004
+        raise InputRefusedError("undecodable", "the image lacks the opacity that it says it has")
+    return np.concatenate([colour, pixels[..., 3:]], axis=2)
+
+
+def _inverted(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Turn values of which the lowest is white."""
+    if values.dtype.kind == "u":
+        return np.bitwise_not(values)
+    return -values.astype(np.float64)
+
+
+def _turned(values: NDArray[np.generic], orientation: int) -> NDArray[np.generic]:
+    """Turn stored pixels the way they are to be looked at (TIFF 6.0, Orientation).
+
+    1 is as stored; 2, 4 mirrored left to right and upside down; 3 turned by 180°. From 5 on, rows
+    are stored as columns: 5 as they are, 6 turned clockwise, 8 anticlockwise, 7 mirrored across.
     """
-    order = "<" if data[:2] == b"II" else ">"
-    big = struct.unpack_from(order + "H", data, 2)[0] == _BIG_TIFF
-    count, entry, link, first = ("Q", 20, "Q", 8) if big else ("H", 12, "I", 4)
-    try:
-        (page,) = struct.unpack_from(order + link, data, first)
-        for _ in range(_MOST_PAGES):
-            if page == 0:
-                return True
-            (entries,) = struct.unpack_from(order + count, data, page)
-            after = page + struct.calcsize(order + count) + entry * entries
-            (page,) = struct.unpack_from(order + link, data, after)
-    except struct.error:
-        return False
-    return False
-
-
-def _rgb(page: cv2.typing.MatLike) -> np.ndarray:
-    """OpenCV decodes colour as BGR and BGRA."""
-    return page[..., 2::-1] if page.ndim == 3 and page.shape[2] >= 3 else page  # noqa: PLR2004
+    if orientation >= 5:  # noqa: PLR2004
+        values = values.swapaxes(0, 1)
+    if orientation in {3, 4, 7, 8}:
+        values = values[::-1]
+    if orientation in {2, 3, 6, 7}:
+        values = values[:, ::-1]
+    return np.ascontiguousarray(values)

@@ -40,8 +40,12 @@ class SourceFile:
         Where each of its slices lies in the patient, None for one of which that is not known.
     concerns
         What its reader found to speak against analysing it.
+    notes
+        What its reader found that has to be told.
     budget
         What may be spent on reading it.
+    plane
+        Which colour plane of a picture is analysed, from 1; None where all have to be alike.
     """
 
     path: Path
@@ -51,7 +55,9 @@ class SourceFile:
     header: Header | None = None
     planes: tuple[Plane | None, ...] = (None,)
     concerns: tuple[Concern, ...] = ()
+    notes: tuple[Concern, ...] = ()
     budget: Budget = DEFAULT
+    plane: int | None = None
 
     def only(self, which: Sequence[int]) -> SourceFile:
         """Leave out all of its images but these, by their place among ``planes``."""
@@ -153,7 +159,8 @@ class SeriesFiles:
 class Inventory:
     """What the inputs hold: series to analyse, what is refused, what is no image at all.
 
-    ``ignored_kinds`` counts the files that are no images by their kind, such as ``.txt``.
+    ``ignored_kinds`` counts the files that are no images by their kind, such as ``.txt``, and masks
+    beside images.
     """
 
     roots: tuple[str, ...]

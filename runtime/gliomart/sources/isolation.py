@@ -17,6 +17,7 @@ from threading import Event, Lock, Timer
 from typing import TYPE_CHECKING, cast
 
 from gliomart.errors import InputRefusedError
+from gliomart.printable import printable, without_folders
 from gliomart.sources import decoder_process
 from gliomart.sources.decoder_process import REPLY, REQUEST
 
@@ -92,7 +93,8 @@ class DecoderProcess:
         if expired.is_set():
             raise InputRefusedError("too-slow", f"decoding a frame takes longer than {seconds:g} s")
         if not decoded:
-            reason = reply.decode("utf-8", "replace") or "the decoder crashed"
+            said = printable(without_folders(reply.decode("utf-8", "replace")))
+            reason = said or "the decoder crashed"
             raise InputRefusedError("undecodable", f"the pixels cannot be decoded: {reason}")
         return reply
 

@@ -51,7 +51,7 @@ def kind_of(path: Path, budget: Budget) -> Kind | None:
         raise InputRefusedError("empty-file", "the file holds no bytes")
     if claimed == "nifti":  # told by its size field, which is compressed with the rest
         return claimed
-    actual = _kind_of_content(head)
+    actual = kind_of_content(head)
     if actual is None:
         formats.refuse(path.name, head)
         if claimed == "dicom" and dicom.readable_without_preamble(path, budget):
@@ -85,7 +85,8 @@ def _first_bytes(path: Path) -> bytes:
         os.close(handle)
 
 
-def _kind_of_content(head: bytes) -> Kind | None:
+def kind_of_content(head: bytes) -> Kind | None:
+    """Tell the kind of a file by its first bytes; None where they are of no known image."""
     if head[dicom.MAGIC_START : dicom.MAGIC_END] == b"DICM":
         return "dicom"
     if bare.is_data_set(head):

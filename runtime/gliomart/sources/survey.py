@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn
 
 from gliomart.errors import InputRefusedError
+from gliomart.printable import said
 from gliomart.sources.budget import beyond
 
 if TYPE_CHECKING:
@@ -120,7 +121,9 @@ class Inflater:
             try:
                 inflated = self._stream.decompress(self._deflated, size)
             except zlib.error as error:
-                raise InputRefusedError("unreadable", f"not deflated data: {error}") from error
+                raise InputRefusedError(
+                    "unreadable", f"not deflated data: {said(error)}"
+                ) from error
             self._deflated = self._stream.unconsumed_tail
             if inflated:
                 return inflated

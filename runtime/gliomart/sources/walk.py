@@ -146,8 +146,13 @@ def _identify(path: Path, source: str, budget: Budget) -> list[SourceFile] | med
     if kind is None:
         return []
     if kind == "nifti":
-        planes = nifti.read_planes(path, budget)
-        return [SourceFile(path, source, kind, series=source, planes=planes, budget=budget)]
+        planes, _, concerns, notes = nifti.describe(path, budget).placement
+        return [
+            SourceFile(
+                path, source, kind, source, None, planes,
+                concerns=concerns, notes=notes, budget=budget,
+            )
+        ]  # fmt: skip
     if kind != "dicom":
         return [SourceFile(path, source, kind, series=folder_of(source), budget=budget)]
     headers = dicom.read_headers(path, budget)

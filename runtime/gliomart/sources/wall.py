@@ -15,6 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
+from gliomart.printable import said
 from gliomart.sources.budget import DEFAULT, Budget, beyond, promised
 from gliomart.sources.survey import (
     UNDEFINED,
@@ -157,8 +158,7 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise InputRefusedError("unreadable", f"not valid DICOM: {line}") from error
+        raise InputRefusedError("unreadable", f"not valid DICOM: {said(error)}") from error
 
 
 def _check_promise(dataset: Dataset, pixels: PixelElement, syntax: str, budget: Budget) -> None:

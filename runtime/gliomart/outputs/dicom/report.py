@@ -10,7 +10,6 @@ from pydicom.sr.codedict import codes
 
 from gliomart.outputs.dicom import terms
 from gliomart.outputs.dicom.segmentation import frames_of
-from gliomart.pons import COVERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,7 +99,6 @@ def _of_series(stack: Stack) -> sr.MeasurementsAndQualitativeEvaluations:
 
 
 def _of_pons(stack: Stack, verdict: PonsVerdict, outline: Segmentation | None) -> _Group:
-    coverage = terms.COVERED if verdict.coverage == COVERED else terms.NOT_COVERED
     measurements = [
         _number(name, value)
         for name, value in (
@@ -116,7 +114,7 @@ def _of_pons(stack: Stack, verdict: PonsVerdict, outline: Segmentation | None) -
         "finding_sites": [sr.FindingSite(terms.PONS)],
         "algorithm_id": terms.algorithm_of_report(stack.settings),
         "qualitative_evaluations": [
-            sr.QualitativeEvaluation(terms.COVERAGE, coverage),
+            sr.QualitativeEvaluation(terms.COVERAGE, terms.COVERAGES[verdict.coverage]),
             _flagged(flagged=verdict.flagged),
         ],
     }

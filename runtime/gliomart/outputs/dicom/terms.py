@@ -14,6 +14,7 @@ from highdicom.sr import (
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
+from gliomart import pons
 from gliomart._version import __version__
 
 if TYPE_CHECKING:
@@ -48,8 +49,11 @@ FLAGGED = CodedConcept("flagged", SCHEME, "Flagged: p-value at most the false-al
 FALSE_ALARM_RATE = CodedConcept("false-alarm-rate", SCHEME, "Nominal false-alarm rate")
 FRACTION_ANOMALOUS = CodedConcept("anomalous-share", SCHEME, "Anomalous share of the pons")
 COVERAGE = CodedConcept("coverage", SCHEME, "Coverage of the pons")
-COVERED = CodedConcept("covered", SCHEME, "pons covered")
-NOT_COVERED = CodedConcept("not-covered", SCHEME, "pons not covered")
+# By what a verdict says.
+COVERAGES = {
+    words: CodedConcept(words.removeprefix("pons ").replace(" ", "-"), SCHEME, words)
+    for words in (pons.COVERED, pons.NOT_COVERED, pons.NOT_JUDGED)
+}
 
 
 def algorithm(settings: Settings) -> AlgorithmIdentificationSequence:

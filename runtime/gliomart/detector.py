@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import log, pons, scoring, sources, suitability
+from gliomart import background, log, pons, scoring, sources, suitability
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
 from gliomart.pipeline import in_order
@@ -20,7 +20,7 @@ from gliomart.reading import Opened, Timed, ms_since, open_planes, open_series
 from gliomart.rehearsal import simulated_slice
 from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
 from gliomart.series import judge
-from gliomart.slices import Refusal, Slice, checked, greyscale
+from gliomart.slices import Refusal, Slice, checked, settled
 from gliomart.sources import dicom
 from gliomart.sources.header import Header
 
@@ -279,8 +279,13 @@ class Detector:
         started = perf_counter()
         prepared = prepare(source, frame, self.card.preprocessing)
         assert isinstance(frame, Frame)  # noqa: S101  # prepare raises the reason there is none
+        pixels = background.filled(source, frame.background)
+        if pixels is not source.pixels:
+            source = replace(source, pixels=pixels)
         preprocess_ms = shared_ms + ms_since(started)
 
+        if not np.isfinite(prepared.image.sum()):  # a model that is shown NaN would be blamed
+            raise InputRefusedError("not-finite", "the slice cannot be brought to finite values")
         started = perf_counter()
         outputs = self._model.run(prepared.image)
         infer_ms = ms_since(started)
@@ -332,9 +337,9 @@ class Detector:
         self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice
     ) -> tuple[Slice, Header | None]:
         if isinstance(image, Slice):
-            return image, None
+            return settled(image), None
         if isinstance(image, np.ndarray):
-            return Slice(greyscale(image)), None
+            return settled(Slice(image)), None
         read: list[Slice | Refusal]
         header = None
         if isinstance(image, (str, Path)):

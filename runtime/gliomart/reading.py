@@ -10,7 +10,7 @@ from gliomart import sources, suitability
 from gliomart.errors import InputRefusedError
 from gliomart.pipeline import in_order
 from gliomart.preprocess import FRAME_SLICES, Frame, estimate_frames, evenly_spaced
-from gliomart.slices import Refusal, Slice, greyscale
+from gliomart.slices import Refusal, Slice, checked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -117,12 +117,7 @@ def _read_alone(file: sources.SourceFile) -> Timed:
 
 
 def _plane(number: int, plane: Slice | NDArray[Any]) -> Slice | Refusal:
-    if isinstance(plane, Slice):
-        return plane
-    try:
-        return Slice(greyscale(plane), frame=number)
-    except InputRefusedError as error:
-        return Refusal("image", number, error.code, error.reason)
+    return checked(plane if isinstance(plane, Slice) else Slice(plane, frame=number))
 
 
 def ms_since(started: float) -> float:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import background, log, pons, scoring, sources, suitability
+from gliomart import background, content, log, pons, scoring, sources, suitability
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
 from gliomart.pipeline import in_order
@@ -164,8 +164,14 @@ class Detector:
         if concerns and not self.settings.forced:
             raise suitability.refused(concerns)
         frame = estimate_frame([source], self.card.preprocessing)
+        told = content.judge_alike([source], frame)
         result = self._analyse(
-            source, frame, concerns=concerns, read_ms=read_ms, shared_ms=ms_since(started)
+            source,
+            frame,
+            concerns=concerns + told.concerns,
+            notes=told.notes,
+            read_ms=read_ms,
+            shared_ms=ms_since(started),
         )
         log.outcome(result)
         return result
@@ -251,13 +257,13 @@ class Detector:
             if isinstance(item, Refusal):
                 return item
             frame = series.frames[item.pixels.shape]
-            known = series.concerns.get(item.source, ())
+            known = series.speaks_against(item)
             try:
                 return self._analyse(
                     item,
                     frame,
                     concerns=known,
-                    notes=series.notes,
+                    notes=series.told_of(item),
                     read_ms=read_ms,
                     shared_ms=series.shared_ms,
                 )
@@ -276,6 +282,8 @@ class Detector:
         shared_ms: float,
         notes: tuple[Concern, ...] = (),
     ) -> SliceResult:
+        if concerns and not self.settings.forced:
+            raise suitability.refused(concerns)
         started = perf_counter()
         prepared = prepare(source, frame, self.card.preprocessing)
         assert isinstance(frame, Frame)  # noqa: S101  # prepare raises the reason there is none

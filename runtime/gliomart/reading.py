@@ -6,7 +6,7 @@ from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gliomart import sources, suitability
+from gliomart import content, sources, suitability
 from gliomart.errors import InputRefusedError
 from gliomart.pipeline import in_order
 from gliomart.preprocess import FRAME_SLICES, Frame, estimate_frames, evenly_spaced
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.card import ModelCard
+    from gliomart.content import Content
     from gliomart.slices import Concern
 
 # A slice or what takes its place, and how long it took to read, in ms.
@@ -39,6 +40,8 @@ class Opened(NamedTuple):
         What of it the model was not made for, by source, where it is analysed all the same.
     notes
         What has to be told of it.
+    contents
+        What the pixels themselves say, by the slices' shape.
     """
 
     items: Iterable[Timed]
@@ -46,6 +49,17 @@ class Opened(NamedTuple):
     shared_ms: float
     concerns: Mapping[str, tuple[Concern, ...]]
     notes: tuple[Concern, ...]
+    contents: Mapping[tuple[int, ...], Content]
+
+    def speaks_against(self, item: Slice) -> tuple[Concern, ...]:
+        """Tell what speaks against a slice, what the header says first."""
+        told = self.contents.get(item.pixels.shape)
+        return self.concerns.get(item.source, ()) + (told.concerns if told else ())
+
+    def told_of(self, item: Slice) -> tuple[Concern, ...]:
+        """Tell what has to be told of a slice."""
+        told = self.contents.get(item.pixels.shape)
+        return self.notes + (told.notes if told else ())
 
 
 def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -> Opened:
@@ -87,7 +101,9 @@ def _framed(
     started = perf_counter()
     slices = [item for item, _ in sample if isinstance(item, Slice)]
     frames = estimate_frames(slices, card.preprocessing)
-    return Opened(items, frames, ms_since(started) / max(count, 1), concerns or {}, notes)
+    contents = content.judge(slices, frames)
+    shared_ms = ms_since(started) / max(count, 1)
+    return Opened(items, frames, shared_ms, concerns or {}, notes, contents)
 
 
 def _begin(files: Sequence[sources.SourceFile], source: str) -> tuple[list[Timed], Iterable[Timed]]:

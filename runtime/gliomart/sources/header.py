@@ -59,6 +59,8 @@ class Header:
         Where each frame lies.
     number
         Instance Number.
+    rescale
+        Rescale Slope and Intercept of its frames, each pair once; None for a frame without.
     """
 
     sop_class: str = ""
@@ -80,6 +82,7 @@ class Header:
     spacing: tuple[float, float] | None = None
     planes: tuple[Plane | None, ...] = (None,)
     number: float = 0.0
+    rescale: tuple[tuple[float, float] | None, ...] = (None,)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Header:
@@ -123,6 +126,7 @@ class Header:
             spacing=_spacing(first),
             planes=planes,
             number=(numbers(dataset, "InstanceNumber", 1) or (0.0,))[0],
+            rescale=tuple(dict.fromkeys(map(_rescale, groups))),
         )
 
 
@@ -243,6 +247,11 @@ def _plane(frame: Frame) -> Plane | None:
     if position is None or orientation is None or spacing is None or not is_plane(orientation):
         return None
     return Plane(position, orientation, spacing)
+
+
+def _rescale(frame: Frame) -> tuple[float, float] | None:
+    slope = numbers(frame, "RescaleSlope", 1)
+    return slope and (slope[0], (numbers(frame, "RescaleIntercept", 1) or (0.0,))[0])
 
 
 def _spacing(frame: Frame) -> tuple[float, float] | None:

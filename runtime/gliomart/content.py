@@ -23,11 +23,12 @@ a height of 2.2, have half of it at 1.6 and no flagged slice at 1.2; the share i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from gliomart.background import filled
 from gliomart.preprocess import evenly_spaced, head_mask
 from gliomart.slices import Concern
 
@@ -45,13 +46,20 @@ _LIGHT_BORDER = 0.5
 # A closed frame: this much of an outline of what looks like a head is bright, and less than this
 # of an outline further in. A head touches its own bounding box with a quarter of it.
 _FRAMED, _WITHIN_FRAME = 0.8, 0.5
+# Or its outline is on average as bright as this, which the box around a head is not (highest .26).
+_LIGHT_OUTLINE = 0.8
 # Brighter than this is no air, while frames are looked for; in units of the brain.
 _BRIGHT = 0.3
+# A border or an outline is plain where its mean, above black, is so many times what neighbours on
+# it differ by: noise (all that slices above the head show) reaches 9, negatives begin at 15.
+_PLAIN = 12.0
 # The head, while clipping is looked for.
 _HEAD = 0.25
 # The highest value of a head, but for so small a part of it (text, a hot pixel), and what is as
 # good as that, between black and it.
 _HIGHEST, _ALIKE = 0.999, 0.01
+# Cut off, values heap up: there are so many times more at the highest than just below it.
+_HEAPED = 2.0
 # Clipping is told from this share on, where it is lower than what preprocessing leaves anyway
 # (a card's 1 / brain_level is 2.5); and refuses from this share on, where it is this low.
 _NOTED_SHARE, _NOTED_HEIGHT = 0.005, 2.5
@@ -92,50 +100,58 @@ def judge_alike(slices: Sequence[Slice], frame: Frame) -> Content:
 
 
 def _of_border(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:
-    from gliomart.background import filled
-
     shown = [filled(s, frame.background) for s in slices]
-    span = frame.brain - frame.black
-    borders = [(_border_mean(pixels) - frame.black) / span for pixels in shown]
-    light = sum(border > _LIGHT_BORDER for border in borders)
+    light = sum(_is_light(_border(pixels), _LIGHT_BORDER, frame) for pixels in shown)
     if light:
         yield Concern(
             "light-border",
             f"the border of {light} of {len(shown)} slices looked at is as bright as a head:"
-            " a negative, a picture in a light frame, or only part of a head",
+            " a negative, or a picture in a light frame",
         )
         return
     few = evenly_spaced(shown, _FEW)
     framed = sum(_is_framed(pixels, frame) for pixels in few)
     if 2 * framed > len(few):
-        yield Concern("light-border", "a light frame is drawn around the head")
+        reason = "what surrounds the head is light: a frame is drawn around it, or it is a negative"
+        yield Concern("light-border", reason)
 
 
-def _border_mean(pixels: NDArray[np.float32]) -> float:
-    edges = (pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1])
-    return float(np.mean(np.concatenate(edges), dtype=np.float64))
+def _is_light(line: NDArray[np.float32], level: float, frame: Frame) -> bool:
+    """Tell whether a line of pixels is bright, in units of the brain, and plain, unlike noise."""
+    over = float(np.mean(line, dtype=np.float64)) - frame.black
+    if not over > level * (frame.brain - frame.black):
+        return False
+    return over > _PLAIN * float(np.mean(np.abs(np.diff(line)), dtype=np.float64))
 
 
 def _is_framed(pixels: NDArray[np.float32], frame: Frame) -> bool:
     """Tell whether what looks like a head is the outline of a rectangle, with dark inside."""
     step = max(1, min(pixels.shape) // _SIDE)
     plane = cv2.blur(pixels, (step, step))[::step, ::step]
-    level = _BRIGHT * (frame.brain - frame.black)
+    level = np.float32(_BRIGHT * (frame.brain - frame.black))
     left, top, width, height = cv2.boundingRect(
-        head_mask(plane - np.float32(frame.black), level).view(np.uint8)
+        head_mask(plane - np.float32(frame.black), float(level)).view(np.uint8)
     )
-    bright = plane[top : top + height, left : left + width] > frame.black + level
+    within = plane[top : top + height, left : left + width]
     depths = range(min(width, height) // 4)
     # A filter blurs the outermost lines.
-    if max((_outline(bright, depth) for depth in depths[:3]), default=0.0) < _FRAMED:
+    outlines = [_border(_inner(within, depth)) for depth in depths[:3]]
+    if any(_is_light(line, _LIGHT_OUTLINE, frame) for line in outlines):
+        return True
+    if not any(_is_light(line, _BRIGHT, frame) for line in outlines):
         return False
-    return min(_outline(bright, depth) for depth in depths) < _WITHIN_FRAME
+    bright = within > np.float32(frame.black) + level
+    shares = [float(_border(_inner(bright, depth)).mean()) for depth in depths]
+    return max(shares[:3]) > _FRAMED and min(shares) < _WITHIN_FRAME
 
 
-def _outline(mask: NDArray[np.bool_], depth: int) -> float:
-    """Share of a rectangle's outline, so many pixels inside, that is in a mask."""
-    inner = mask[depth : len(mask) - depth, depth : mask.shape[1] - depth]
-    return float(np.concatenate([inner[0], inner[-1], inner[:, 0], inner[:, -1]]).mean())
+def _inner(pixels: NDArray[Any], depth: int) -> NDArray[Any]:
+    return pixels[depth : len(pixels) - depth, depth : pixels.shape[1] - depth]
+
+
+def _border(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Go once around an image."""
+    return np.concatenate([pixels[0], pixels[1:, -1], pixels[-1, -2::-1], pixels[-2:0:-1, 0]])
 
 
 def _of_clipping(slices: Sequence[Slice], frame: Frame) -> tuple[Concern, bool] | None:
@@ -152,6 +168,11 @@ def _of_clipping(slices: Sequence[Slice], frame: Frame) -> tuple[Concern, bool] 
     share = float(np.mean(np.abs(head - np.float32(highest)) <= alike))
     height = (highest - frame.black) / span
     if share < _NOTED_SHARE or height >= _NOTED_HEIGHT:
+        return None
+    lower = head[head < highest - alike]
+    second = lower.max(initial=-np.inf)
+    beside = np.count_nonzero(lower >= second - 2 * alike)
+    if share * len(head) < _HEAPED * beside:  # few grey levels, none of them a wall
         return None
     concern = Concern(
         "clipped",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import background, content, log, pons, scoring, sources, suitability
+from gliomart import background, log, pons, scoring, sources, suitability
+from gliomart.content import judge_alike as judge_content
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
 from gliomart.pipeline import in_order
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from gliomart.card import Calibration, ModelCard
+    from gliomart.content import Content
     from gliomart.providers import Requested
     from gliomart.slices import Concern
 
@@ -164,12 +166,11 @@ class Detector:
         if concerns and not self.settings.forced:
             raise suitability.refused(concerns)
         frame = estimate_frame([source], self.card.preprocessing)
-        told = content.judge_alike([source], frame)
         result = self._analyse(
             source,
             frame,
-            concerns=concerns + told.concerns,
-            notes=told.notes,
+            content=judge_content([source], frame),
+            concerns=concerns,
             read_ms=read_ms,
             shared_ms=ms_since(started),
         )
@@ -257,13 +258,15 @@ class Detector:
             if isinstance(item, Refusal):
                 return item
             frame = series.frames[item.pixels.shape]
-            known = series.speaks_against(item)
+            known = series.concerns.get(item.source, ())
+            told = series.content_of(item)
             try:
                 return self._analyse(
                     item,
                     frame,
+                    content=told,
                     concerns=known,
-                    notes=series.told_of(item),
+                    notes=series.notes,
                     read_ms=read_ms,
                     shared_ms=series.shared_ms,
                 )
@@ -277,13 +280,14 @@ class Detector:
         source: Slice,
         frame: Frame | InputRefusedError,
         *,
+        content: Content,
         concerns: tuple[Concern, ...],
         read_ms: float,
         shared_ms: float,
         notes: tuple[Concern, ...] = (),
     ) -> SliceResult:
-        if concerns and not self.settings.forced:
-            raise suitability.refused(concerns)
+        if content.concerns and not self.settings.forced:
+            raise suitability.refused(content.concerns)
         started = perf_counter()
         prepared = prepare(source, frame, self.card.preprocessing)
         assert isinstance(frame, Frame)  # noqa: S101  # prepare raises the reason there is none
@@ -335,8 +339,8 @@ class Detector:
             )
             if rules_of_pons
             else None,
-            concerns=concerns,
-            notes=notes,
+            concerns=concerns + content.concerns,
+            notes=notes + content.notes,
             settings=self.settings,
             ms=Milliseconds(read_ms, preprocess_ms, infer_ms, ms_since(started)),
         )

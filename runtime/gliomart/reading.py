@@ -7,6 +7,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gliomart import content, sources, suitability
+from gliomart.content import Content
 from gliomart.errors import InputRefusedError
 from gliomart.pipeline import in_order
 from gliomart.preprocess import FRAME_SLICES, Frame, estimate_frames, evenly_spaced
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.card import ModelCard
-    from gliomart.content import Content
     from gliomart.slices import Concern
 
 # A slice or what takes its place, and how long it took to read, in ms.
@@ -51,15 +51,9 @@ class Opened(NamedTuple):
     notes: tuple[Concern, ...]
     contents: Mapping[tuple[int, ...], Content]
 
-    def speaks_against(self, item: Slice) -> tuple[Concern, ...]:
-        """Tell what speaks against a slice, what the header says first."""
-        told = self.contents.get(item.pixels.shape)
-        return self.concerns.get(item.source, ()) + (told.concerns if told else ())
-
-    def told_of(self, item: Slice) -> tuple[Concern, ...]:
-        """Tell what has to be told of a slice."""
-        told = self.contents.get(item.pixels.shape)
-        return self.notes + (told.notes if told else ())
+    def content_of(self, item: Slice) -> Content:
+        """Tell what the pixels of slices like this one say."""
+        return self.contents.get(item.pixels.shape, Content())
 
 
 def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -> Opened:

@@ -17,12 +17,12 @@ from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.tag import BaseTag
 
 from gliomart import suitability
-from gliomart.sources import Budget, budget, codecs, dicom, header, media
+from gliomart.sources import Budget, budget, codecs, dicom, header, media, modality
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_READING = (header, dicom, codecs, budget, media)
+_READING = (header, dicom, modality, codecs, budget, media)
 PAGE = Path(__file__).with_name("dicom.md")
 _MARKED = re.compile(r"(<!-- (\w+): made by conformance\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 

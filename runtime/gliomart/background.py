@@ -14,7 +14,7 @@ above: the background of a negative picture borders on its head.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -74,19 +74,15 @@ def find(slices: Sequence[Slice]) -> Background | None:
     None where black can be told from the pixels as they are, as in every usual picture: these cost
     a look at their extremes, and no more.
     """
-    lowest = min(float(s.pixels.min()) for s in slices)
-    highest = max(float(s.pixels.max()) for s in slices)
-    tolerance = _TOLERANCE * (highest - lowest)
     borders = [_border(s.pixels) for s in slices]
-    low = lowest < 0 and _fills([border <= lowest + tolerance for border in borders])
-    high = _fills([border >= highest - tolerance for border in borders])
+    low, high = _extremes(slices, borders)
     empty = any(s.air is not None for s in slices)
-    if not (low or high or empty):
+    if low is None and high is None and not empty:
         return None
     thin = [_thinned(s) for s in slices]
-    found = _padding_below(thin, lowest, lowest + tolerance) if low else None
-    if high:
-        found = _padding_above(thin, highest - tolerance, found) or found
+    found = _padding_below(thin, *low) if low else None
+    if high is not None:
+        found = _padding_above(thin, high, found) or found
     return found or (_around_a_brain(thin) if empty else None)
 
 
@@ -101,6 +97,27 @@ def filled(source: Slice, background: Background | None) -> NDArray[np.float32]:
     pixels = np.where(outside, black, source.pixels)
     # What was mixed with padding lies below black as well.
     return pixels if background.below is None else np.maximum(pixels, black)
+
+
+def _extremes(
+    slices: Sequence[Slice], borders: Sequence[NDArray[np.float32]]
+) -> tuple[tuple[float, float] | None, float | None]:
+    """Tell the lowest value and the level of all like it, and the level of the highest ones.
+
+    Each only where it lies along a border, and the lowest where it is negative.
+    """
+    darkest = min(float(border.min()) for border in borders)
+    lightest = max(float(border.max()) for border in borders)
+    plain = lightest - _TOLERANCE * (lightest - darkest)
+    if darkest >= 0 and not _fills([border >= plain for border in borders]):
+        return None, None
+    lowest = min(float(s.pixels.min()) for s in slices)
+    highest = max(float(s.pixels.max()) for s in slices)
+    below = lowest + _TOLERANCE * (highest - lowest)
+    above = highest - _TOLERANCE * (highest - lowest)
+    low = lowest < 0 and _fills([border <= below for border in borders])
+    high = _fills([border >= above for border in borders])
+    return (lowest, below) if low else None, above if high else None
 
 
 class _Thinned(NamedTuple):
@@ -190,7 +207,7 @@ def _thinned(source: Slice) -> _Thinned:
     return _Thinned(source.pixels[::step, ::step], air)
 
 
-def _border(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+def _border(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
 
 
@@ -205,7 +222,7 @@ def _grown(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
 
 def _from_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Keep the parts of a mask that reach the image's border."""
-    _, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    labels = np.asarray(cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[1])
     kept = np.isin(np.arange(labels.max() + 1), _border(labels))
     kept[0] = False
     return np.asarray(kept[labels])

@@ -1,13 +1,14 @@
 """Whether pixels are what a model was made for, where no header tells.
 
-What is found is judged like what a header says (suitability.py): a concern refuses the images unless
-it is overruled, a note is only told. It is looked for in the slices that a series' frame is
+What is found is judged like what a header says (suitability.py): a concern refuses the images
+unless it is overruled, a note is only told. It is looked for in the slices that a series' frame is
 estimated from, so that it costs next to nothing and all slices of a series are treated alike.
 
-Bounds were set on the training series (lgg_flair/train, 45 series, 8 bit as published) and hold for
-all others at hand (34 series of lgg_flair/dev, 143 of lgg_t1, 9 of ms_ljubljana, the CT and MPRAGE
-series): ``border`` is the mean brightness of a slice's border, ``share`` the part of the head at its
-highest value, ``height`` that value; brightness in units of the brain's, above black.
+Bounds were set on the training series (lgg_flair/train, 45 series, 8 bit as published). No series
+and no single slice of these, nor of others at hand (34 series of lgg_flair/dev, 143 of lgg_t1, 9 of
+ms_ljubljana, a CT and an MPRAGE) is past one. ``border`` is the mean brightness of a slice's
+border, ``share`` the part of the head at its highest value, ``height`` that value; brightness in
+units of the brain's, above black.
 
 ========================  ============================  =========================================
 measure                   train: median, 99 %, highest  elsewhere
@@ -46,6 +47,8 @@ _LIGHT_BORDER = 0.5
 # A closed frame: this much of an outline of what looks like a head is bright, and less than this
 # of an outline further in. A head touches its own bounding box with a quarter of it.
 _FRAMED, _WITHIN_FRAME = 0.8, 0.5
+# Of a line across the image, a side of a frame takes at least this; few heads do on all four sides.
+_SIDE_OF_A_FRAME = 0.4
 # Or its outline is on average as bright as this, which the box around a head is not (highest .26).
 _LIGHT_OUTLINE = 0.8
 # Brighter than this is no air, while frames are looked for; in units of the brain.
@@ -59,7 +62,7 @@ _HEAD = 0.25
 # good as that, between black and it.
 _HIGHEST, _ALIKE = 0.999, 0.01
 # Cut off, values heap up: there are so many times more at the highest than just below it.
-_HEAPED = 2.0
+_HEAPED = 1.5
 # Clipping is told from this share on, where it is lower than what preprocessing leaves anyway
 # (a card's 1 / brain_level is 2.5); and refuses from this share on, where it is this low.
 _NOTED_SHARE, _NOTED_HEIGHT = 0.005, 2.5
@@ -129,6 +132,8 @@ def _is_framed(pixels: NDArray[np.float32], frame: Frame) -> bool:
     step = max(1, min(pixels.shape) // _SIDE)
     plane = cv2.blur(pixels, (step, step))[::step, ::step]
     level = np.float32(_BRIGHT * (frame.brain - frame.black))
+    if not _has_four_sides(plane > np.float32(frame.black) + level):
+        return False
     left, top, width, height = cv2.boundingRect(
         head_mask(plane - np.float32(frame.black), float(level)).view(np.uint8)
     )
@@ -143,6 +148,16 @@ def _is_framed(pixels: NDArray[np.float32], frame: Frame) -> bool:
     bright = within > np.float32(frame.black) + level
     shares = [float(_border(_inner(bright, depth)).mean()) for depth in depths]
     return max(shares[:3]) > _FRAMED and min(shares) < _WITHIN_FRAME
+
+
+def _has_four_sides(bright: NDArray[np.bool_]) -> bool:
+    """Tell quickly whether a line in each outer quarter of an image is bright for a good part."""
+    for axis in (0, 1):
+        lines = bright.mean(axis=axis)
+        quarter = len(lines) // 4
+        if min(lines[:quarter].max(), lines[-quarter:].max()) < _SIDE_OF_A_FRAME:
+            return False
+    return True
 
 
 def _inner(pixels: NDArray[Any], depth: int) -> NDArray[Any]:

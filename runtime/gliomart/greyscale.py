@@ -84,7 +84,7 @@ def mask_of(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
         return None
     mask = np.ma.getmaskarray(pixels)
     if mask.ndim == 3:  # noqa: PLR2004
-        mask = mask[..., :3].any(axis=2)
+        mask = np.asarray(mask[..., :3].any(axis=2))
     return mask if mask.any() else None
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gliomart import content, sources, suitability
 from gliomart.content import Content
-from gliomart.errors import InputRefusedError
 from gliomart.pipeline import in_order
 from gliomart.preprocess import FRAME_SLICES, Frame, estimate_frames, evenly_spaced
 from gliomart.slices import Refusal, Slice, checked
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.card import ModelCard
+    from gliomart.errors import InputRefusedError
     from gliomart.slices import Concern
 
 # A slice or what takes its place, and how long it took to read, in ms.

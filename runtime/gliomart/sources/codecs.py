@@ -85,8 +85,8 @@ class Words(NamedTuple):
     Attributes
     ----------
     raw
-        (H, W), unsigned integers: whole words, as wide as they are allocated or, in a codestream, as
-        its values are.
+        (H, W), unsigned integers: whole words, as wide as they are allocated or, in a codestream,
+        as its values are.
     stored
         (H, W), the values: integers, signed as Pixel Representation says, without what may be in
         the bits that are not stored (DICOM PS3.5 8.1.1). It may be a view of ``raw``.

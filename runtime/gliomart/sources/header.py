@@ -251,7 +251,8 @@ def _plane(frame: Frame) -> Plane | None:
 
 def _rescale(frame: Frame) -> tuple[float, float] | None:
     slope = numbers(frame, "RescaleSlope", 1)
-    return slope and (slope[0], (numbers(frame, "RescaleIntercept", 1) or (0.0,))[0])
+    intercept = numbers(frame, "RescaleIntercept", 1) or (0.0,)
+    return None if slope is None else (slope[0], intercept[0])
 
 
 def _spacing(frame: Frame) -> tuple[float, float] | None:

@@ -88,7 +88,9 @@ def padding_of(words: Words, dataset: Dataset) -> NDArray[np.bool_] | None:
     low, high = min(wrapped, declared, key=lambda ends: ends[1] - ends[0])
     found = _within(words.stored, low, high)
     if words.bits < width:
-        found |= _within(words.raw.view(f"i{words.raw.itemsize}") if signed else words.raw, low, high)
+        found |= _within(
+            words.raw.view(f"i{words.raw.itemsize}") if signed else words.raw, low, high
+        )
     if not signed and -(2 ** (width - 1)) <= low < 0:
         found |= _within(words.raw, low + 2**width, min(high, -1) + 2**width)
     return found if found.any() else None
@@ -170,7 +172,7 @@ def _overlay_bits(dataset: Dataset, width: int) -> Iterator[int]:
 
 
 def rescale_of(frame: Frame) -> tuple[float | None, float]:
-    """Read Rescale Slope and Intercept (DICOM PS3.3 C.11.1.1.2); the slope is None where there is none.
+    """Read Rescale Slope and Intercept (DICOM PS3.3 C.11.1.1.2); None for a slope that is missing.
 
     Raises
     ------

@@ -32,9 +32,10 @@ _OF_BORDER = 0.02
 _TOLERANCE = 0.02
 # How far it is from the rest, in units of the rest's own range (quantiles .01 to .99), where
 # magnitudes (nothing else is negative) surround it; how far where values may be negative anyway,
-# as in Hounsfield units and z-scores; and how far above.
+# as in Hounsfield units and z-scores (what was zero lies up to two ranges below a brain's); and how
+# far above.
 _FAR_BELOW_MAGNITUDES = 0.05
-_FAR_BELOW = 2.0
+_FAR_BELOW = 10.0
 _FAR_ABOVE = 0.2
 # Filters make zeros a little negative: by less than this, in the same units.
 _NEGATIVE = 0.05

@@ -120,7 +120,11 @@ def _of_border(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:
 
 
 def _is_light(line: NDArray[np.float32], level: float, frame: Frame) -> bool:
-    """Tell whether a line of pixels is bright, in units of the brain, and plain, unlike noise."""
+    """Tell whether a line of pixels is bright, in units of the brain, and plain, unlike noise.
+
+    What is brighter than the brain counts like it: a scalp that touches the line is no frame.
+    """
+    line = np.minimum(line, np.float32(frame.brain))
     over = float(np.mean(line, dtype=np.float64)) - frame.black
     if not over > level * (frame.brain - frame.black):
         return False

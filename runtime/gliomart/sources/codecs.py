@@ -165,7 +165,10 @@ def words(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[Words]:
         else:
             values, precision = _decode(syntax.decoder, frame, image, budget)
             bits = min(precision, image.bits_stored)
-            yield _words(values, image, bits - 1, bits)
+            decoded = _words(values, image, bits - 1, bits)
+            if precision <= image.bits_stored:  # a codestream has no bits beyond its precision
+                decoded = decoded._replace(raw=decoded.stored.view(values.dtype))
+            yield decoded
 
 
 def _native(dataset: Dataset, uid: str) -> Iterator[NDArray[np.integer]]:

@@ -135,7 +135,7 @@ def check_unused_bits(
         return
     signed = words.stored.dtype.kind == "i"
     if words.high_bit == words.bits - 1:
-        if raw.max() < 2**words.bits:
+        if raw.max() < 2 ** (words.bits - signed):
             return
         if signed and np.array_equal(raw.view(words.stored.dtype), words.stored):
             return
@@ -146,7 +146,7 @@ def check_unused_bits(
     odd = set_bits != 0
     if signed:
         above = spare & (whole << (words.high_bit + 1))
-        odd &= ~((words.stored < 0) & (set_bits == above))
+        odd = _unlike_signs(words, set_bits, above, padding)
     if padding is not None:
         odd &= ~padding
     if odd.any():
@@ -155,6 +155,28 @@ def check_unused_bits(
             f"{int(odd.sum())} pixels do not fit into the {words.bits} bits that are said to be"
             " stored, and no overlay is declared in the others",
         )
+
+
+def _unlike_signs(
+    words: Words,
+    set_bits: NDArray[np.unsignedinteger],
+    above: int,
+    padding: NDArray[np.bool_] | None,
+) -> NDArray[np.bool_]:
+    """Find words that are no signed value: others than zero, or its sign, in the bits above it.
+
+    Some writers do not extend the sign. Then a value that ran over into it has to be told from a
+    negative one: negative ones begin at -1, next to zero, the others at the far end.
+    """
+    negative = words.stored < 0
+    odd = (set_bits != 0) & ~(negative & (set_bits == above))
+    if above == 0:
+        return odd
+    bare = negative & (set_bits == 0)
+    if padding is not None:
+        bare &= ~padding
+    over = bare & (words.stored < -(2 ** (words.bits - 2)))
+    return odd | over if 2 * np.count_nonzero(over) > np.count_nonzero(bare) else odd
 
 
 def _overlay_bits(dataset: Dataset, width: int) -> Iterator[int]:

@@ -62,7 +62,7 @@ _HEAD = 0.25
 # good as that, between black and it.
 _HIGHEST, _ALIKE = 0.999, 0.01
 # Cut off, values heap up: there are so many times more at the highest than just below it.
-_HEAPED = 1.5
+_HEAPED = 2.0
 # Clipping is told from this share on, where it is lower than what preprocessing leaves anyway
 # (a card's 1 / brain_level is 2.5); and refuses from this share on, where it is this low.
 _NOTED_SHARE, _NOTED_HEIGHT = 0.005, 2.5
@@ -122,12 +122,14 @@ def _of_border(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:
 def _is_light(line: NDArray[np.float32], level: float, frame: Frame) -> bool:
     """Tell whether a line of pixels is bright, in units of the brain, and plain, unlike noise.
 
-    What is brighter than the brain counts like it: a scalp that touches the line is no frame.
+    For the first, what is brighter than the brain counts like it: a scalp that touches the line is
+    no frame.
     """
-    line = np.minimum(line, np.float32(frame.brain))
-    over = float(np.mean(line, dtype=np.float64)) - frame.black
-    if not over > level * (frame.brain - frame.black):
+    span = frame.brain - frame.black
+    capped = np.minimum(line, np.float32(frame.brain))
+    if not float(np.mean(capped, dtype=np.float64)) - frame.black > level * span:
         return False
+    over = float(np.mean(line, dtype=np.float64)) - frame.black
     return over > _PLAIN * float(np.mean(np.abs(np.diff(line)), dtype=np.float64))
 
 

@@ -46,7 +46,7 @@ CODES = {
     "overlapping-slices": "one series holds several images of one place (echoes, repetitions)",
     "coverage": "the series covers too little of the head for a verdict",
     "mixed-rescale": "some images of a series have a rescale slope and intercept, others none",
-    "light-border": "the border is as bright as a head (a negative, a light frame, a cut-out)",
+    "light-border": "the border is as bright as a head (a negative, a light frame)",
     "clipped": "the window that it was exported with cuts off what is bright",
 }
 

@@ -574,7 +574,10 @@ def test_rescale_on_some_images_of_a_series_alone_is_refused(
     for number in range(12):  # some vendors scale every image its own way
         write(number, f"{1 + number / 100}")
     assert refused() == set()
-    write(5, None, "0")
+    write(5, "0")  # one that is none refuses its own file
+    items = list(detector.stream([tmp_path]))
+    assert [item.code for item in items if isinstance(item, Refusal)] == ["bad-rescale"]
+    write(5, None)
     assert refused() == {"mixed-rescale"}
 
 

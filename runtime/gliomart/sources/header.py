@@ -252,7 +252,9 @@ def _plane(frame: Frame) -> Plane | None:
 def _rescale(frame: Frame) -> tuple[float, float] | None:
     slope = numbers(frame, "RescaleSlope", 1)
     intercept = numbers(frame, "RescaleIntercept", 1) or (0.0,)
-    return None if slope is None else (slope[0], intercept[0])
+    if slope is None:  # one that is no number refuses its own file, and says nothing of the others
+        return (1.0, 0.0) if frame.given("RescaleSlope") else None
+    return slope[0], intercept[0]
 
 
 def _spacing(frame: Frame) -> tuple[float, float] | None:

@@ -17,12 +17,22 @@ from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.tag import BaseTag
 
 from gliomart import suitability
-from gliomart.sources import Budget, budget, codecs, dicom, header, loss, media, traits
+from gliomart.sources import (
+    Budget,
+    budget,
+    codecs,
+    dicom,
+    header,
+    loss,
+    media,
+    modality,
+    traits,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_READING = (header, traits, loss, dicom, codecs, budget, media)
+_READING = (header, traits, loss, dicom, modality, codecs, budget, media)
 PAGE = Path(__file__).with_name("dicom.md")
 _MARKED = re.compile(r"(<!-- (\w+): made by conformance\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -103,6 +103,8 @@ def one_plane(pixels: NDArray[np.generic], plane: int | None = None) -> NDArray[
 def _alike(planes: NDArray[np.generic]) -> bool:
     if planes.size == 0 or planes.dtype.kind not in "buif":  # which are refused later on
         return True
+    if isinstance(planes, np.ma.MaskedArray):  # what lies beneath a mask says nothing
+        planes = planes.filled(0)
     with np.errstate(invalid="ignore", over="ignore"):  # so are NaN and infinity
         high, low = planes.max(axis=-1).astype(np.float32), planes.min(axis=-1).astype(np.float32)
         darkest = low.min()

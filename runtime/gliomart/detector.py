@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import log, pons, scoring, sources, suitability
+from gliomart import background, log, pons, scoring, sources, suitability
+from gliomart.content import judge_alike as judge_content
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
 from gliomart.pipeline import in_order
@@ -20,7 +21,7 @@ from gliomart.reading import Opened, Timed, ms_since, open_planes, open_series
 from gliomart.rehearsal import simulated_slice
 from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
 from gliomart.series import judge
-from gliomart.slices import Refusal, Slice, checked, greyscale
+from gliomart.slices import Refusal, Slice, checked, of_array, settled
 from gliomart.sources import dicom
 from gliomart.sources.header import Header
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from gliomart.card import Calibration, ModelCard
+    from gliomart.content import Content
     from gliomart.providers import Requested
     from gliomart.slices import Concern
 
@@ -174,6 +176,7 @@ class Detector:
         result = self._analyse(
             source,
             frame,
+            content=judge_content([source], frame),
             concerns=concerns,
             notes=file.notes if file else (),
             read_ms=read_ms,
@@ -270,10 +273,12 @@ class Detector:
                 return item
             frame = series.frames[item.pixels.shape]
             known = series.concerns.get(item.source, ())
+            told = series.content_of(item)
             try:
                 return self._analyse(
                     item,
                     frame,
+                    content=told,
                     concerns=known,
                     notes=series.notes,
                     read_ms=read_ms,
@@ -289,16 +294,24 @@ class Detector:
         source: Slice,
         frame: Frame | InputRefusedError,
         *,
+        content: Content,
         concerns: tuple[Concern, ...],
         read_ms: float,
         shared_ms: float,
         notes: tuple[Concern, ...] = (),
     ) -> SliceResult:
+        if content.concerns and not self.settings.forced:
+            raise suitability.refused(content.concerns)
         started = perf_counter()
         prepared = prepare(source, frame, self.card.preprocessing)
         assert isinstance(frame, Frame)  # noqa: S101  # prepare raises the reason there is none
+        pixels = background.filled(source, frame.background)
+        if pixels is not source.pixels:
+            source = replace(source, pixels=pixels)
         preprocess_ms = shared_ms + ms_since(started)
 
+        if not np.isfinite(prepared.image.sum()):  # a model that is shown NaN would be blamed
+            raise InputRefusedError("not-finite", "the slice cannot be brought to finite values")
         started = perf_counter()
         outputs = self._model.run(prepared.image)
         infer_ms = ms_since(started)
@@ -340,8 +353,8 @@ class Detector:
             )
             if rules_of_pons
             else None,
-            concerns=concerns,
-            notes=notes,
+            concerns=concerns + content.concerns,
+            notes=notes + content.notes,
             settings=self.settings,
             ms=Milliseconds(read_ms, preprocess_ms, infer_ms, ms_since(started)),
         )
@@ -350,9 +363,9 @@ class Detector:
         self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice
     ) -> tuple[Slice, Header | None, sources.SourceFile | None]:
         if isinstance(image, Slice):
-            return image, None, None
+            return settled(image), None, None
         if isinstance(image, np.ndarray):
-            return Slice(greyscale(image, self.settings.plane)), None, None
+            return of_array(image, self.settings.plane), None, None
         read: list[Slice | Refusal]
         file = header = None
         if isinstance(image, (str, Path)):

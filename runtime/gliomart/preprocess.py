@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, cast
 import cv2
 import numpy as np
 
+from gliomart import background
 from gliomart.errors import InputRefusedError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gliomart.background import Background
     from gliomart.slices import Slice
 
 Channel = Literal["plain", "clahe"]
@@ -113,11 +115,14 @@ class Frame:
         The head's surroundings in source pixels, square in millimetres.
     black, brain
         Modality values that become 0 and ``Preprocessing.brain_level``.
+    background
+        What is no part of the picture and becomes black; None where the picture needs no such.
     """
 
     box: Box
     black: float
     brain: float
+    background: Background | None = None
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,9 @@ def estimate_frame(slices: Sequence[Slice], spec: Preprocessing) -> Frame:
     """
     sample = evenly_spaced(slices, FRAME_SLICES)
     step = max(1, min(sample[0].pixels.shape) // _FRAME_SIDE)
-    planes = [cv2.blur(s.pixels, (step, step))[::step, ::step] for s in sample]
+    around = background.find(sample)
+    shown = [background.filled(s, around) for s in sample]
+    planes = [cv2.blur(pixels, (step, step))[::step, ::step] for pixels in shown]
     black, bright = np.percentile(planes, (1, 99))
     if not bright > black:
         raise InputRefusedError("no-head", "nothing brighter than its surroundings is in the image")
@@ -184,6 +191,7 @@ def estimate_frame(slices: Sequence[Slice], spec: Preprocessing) -> Frame:
         box=_square_box((left, top, right, bottom), sample[0].spacing, spec.margin),
         black=float(black),
         brain=brain,
+        background=around,
     )
 
 
@@ -211,7 +219,8 @@ def prepare(source: Slice, frame: Frame | InputRefusedError, spec: Preprocessing
     """
     if isinstance(frame, InputRefusedError):
         raise frame
-    plain = normalise(crop(source.pixels, frame.box, spec.size, frame.black), frame, spec)
+    pixels = background.filled(source, frame.background)
+    plain = normalise(crop(pixels, frame.box, spec.size, frame.black), frame, spec)
     head = head_mask(plain, spec.head_level * spec.brain_level)
     if head.mean() < spec.minimum_head:
         raise InputRefusedError("blank-slice", "the slice shows no head, or only its very edge")

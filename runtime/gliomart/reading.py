@@ -6,11 +6,12 @@ from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gliomart import sources, suitability
+from gliomart import content, sources, suitability
+from gliomart.content import Content
 from gliomart.errors import InputRefusedError
 from gliomart.pipeline import in_order
 from gliomart.preprocess import FRAME_SLICES, Frame, estimate_frames, evenly_spaced
-from gliomart.slices import Refusal, Slice, greyscale
+from gliomart.slices import Refusal, Slice, checked, of_array
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -43,6 +44,8 @@ class Opened(NamedTuple):
         What of it the model was not made for, by source, where it is analysed all the same.
     notes
         What has to be told of it.
+    contents
+        What the pixels themselves say, by the slices' shape.
     """
 
     items: Iterable[Timed]
@@ -50,6 +53,11 @@ class Opened(NamedTuple):
     shared_ms: float
     concerns: Mapping[str, tuple[Concern, ...]]
     notes: tuple[Concern, ...]
+    contents: Mapping[tuple[int, ...], Content]
+
+    def content_of(self, item: Slice) -> Content:
+        """Tell what the pixels of slices like this one say."""
+        return self.contents.get(item.pixels.shape, Content())
 
 
 def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -> Opened:
@@ -104,7 +112,9 @@ def _framed(
     started = perf_counter()
     slices = [item for item, _ in sample if isinstance(item, Slice)]
     frames = estimate_frames(slices, card.preprocessing)
-    return Opened(items, frames, ms_since(started) / max(count, 1), concerns or {}, notes)
+    contents = content.judge(slices, frames)
+    shared_ms = ms_since(started) / max(count, 1)
+    return Opened(items, frames, shared_ms, concerns or {}, notes, contents)
 
 
 def _begin(files: Sequence[sources.SourceFile], source: str) -> tuple[list[Timed], Iterable[Timed]]:
@@ -135,9 +145,9 @@ def _read_alone(file: sources.SourceFile) -> Timed:
 
 def _plane(number: int, pixels: Slice | NDArray[Any], plane: int | None) -> Slice | Refusal:
     if isinstance(pixels, Slice):
-        return pixels
+        return checked(pixels)
     try:
-        return Slice(greyscale(pixels, plane), frame=number)
+        return of_array(pixels, plane, number)
     except InputRefusedError as error:
         return Refusal("image", number, error.code, error.reason)
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from gliomart.colour import merged
 from gliomart.errors import InputRefusedError
 from gliomart.geometry import Plane
+from gliomart.greyscale import luma, settle
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-SMALLEST_SIDE = 32
-LARGEST_SIDE = 8192
+__all__ = ["Concern", "Refusal", "Slice", "checked", "luma", "of_array", "settled"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class Slice:
     ----------
     pixels
         float32 (H, W), finite modality values (DICOM PS3.3 C.11.1: after slope and intercept).
+        A slice that a reader has just read may hold NaN; :func:`settled` decides about them.
     source
         POSIX path that starts with the input root's own name, or a name the caller chose.
     series
@@ -41,6 +41,9 @@ class Slice:
     sop_instance_uid
         SOP Instance UID of the DICOM image or multi-frame object that the slice is; None for a
         slice that was put together from several.
+    air
+        bool (H, W): pixels that nothing was measured in (padding, a mask, NaN around the head).
+        They count as air whatever their value is. None where there are none.
     """
 
     pixels: NDArray[np.float32]
@@ -51,6 +54,7 @@ class Slice:
     position: tuple[float, ...] | None = None
     orientation: tuple[float, ...] | None = None
     sop_instance_uid: str | None = None
+    air: NDArray[np.bool_] | None = None
 
     @property
     def plane(self) -> Plane | None:
@@ -82,75 +86,48 @@ class Refusal:
 
 
 def checked(item: Slice | Refusal) -> Slice | Refusal:
-    """Refuse a slice in which there is nothing to see; see :func:`greyscale`."""
+    """Refuse a slice in which there is nothing to see; see :func:`settled`."""
     if isinstance(item, Slice):
         try:
-            _check(item.pixels)
+            return settled(item)
         except InputRefusedError as error:
             return Refusal(item.source, item.frame, error.code, error.reason)
     return item
 
 
-def greyscale(pixels: NDArray[np.generic], plane: int | None = None) -> NDArray[np.float32]:
-    """Bring an image to float32 (H, W), and check that there is something to see in it.
+def of_array(pixels: NDArray[Any], plane: int | None = None, frame: int | None = None) -> Slice:
+    """Take an array as a slice.
 
     Parameters
     ----------
     pixels
-        (H, W), RGB (H, W, 3) or RGBA (H, W, 4); opacity is laid over black.
+        (H, W), RGB (H, W, 3) or RGBA (H, W, 4), any real dtype; opacity is laid over black. What a
+        masked array masks is air.
     plane
         Which colour plane, from 1; None where all have to be alike.
+    frame
+        Its number, where it is one of several.
 
     Raises
     ------
     InputRefusedError
-        ``bad-shape``, ``too-small``, ``too-large``, ``not-finite``, ``blank-slice``,
-        ``colour-planes`` or ``missing-plane``.
+        ``colour-planes``, ``missing-plane``, or as :func:`settled`.
     """
-    grey = luma(merged(pixels, plane))
-    _check(grey)
-    return grey
+    grey: Any = merged(pixels, plane)
+    return settled(Slice(grey, frame=frame))
 
 
-def luma(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Bring an image to float32 (H, W).
+def settled(item: Slice) -> Slice:
+    """Check that there is something to see in a slice, and that all of it is finite.
 
-    Parameters
-    ----------
-    pixels
-        (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), any real dtype; colour is in RGB order and
-        becomes luma (ITU-R BT.601), a fourth channel is opacity and is left out.
+    Pixels that have no value become the darkest value of those that have one, and air.
 
     Raises
     ------
     InputRefusedError
-        ``bad-shape``, ``too-large`` or ``not-finite``.
+        As :func:`gliomart.greyscale.settle`.
     """
-    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):  # noqa: PLR2004
-        grey = pixels[..., :3].astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-    elif pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004
-        grey = pixels[..., 0].astype(np.float32)
-    elif pixels.ndim == 2 and pixels.dtype.kind in "buif":  # noqa: PLR2004
-        grey = pixels.astype(np.float32)
-    else:
-        raise InputRefusedError(
-            "bad-shape", f"shape {pixels.shape} of {pixels.dtype} is not a greyscale or RGB image"
-        )
-    height, width = grey.shape
-    if max(grey.shape) > LARGEST_SIDE:
-        raise InputRefusedError(
-            "too-large", f"{width}x{height} pixels; at most {LARGEST_SIDE} a side are read"
-        )
-    if grey.size and not np.isfinite([grey.min(), grey.max()]).all():
-        raise InputRefusedError("not-finite", "some pixels are NaN or infinite")
-    return grey
-
-
-def _check(grey: NDArray[np.float32]) -> None:
-    height, width = grey.shape
-    if min(grey.shape) < SMALLEST_SIDE:
-        raise InputRefusedError(
-            "too-small", f"{width}x{height} pixels; at least {SMALLEST_SIDE} a side are needed"
-        )
-    if grey.min() == grey.max():
-        raise InputRefusedError("blank-slice", "every pixel has the same value")
+    pixels, air = settle(item.pixels, item.air)
+    if pixels is item.pixels and air is item.air:
+        return item
+    return replace(item, pixels=pixels, air=air)

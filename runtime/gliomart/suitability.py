@@ -1,9 +1,9 @@
-"""Whether an image is what a model was made for, told from its DICOM header alone.
+"""Whether an image is what a model was made for, told from its DICOM header.
 
 A model answers for any picture it is shown. What it was not made for is therefore refused by name,
 before its pixels are read; ``--force`` analyses it all the same, and every result then says that it
 is outside the intended use. Images without a header (PNG, NIfTI and the like) say nothing of
-themselves: for those, whoever gives them answers.
+themselves: for those, whoever gives them answers. What pixels tell, content.py looks for.
 
 The tables here are the rules, and the conformance statement in the documentation is made from them.
 """
@@ -52,6 +52,9 @@ CODES = {
     "overlapping-slices": "one series holds several images of one place (echoes, repetitions)",
     "scattered-series": "a series of one image, one of many that may belong together",
     "coverage": "the series covers too little of the head for a verdict",
+    "mixed-rescale": "some images of a series have a rescale slope and intercept, others none",
+    "light-border": "the border is as bright as a head (a negative, a light frame)",
+    "clipped": "the window that it was exported with cuts off what is bright",
 }
 
 # Secondary images that are reformatted rather than calculated.
@@ -92,7 +95,7 @@ LEAST_COVERAGE_MM = 50.0
 
 def judge(series: SeriesFiles, card: ModelCard) -> dict[str, tuple[Concern, ...]]:
     """Find what speaks against analysing each file of a series, by source; the first decides."""
-    of_all = list(_of_series(series, card))
+    of_all = [*_of_series(series, card), *_of_rescale(series)]
     found = {}
     for file in series.files:
         of_file = _of_image(file.header, card) if file.header else ()
@@ -192,6 +195,13 @@ def _of_series(series: SeriesFiles, card: ModelCard) -> Iterator[Concern]:
     if covered < LEAST_COVERAGE_MM:
         extent = f"{covered:.0f} mm" if len(planes) > 1 else "one slice"
         yield Concern("coverage", f"{extent} of the head; a verdict needs {LEAST_COVERAGE_MM:g} mm")
+
+
+def _of_rescale(series: SeriesFiles) -> Iterator[Concern]:
+    """Values of one series are of one kind: with slope and intercept (PS3.3 C.11.1.1.2) or not."""
+    said = {scale for file in series.files if file.header for scale in file.header.rescale}
+    if None in said and said - {None, (1.0, 0.0)}:
+        yield _concern("mixed-rescale")
 
 
 def _of_body_part(header: Header) -> Iterator[Concern]:

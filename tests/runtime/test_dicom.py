@@ -32,6 +32,9 @@ def test_signed_values_and_bits_below_those_allocated() -> None:
     # Twelve bits stored; the four above are an overlay of old, and no part of the value.
     stored = (values & 0x0FFF).astype(np.uint16) | 0x5000
     dataset.PixelData = stored.tobytes()
+    for group, bit in ((0x6000, 12), (0x6002, 14)):
+        dataset.add_new((group, 0x0100), "US", 16)
+        dataset.add_new((group, 0x0102), "US", bit)
     assert np.array_equal(_one(dataset).pixels, values)
 
 

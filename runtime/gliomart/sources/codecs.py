@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
 from itertools import accumulate, islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -80,6 +80,27 @@ _BY_UID = {syntax.uid: syntax for syntax in SYNTAXES}
 _process = DecoderProcess()
 
 
+class Words(NamedTuple):
+    """One frame as it is in the file, and what of it counts.
+
+    Attributes
+    ----------
+    raw
+        (H, W), unsigned integers: whole words, as wide as they are allocated or, in a codestream,
+        as its values are.
+    stored
+        (H, W), the values: integers, signed as Pixel Representation says, without what may be in
+        the bits that are not stored (DICOM PS3.5 8.1.1). It may be a view of ``raw``.
+    high_bit, bits
+        The values are the ``bits`` bits of a word up to ``high_bit``.
+    """
+
+    raw: NDArray[np.unsignedinteger]
+    stored: NDArray[np.integer]
+    high_bit: int
+    bits: int
+
+
 def syntax_of(dataset: Dataset) -> Syntax:
     """Tell how the pixels of a data set are encoded, and that they can be decoded here.
 
@@ -111,14 +132,14 @@ def stop_decoders() -> None:
 
 
 def frames(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[NDArray[np.integer]]:
+    """Decode the values of the frames of a data set, as :func:`words` does."""
+    return (frame.stored for frame in words(dataset, budget))
+
+
+def words(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[Words]:
     """Decode the frames of a data set that :func:`gliomart.sources.wall.parse` read, one by one.
 
-    Yields
-    ------
-    ndarray
-        (H, W), the values as stored, ahead of any modality transform: integers, signed as Pixel
-        Representation says, without what may be in the bits that are not stored (DICOM PS3.5
-        8.1.1). It may be a view of the data set's own bytes.
+    Values are as stored, ahead of any modality transform.
 
     Raises
     ------
@@ -136,16 +157,19 @@ def frames(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[NDArray[np.in
     if syntax.decoder == "native":
         # pydicom goes on where there are more pixels than promised.
         for values in islice(_native(dataset, syntax.uid), image.frames):
-            yield _stored(values, image, image.high_bit, image.bits_stored)
+            yield _words(values, image, image.high_bit, image.bits_stored)
         return
     for frame in _encapsulated(dataset, image.frames):
         if syntax.decoder in {"rle", "deflate"}:
             values = _rle(frame, image) if syntax.decoder == "rle" else _inflate(frame, image)
-            yield _stored(values, image, image.high_bit, image.bits_stored)
+            yield _words(values, image, image.high_bit, image.bits_stored)
         else:
             values, precision = _decode(syntax.decoder, frame, image, budget)
             bits = min(precision, image.bits_stored)
-            yield _stored(values, image, bits - 1, bits)
+            decoded = _words(values, image, bits - 1, bits)
+            if precision <= image.bits_stored:  # a codestream has no bits beyond its precision
+                decoded = decoded._replace(raw=decoded.stored.view(values.dtype))
+            yield decoded
 
 
 def _native(dataset: Dataset, uid: str) -> Iterator[NDArray[np.integer]]:
@@ -228,17 +252,16 @@ def _decode(
     return np.frombuffer(values, dtype).reshape(stream.rows, stream.columns), stream.precision
 
 
-def _stored(
-    values: NDArray[np.integer], image: Image, high_bit: int, bits: int
-) -> NDArray[np.integer]:
+def _words(values: NDArray[np.integer], image: Image, high_bit: int, bits: int) -> Words:
     """Keep the bits up to the high bit, and extend the sign of the highest."""
+    raw = values.view(f"u{values.itemsize}")
     if image.bits_allocated == 1:
-        return values
+        return Words(raw, values, high_bit, bits)
     width = 8 * values.itemsize
-    values = values.view(f"{'i' if image.signed else 'u'}{values.itemsize}")
-    if bits == width:
-        return values
-    return (values << (width - 1 - high_bit)) >> (width - bits)
+    stored = values.view(f"{'i' if image.signed else 'u'}{values.itemsize}")
+    if bits < width:
+        stored = (stored << (width - 1 - high_bit)) >> (width - bits)
+    return Words(raw, stored, high_bit, bits)
 
 
 @contextmanager

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from io import SEEK_END, TextIOBase
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError, UsageError
-from gliomart.printable import said
 from gliomart.slices import Refusal, Slice, luma
-from gliomart.sources import codecs, wall
-from gliomart.sources.header import Header, frames_of, numbers, shape_of, text
+from gliomart.sources import codecs, modality, wall
+from gliomart.sources.header import Header, frames_of, shape_of, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from typing import BinaryIO
 
-    from numpy.typing import NDArray
     from pydicom import Dataset
 
     from gliomart.sources.budget import Budget
-    from gliomart.sources.header import Frame
     from gliomart.sources.inventory import SourceFile
 
 # DICOM PS3.10 7.1: 128 bytes of preamble, then the prefix "DICM".
@@ -119,13 +114,13 @@ def slices_of(
     if len(groups) != header.frame_count or shape_of(dataset) != header.shape:
         raise InputRefusedError("changed", "the file was changed while it was being read")
     planes = dict(zip(header.frames, header.planes, strict=True))
-    for index, stored in enumerate(codecs.frames(dataset, budget)):
+    for index, words in enumerate(codecs.words(dataset, budget)):
         if index not in planes:
             continue
         frame = index if len(groups) > 1 else None
         plane = planes[index]
         try:
-            values = _values(stored, dataset, groups[index])
+            values, padding = modality.values_of(words, dataset, groups[index])
             yield Slice(
                 pixels=luma(values),
                 source=source,
@@ -135,44 +130,10 @@ def slices_of(
                 position=plane.position if plane else None,
                 orientation=plane.orientation if plane else None,
                 sop_instance_uid=header.sop_instance_uid or None,
+                air=padding,
             )
         except InputRefusedError as error:
             yield Refusal(source, frame, error.code, error.reason)
-
-
-def _values(stored: NDArray[Any], dataset: Dataset, frame: Frame) -> NDArray[np.floating[Any]]:
-    try:
-        values = _modality_values(stored, dataset, frame)
-    except Exception as error:  # a look-up table may hold anything: whatever it does is a refusal
-        reason = f"the modality values cannot be calculated: {said(error)}"
-        raise InputRefusedError("undecodable", reason) from error
-    if text(dataset, "PhotometricInterpretation") == "MONOCHROME1":
-        values = -values
-    padding = _padding(stored, dataset)
-    if padding is not None and padding.any() and not padding.all():
-        values[padding] = values[~padding].min()
-    return values
-
-
-def _modality_values(
-    stored: NDArray[Any], dataset: Dataset, frame: Frame
-) -> NDArray[np.floating[Any]]:
-    from pydicom.pixels.processing import apply_modality_lut
-
-    slope = numbers(frame, "RescaleSlope", 1)
-    if slope is None:
-        return np.array(apply_modality_lut(stored, dataset), np.float32)
-    intercept = numbers(frame, "RescaleIntercept", 1) or (0.0,)
-    return stored.astype(np.float32) * np.float32(slope[0]) + np.float32(intercept[0])
-
-
-def _padding(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_] | None:
-    first = numbers(dataset, "PixelPaddingValue", 1)
-    if first is None:
-        return None
-    last = numbers(dataset, "PixelPaddingRangeLimit", 1) or first
-    low, high = sorted((first[0], last[0]))
-    return np.asarray((stored >= low) & (stored <= high))
 
 
 def _no_image() -> InputRefusedError:

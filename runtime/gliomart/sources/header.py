@@ -96,6 +96,8 @@ class Header:
         Values of the traits of that name (:mod:`gliomart.sources.traits`).
     of_repeats
         Likewise, of each frame.
+    rescale
+        Rescale Slope and Intercept of its frames, each pair once; None for a frame without.
     """
 
     sop_class: str = ""
@@ -130,6 +132,7 @@ class Header:
     of_series: Values = (None,) * len(OF_SERIES)
     of_images: Values = (None,) * len(OF_IMAGES)
     of_repeats: tuple[Values, ...] = ((None,) * len(OF_REPEATS),)
+    rescale: tuple[tuple[float, float] | None, ...] = (None,)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Header:
@@ -213,6 +216,7 @@ class Header:
             of_repeats=tuple(
                 tuple(value_of_trait(frame, trait) for trait in OF_REPEATS) for frame in own
             ),
+            rescale=tuple(dict.fromkeys(map(_rescale, own))),
         )
 
     def only(self, which: Sequence[int]) -> Header:
@@ -395,6 +399,14 @@ def _plane(frame: Frame) -> Plane | None:
     if position is None or orientation is None or spacing is None or not is_plane(orientation):
         return None
     return Plane(position, orientation, spacing)
+
+
+def _rescale(frame: Frame) -> tuple[float, float] | None:
+    slope = numbers(frame, "RescaleSlope", 1)
+    intercept = numbers(frame, "RescaleIntercept", 1) or (0.0,)
+    if slope is None:  # one that is no number refuses its own file, and says nothing of the others
+        return (1.0, 0.0) if frame.given("RescaleSlope") else None
+    return slope[0], intercept[0]
 
 
 def _spacing(frame: Frame) -> tuple[float, float] | None:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from gliomart.errors import InputRefusedError
+from gliomart.greyscale import LARGEST_SIDE
 from gliomart.printable import said
-from gliomart.slices import LARGEST_SIDE, Refusal, Slice, luma
+from gliomart.slices import Refusal, Slice, luma
 from gliomart.sources.budget import Image, beyond
 from gliomart.sources.nifti_space import Placement, place
 

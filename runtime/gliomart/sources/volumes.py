@@ -58,7 +58,9 @@ def _turned(image: Slice, turn: Turn) -> Slice:
     """Turn rows and columns of an axial image the usual way."""
     assert image.plane is not None  # noqa: S101  # looked at before
     (plane,) = turn.planes(image.plane, (1, *image.pixels.shape), step=1.0)
-    return _placed(image, turn.voxels(image.pixels[np.newaxis])[0], plane)
+    pixels = turn.voxels(image.pixels[np.newaxis])[0]
+    air = None if image.air is None else turn.voxels(image.air[np.newaxis])[0]
+    return _placed(image, pixels, air, plane)
 
 
 def _reassembled(stack: Sequence[Slice], turn: Turn, source: str) -> Iterator[Slice]:
@@ -68,19 +70,29 @@ def _reassembled(stack: Sequence[Slice], turn: Turn, source: str) -> Iterator[Sl
     if step is None or len({image.pixels.shape for image in stack}) > 1:
         yield from stack
         return
-    volume = np.stack([image.pixels for image in stack])
+    volume, air = np.stack([image.pixels for image in stack]), _air_of(stack)
     places = turn.planes(planes[0], volume.shape, step)
     if len({image.source for image in stack}) == 1:  # a file of several
         source = stack[0].source
     whole = replace(stack[0], source=source, sop_instance_uid=None)
+    turned = None if air is None else turn.voxels(air)
     for number, (pixels, plane) in enumerate(zip(turn.voxels(volume), places, strict=True)):
-        yield _placed(replace(whole, frame=number), pixels, plane)
+        empty = None if turned is None else turned[number]
+        yield _placed(replace(whole, frame=number), pixels, empty, plane)
 
 
-def _placed(image: Slice, pixels: np.ndarray, plane: Plane) -> Slice:
+def _air_of(stack: Sequence[Slice]) -> np.ndarray | None:
+    if all(image.air is None for image in stack):
+        return None
+    nowhere = np.zeros(stack[0].pixels.shape, bool)
+    return np.stack([nowhere if image.air is None else image.air for image in stack])
+
+
+def _placed(image: Slice, pixels: np.ndarray, air: np.ndarray | None, plane: Plane) -> Slice:
     return replace(
         image,
         pixels=np.ascontiguousarray(pixels),
+        air=None if air is None else np.ascontiguousarray(air),
         spacing=plane.spacing,
         position=plane.position,
         orientation=plane.orientation,

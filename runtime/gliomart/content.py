@@ -1,0 +1,204 @@
+"""Whether pixels are what a model was made for, where no header tells.
+
+What is found is judged like what a header says (suitability.py): a concern refuses the images
+unless it is overruled, a note is only told. It is looked for in the slices that a series' frame is
+estimated from, so that it costs next to nothing and all slices of a series are treated alike.
+
+Bounds were set on the training series (lgg_flair/train, 45 series, 8 bit as published). No series
+and no single slice of these, nor of others at hand (34 series of lgg_flair/dev, 143 of lgg_t1, 9 of
+ms_ljubljana, a CT and an MPRAGE) is past one. ``border`` is the mean brightness of a slice's
+border, ``share`` the part of the head at its highest value, ``height`` that value; brightness in
+units of the brain's, above black.
+
+========================  ============================  =========================================
+measure                   train: median, 99 %, highest  elsewhere
+========================  ============================  =========================================
+border                    .011, .08, .15                highest .20; negatives of all 1.0
+share                     .0003, .0009, .0009           highest .0013
+height                    3.3, 5.8, 5.8                 lowest 1.57 (2.10 in train)
+========================  ============================  =========================================
+
+Rendered with ever narrower windows, six real series (three gliomas of lgg_flair, ms_ljubljana) keep
+their score within 1 % down to a height of 2.5 and within 12 % down to 2.2; gliomas have half of it
+at 1.6, and no slice is flagged at 1.2. The share is .001 to .18 at 1.6, and .003 to .20 at 1.5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from gliomart.background import filled
+from gliomart.preprocess import evenly_spaced, head_mask
+from gliomart.slices import Concern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from gliomart.errors import InputRefusedError
+    from gliomart.preprocess import Frame
+    from gliomart.slices import Slice
+
+# A border this bright is no air.
+_LIGHT_BORDER = 0.5
+# A closed frame: this much of an outline of what looks like a head is bright, and less than this
+# of an outline further in. A head touches its own bounding box with a quarter of it.
+_FRAMED, _WITHIN_FRAME = 0.8, 0.5
+# Of a line across the image, a side of a frame takes at least this; few heads do on all four sides.
+_SIDE_OF_A_FRAME = 0.4
+# Or its outline is on average as bright as this, which the box around a head is not (highest .26).
+_LIGHT_OUTLINE = 0.8
+# Brighter than this is no air, while frames are looked for; in units of the brain.
+_BRIGHT = 0.3
+# A border or an outline is plain where its mean, above black, is so many times what neighbours on
+# it differ by: noise (all that slices above the head show) reaches 9, negatives begin at 15.
+_PLAIN = 12.0
+# The head, while clipping is looked for.
+_HEAD = 0.25
+# The highest value of a head, but for so small a part of it (text, a hot pixel), and what is as
+# good as that, between black and it.
+_HIGHEST, _ALIKE = 0.999, 0.01
+# Cut off, values heap up: there are so many times more at the highest than just below it.
+_HEAPED = 2.0
+# Clipping is told from this share on, where it is lower than what preprocessing leaves anyway
+# (a card's 1 / brain_level is 2.5); and refuses from this share on, where it is this low.
+_NOTED_SHARE, _NOTED_HEIGHT = 0.005, 2.5
+_REFUSED_SHARE, _REFUSED_HEIGHT = 0.01, 1.6
+# Pixels along the shorter side that are looked at, and slices that frames are looked for in.
+_SIDE, _FEW = 128, 8
+
+
+class Content(NamedTuple):
+    """What pixels say of the images of one shape in a series."""
+
+    concerns: tuple[Concern, ...] = ()
+    notes: tuple[Concern, ...] = ()
+
+
+def judge(
+    slices: Sequence[Slice], frames: Mapping[tuple[int, ...], Frame | InputRefusedError]
+) -> dict[tuple[int, ...], Content]:
+    """Judge slices of a series, by shape, as far as they have a frame."""
+    found = {}
+    for shape, frame in frames.items():
+        sample = [s for s in slices if s.pixels.shape == shape]
+        if sample and not isinstance(frame, Exception):
+            found[shape] = judge_alike(sample, frame)
+    return found
+
+
+def judge_alike(slices: Sequence[Slice], frame: Frame) -> Content:
+    """Judge slices of one shape that share a frame."""
+    unlike = list(_of_border(slices, frame))
+    clipped = _of_clipping(slices, frame)
+    if clipped is None:
+        return Content(tuple(unlike))
+    concern, refused = clipped
+    if refused:
+        return Content((*unlike, concern))
+    return Content(tuple(unlike), (concern,))
+
+
+def _of_border(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:
+    shown = [filled(s, frame.background) for s in slices]
+    light = sum(_is_light(_border(pixels), _LIGHT_BORDER, frame) for pixels in shown)
+    if light:
+        yield Concern(
+            "light-border",
+            f"the border of {light} of {len(shown)} slices looked at is as bright as a head:"
+            " a negative, or a picture in a light frame",
+        )
+        return
+    few = evenly_spaced(shown, _FEW)
+    framed = sum(_is_framed(pixels, frame) for pixels in few)
+    if 2 * framed > len(few):
+        reason = "what surrounds the head is light: a frame is drawn around it, or it is a negative"
+        yield Concern("light-border", reason)
+
+
+def _is_light(line: NDArray[np.float32], level: float, frame: Frame) -> bool:
+    """Tell whether a line of pixels is bright, in units of the brain, and plain, unlike noise.
+
+    For the first, what is brighter than the brain counts like it: a scalp that touches the line is
+    no frame.
+    """
+    span = frame.brain - frame.black
+    capped = np.minimum(line, np.float32(frame.brain))
+    if not float(np.mean(capped, dtype=np.float64)) - frame.black > level * span:
+        return False
+    over = float(np.mean(line, dtype=np.float64)) - frame.black
+    return over > _PLAIN * float(np.mean(np.abs(np.diff(line)), dtype=np.float64))
+
+
+def _is_framed(pixels: NDArray[np.float32], frame: Frame) -> bool:
+    """Tell whether what looks like a head is the outline of a rectangle, with dark inside."""
+    step = max(1, min(pixels.shape) // _SIDE)
+    plane = cv2.blur(pixels, (step, step))[::step, ::step]
+    level = np.float32(_BRIGHT * (frame.brain - frame.black))
+    if not _has_four_sides(plane > np.float32(frame.black) + level):
+        return False
+    left, top, width, height = cv2.boundingRect(
+        head_mask(plane - np.float32(frame.black), float(level)).view(np.uint8)
+    )
+    within = plane[top : top + height, left : left + width]
+    depths = range(min(width, height) // 4)
+    # A filter blurs the outermost lines.
+    outlines = [_border(_inner(within, depth)) for depth in depths[:3]]
+    if any(_is_light(line, _LIGHT_OUTLINE, frame) for line in outlines):
+        return True
+    if not any(_is_light(line, _BRIGHT, frame) for line in outlines):
+        return False
+    bright = within > np.float32(frame.black) + level
+    shares = [float(_border(_inner(bright, depth)).mean()) for depth in depths]
+    return max(shares[:3]) > _FRAMED and min(shares) < _WITHIN_FRAME
+
+
+def _has_four_sides(bright: NDArray[np.bool_]) -> bool:
+    """Tell quickly whether a line in each outer quarter of an image is bright for a good part."""
+    for axis in (0, 1):
+        lines = bright.mean(axis=axis)
+        quarter = len(lines) // 4
+        if min(lines[:quarter].max(), lines[-quarter:].max()) < _SIDE_OF_A_FRAME:
+            return False
+    return True
+
+
+def _inner(pixels: NDArray[Any], depth: int) -> NDArray[Any]:
+    return pixels[depth : len(pixels) - depth, depth : pixels.shape[1] - depth]
+
+
+def _border(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Go once around an image."""
+    return np.concatenate([pixels[0], pixels[1:, -1], pixels[-1, -2::-1], pixels[-2:0:-1, 0]])
+
+
+def _of_clipping(slices: Sequence[Slice], frame: Frame) -> tuple[Concern, bool] | None:
+    """Tell how much of the head is at its highest value, and whether that is too much."""
+    step = max(1, min(slices[0].pixels.shape) // _SIDE)
+    span = frame.brain - frame.black
+    thin = (s.pixels[::step, ::step] for s in slices)
+    head = np.concatenate([pixels[pixels > frame.black + _HEAD * span] for pixels in thin])
+    if len(head) == 0:
+        return None
+    number = int(_HIGHEST * (len(head) - 1))
+    highest = float(np.partition(head, number)[number])
+    alike = _ALIKE * (highest - frame.black)
+    share = float(np.mean(np.abs(head - np.float32(highest)) <= alike))
+    height = (highest - frame.black) / span
+    if share < _NOTED_SHARE or height >= _NOTED_HEIGHT:
+        return None
+    lower = head[head < highest - alike]
+    second = lower.max(initial=-np.inf)
+    beside = np.count_nonzero(lower >= second - 2 * alike)
+    if share * len(head) < _HEAPED * beside:  # few grey levels, none of them a wall
+        return None
+    concern = Concern(
+        "clipped",
+        f"{share:.1%} of the head have its highest value, {height:.2f} times the brain's: what is"
+        " brighter was cut off (export the images with a wider window, or as DICOM)",
+    )
+    return concern, share >= _REFUSED_SHARE and height < _REFUSED_HEIGHT

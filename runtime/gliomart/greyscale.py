@@ -1,0 +1,205 @@
+"""From whatever pixels a file or an array holds to one finite greyscale image.
+
+What has no value (NaN, minus infinity, what a masked array masks) is air where it lies around the
+head, and a reason to refuse the slice where it lies in the head.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gliomart.errors import InputRefusedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SMALLEST_SIDE = 32
+LARGEST_SIDE = 8192
+
+# Values that differ by less lose digits in single precision (IEEE 754: they are subnormal).
+_SMALLEST_RANGE = float(np.finfo(np.float32).tiny)
+# The difference of any two values has to be finite, with room for a filter's sums.
+_LARGEST_RANGE = float(np.finfo(np.float32).max) / 8
+# A head without its gaps: brighter than this fraction of what there is between dark and bright.
+_HEAD_BRIGHTNESS = 0.12
+# Pixels without value that are no wider than this may cut a head in two, and do not look like air.
+_NARROW_PX = 5
+# Where a bridge over them makes the largest bright part larger than this, they did cut it.
+_CUT = 1.2
+
+
+def luma(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Bring an image to float32 (H, W).
+
+    Parameters
+    ----------
+    pixels
+        (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), any real dtype; colour is in RGB order and
+        becomes luma (ITU-R BT.601), a fourth channel is opacity and is left out.
+
+    Returns
+    -------
+    float32 (H, W); NaN and infinities are left to :func:`settle`, and what a masked array masks
+    is NaN.
+
+    Raises
+    ------
+    InputRefusedError
+        ``bad-shape`` or ``too-large``.
+    """
+    values = np.ma.getdata(pixels) if isinstance(pixels, np.ma.MaskedArray) else pixels
+    with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite
+        grey = _grey(values)
+    height, width = grey.shape
+    if max(grey.shape) > LARGEST_SIDE:
+        raise InputRefusedError(
+            "too-large", f"{width}x{height} pixels; at most {LARGEST_SIDE} a side are read"
+        )
+    masked = mask_of(pixels)
+    if masked is not None:
+        grey[masked] = np.nan
+    return grey
+
+
+def _grey(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
+    if pixels.ndim == 3 and pixels.shape[2] in (3, 4):  # noqa: PLR2004
+        grey: NDArray[np.float32] = pixels[..., :3].astype(np.float32) @ np.array(
+            [0.299, 0.587, 0.114], np.float32
+        )
+        return grey
+    if pixels.ndim == 3 and pixels.shape[2] == 1:  # noqa: PLR2004
+        return pixels[..., 0].astype(np.float32)
+    if pixels.ndim == 2 and pixels.dtype.kind in "buif":  # noqa: PLR2004
+        return pixels.astype(np.float32)
+    raise InputRefusedError(
+        "bad-shape", f"shape {pixels.shape} of {pixels.dtype} is not a greyscale or RGB image"
+    )
+
+
+def mask_of(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Tell what a masked array masks, (H, W); None for nothing, and for any other array."""
+    if not isinstance(pixels, np.ma.MaskedArray) or pixels.mask is np.ma.nomask:
+        return None
+    mask = np.ma.getmaskarray(pixels)
+    if mask.ndim == 3:  # noqa: PLR2004
+        mask = np.asarray(mask[..., :3].any(axis=2))
+    return mask if mask.any() else None
+
+
+def settle(
+    pixels: NDArray[np.float32], air: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_] | None]:
+    """Check that there is something to see in an image, and decide about pixels without a value.
+
+    Parameters
+    ----------
+    pixels
+        float32 (H, W), from :func:`luma`; any other image is brought to that.
+    air
+        bool (H, W): what is known to be air, whatever its value. None for nothing.
+
+    Returns
+    -------
+    pixels, air
+        The same, where every pixel has a value. Otherwise those that have none have the darkest
+        value there is, and are air.
+
+    Raises
+    ------
+    InputRefusedError
+        ``bad-shape``, ``too-small``, ``too-large``, ``not-finite``, ``bad-scale`` or
+        ``blank-slice``.
+    """
+    if type(pixels) is not np.ndarray or pixels.dtype != np.float32 or pixels.ndim != 2:  # noqa: PLR2004
+        masked, pixels = mask_of(pixels), luma(np.asanyarray(pixels))
+        air = masked if air is None else air if masked is None else air | masked
+    height, width = pixels.shape
+    if max(pixels.shape) > LARGEST_SIDE:
+        raise InputRefusedError(
+            "too-large", f"{width}x{height} pixels; at most {LARGEST_SIDE} a side are read"
+        )
+    if min(pixels.shape) < SMALLEST_SIDE:
+        raise InputRefusedError(
+            "too-small", f"{width}x{height} pixels; at least {SMALLEST_SIDE} a side are needed"
+        )
+    if air is not None and air.shape != pixels.shape:
+        raise InputRefusedError("bad-shape", f"{air.shape} of air in an image of {pixels.shape}")
+    lowest, highest = pixels.min(), pixels.max()
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        pixels, air = _without_gaps(pixels, air)
+        lowest, highest = pixels.min(), pixels.max()
+    if lowest == highest:
+        raise InputRefusedError("blank-slice", "every pixel has the same value")
+    if not _SMALLEST_RANGE <= float(highest) - float(lowest) <= _LARGEST_RANGE:
+        raise InputRefusedError(
+            "bad-scale",
+            f"values from {lowest:g} to {highest:g} are beyond what single precision tells apart",
+        )
+    return pixels, air
+
+
+def _without_gaps(
+    pixels: NDArray[np.float32], air: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    gaps = ~np.isfinite(pixels)
+    known = gaps.copy() if air is None else air | gaps
+    if air is not None:
+        gaps &= ~air
+    if (pixels[gaps] == np.inf).any():
+        raise InputRefusedError("not-finite", "some pixels are infinite, or beyond float32")
+    if known.all():
+        raise InputRefusedError("not-finite", "no pixel is a finite number")
+    filled = pixels.copy()
+    filled[known] = pixels[~known].min()
+    if gaps.any() and _in_the_head(filled, gaps, known):
+        raise InputRefusedError(
+            "not-finite", "pixels in the head are NaN; around it they count as air"
+        )
+    return filled, known
+
+
+def _in_the_head(
+    filled: NDArray[np.float32], gaps: NDArray[np.bool_], known: NDArray[np.bool_]
+) -> bool:
+    """Tell whether pixels without a value, filled as dark, belong to the head."""
+    import cv2
+
+    from gliomart.preprocess import head_mask
+
+    dark, bright = np.percentile(filled[~known], (1, 99))
+    if dark == bright:
+        return False
+    level = float(dark + _HEAD_BRIGHTNESS * (bright - dark))
+    # In units of what there is between dark and bright: filters must not meet extreme numbers.
+    bright_parts = (filled > level) & ~known
+    holes = _enclosed(gaps)
+    if holes.any():
+        head = head_mask(bright_parts.astype(np.float32), 0.5)
+        if (holes & head).any():
+            return True
+    # Air is wide; a dead row or column is narrow, and cuts through what it lies in.
+    kernel = np.ones((_NARROW_PX, _NARROW_PX), np.uint8)
+    wide = cv2.morphologyEx(gaps.view(np.uint8), cv2.MORPH_OPEN, kernel) > 0
+    narrow = gaps & ~wide
+    if not narrow.any():
+        return False
+    bridged = cv2.morphologyEx(bright_parts.view(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
+    return _largest(bright_parts | (bridged & narrow)) > _CUT * _largest(bright_parts)
+
+
+def _enclosed(gaps: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Leave of gaps the parts that do not reach the image's border."""
+    import cv2
+
+    _, labels = cv2.connectedComponents(gaps.view(np.uint8), connectivity=8)
+    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return np.asarray(gaps & ~np.isin(labels, np.unique(border)))
+
+
+def _largest(mask: NDArray[np.bool_]) -> int:
+    import cv2
+
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    return int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))

@@ -19,6 +19,7 @@ from pydicom.tag import BaseTag
 from gliomart import suitability
 from gliomart.sources import (
     Budget,
+    attributes,
     budget,
     codecs,
     dicom,
@@ -32,7 +33,7 @@ from gliomart.sources import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-_READING = (header, traits, loss, dicom, modality, codecs, budget, media)
+_READING = (header, attributes, traits, loss, dicom, modality, codecs, budget, media)
 PAGE = Path(__file__).with_name("dicom.md")
 _MARKED = re.compile(r"(<!-- (\w+): made by conformance\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -17,13 +17,11 @@ from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
 from gliomart.pipeline import in_order
 from gliomart.preprocess import Frame, estimate_frame, prepare
-from gliomart.reading import Opened, Timed, ms_since, open_planes, open_series
+from gliomart.reading import Opened, Timed, ms_since, open_planes, open_series, read_one
 from gliomart.rehearsal import simulated_slice
 from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
 from gliomart.series import judge
-from gliomart.slices import Refusal, Slice, checked, of_array, settled
-from gliomart.sources import dicom
-from gliomart.sources.header import Header
+from gliomart.slices import Refusal, Slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -166,10 +164,11 @@ class Detector:
             The stream is one of text, or cannot be sought in.
         """
         started = perf_counter()
-        source, header, file = self._one_slice(image)
+        one = read_one(image, self.budget, self.settings.plane)
+        source = one.slice
         read_ms = ms_since(started)
         started = perf_counter()
-        concerns = suitability.judge_image(header, self.card, file.concerns if file else ())
+        concerns = suitability.judge_image(one.header, self.card, one.concerns)
         if concerns and not self.settings.forced:
             raise suitability.refused(concerns)
         frame = estimate_frame([source], self.card.preprocessing)
@@ -178,7 +177,7 @@ class Detector:
             frame,
             content=judge_content([source], frame),
             concerns=concerns,
-            notes=file.notes if file else (),
+            notes=one.notes,
             read_ms=read_ms,
             shared_ms=ms_since(started),
         )
@@ -358,33 +357,6 @@ class Detector:
             settings=self.settings,
             ms=Milliseconds(read_ms, preprocess_ms, infer_ms, ms_since(started)),
         )
-
-    def _one_slice(
-        self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice
-    ) -> tuple[Slice, Header | None, sources.SourceFile | None]:
-        if isinstance(image, Slice):
-            return settled(image), None, None
-        if isinstance(image, np.ndarray):
-            return of_array(image, self.settings.plane), None, None
-        read: list[Slice | Refusal]
-        file = header = None
-        if isinstance(image, (str, Path)):
-            inventory = self._scan([image])
-            files = [file for series in inventory.series for file in series.files]
-            read = [*inventory.refused, *sources.read_series(files, str(image))]
-            file = files[0] if files else None
-            header = file.header if file else None
-        else:
-            dataset = dicom.in_memory(image, self.budget)
-            header = Header.of(dataset)
-            read = list(
-                map(checked, dicom.slices_of(dataset, header, "image", "image", self.budget))
-            )
-        if len(read) != 1:
-            raise InputRefusedError("not-one-slice", f"{len(read)} slices where one was expected")
-        if isinstance(read[0], Refusal):
-            raise InputRefusedError(read[0].code, read[0].reason)
-        return read[0], header, file
 
 
 def _checked_plane(asked: int | None) -> int | None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from itertools import chain
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from gliomart import content, sources, suitability
 from gliomart.content import Content
 from gliomart.errors import InputRefusedError
 from gliomart.pipeline import in_order
 from gliomart.preprocess import FRAME_SLICES, Frame, estimate_frames, evenly_spaced
-from gliomart.slices import Refusal, Slice, checked, of_array
+from gliomart.slices import Refusal, Slice, checked, of_array, settled
+from gliomart.sources import dicom
+from gliomart.sources.header import Header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from typing import BinaryIO
 
     from numpy.typing import NDArray
+    from pydicom import Dataset
 
     from gliomart.card import ModelCard
     from gliomart.slices import Concern
@@ -58,6 +65,55 @@ class Opened(NamedTuple):
     def content_of(self, item: Slice) -> Content:
         """Tell what the pixels of slices like this one say."""
         return self.contents.get(item.pixels.shape, Content())
+
+
+class One(NamedTuple):
+    """One slice by itself.
+
+    Attributes
+    ----------
+    slice
+        Checked, and not refused.
+    header
+        What it says of itself; None where it is not DICOM.
+    concerns, notes
+        What its reader found to speak against it, and to be told.
+    """
+
+    slice: Slice
+    header: Header | None = None
+    concerns: tuple[Concern, ...] = ()
+    notes: tuple[Concern, ...] = ()
+
+
+def read_one(
+    image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice,
+    budget: sources.Budget,
+    plane: int | None,
+) -> One:
+    """Read one image; see :meth:`gliomart.Detector.detect`."""
+    if isinstance(image, Slice):
+        return One(settled(image))
+    if isinstance(image, np.ndarray):
+        return One(of_array(image, plane))
+    if isinstance(image, (str, Path)):
+        inventory = sources.scan([image], budget, plane=plane)
+        files = [file for series in inventory.series for file in series.files]
+        read = [*inventory.refused, *sources.read_series(files, str(image))]
+        slice_ = _only(read)
+        return One(slice_, files[0].header, files[0].concerns, files[0].notes)
+    dataset = dicom.in_memory(image, budget)
+    header = Header.of(dataset)
+    slices = dicom.slices_of(dataset, header, "image", "image", budget)
+    return One(_only(list(map(checked, slices))), header)
+
+
+def _only(read: Sequence[Slice | Refusal]) -> Slice:
+    if len(read) != 1:
+        raise InputRefusedError("not-one-slice", f"{len(read)} slices where one was expected")
+    if isinstance(read[0], Refusal):
+        raise InputRefusedError(read[0].code, read[0].reason)
+    return read[0]
 
 
 def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -> Opened:

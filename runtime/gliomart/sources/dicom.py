@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from gliomart.errors import InputRefusedError, UsageError
 from gliomart.slices import Refusal, Slice, luma
 from gliomart.sources import codecs, modality, wall
-from gliomart.sources.header import Header, frames_of, shape_of, text
+from gliomart.sources.attributes import frames_of, text
+from gliomart.sources.header import Header, shape_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,30 +1,24 @@
-"""What a DICOM file says of itself, read without its pixels.
-
-An attribute that is missing, empty or no value of its kind counts as missing: headers of real
-archives hold all three, and what follows from a missing one is decided where it is needed.
-"""
+"""What a DICOM file says of itself, read without its pixels."""
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gliomart.errors import InputRefusedError
 from gliomart.geometry import Plane, is_plane
+from gliomart.sources.attributes import Frame, frames_of, numbers, text, value_of, words
 from gliomart.sources.loss import was_lossy
 from gliomart.sources.traits import OF_IMAGES, OF_REPEATS, OF_SERIES, Trait, parted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pydicom import Dataset
-    from pydicom.tag import BaseTag
 
-    from gliomart.sources.traits import Value, Values
+    from gliomart.sources.traits import Values
 
 # Pixels of no scanner are smaller or larger than this.
 _FINEST_MM, _COARSEST_MM = 0.05, 20.0
@@ -159,8 +153,7 @@ class Header:
         kinds = [list(range(len(groups)))]
         if len(groups) > 1 and groups[0] is not groups[1]:  # each has attributes of its own
             traits = [
-                lambda number, trait=trait: value_of_trait(groups[number], trait)
-                for trait in OF_IMAGES
+                lambda number, trait=trait: trait.value(groups[number]) for trait in OF_IMAGES
             ]
             kinds = parted(kinds[0], *traits)
         return [cls._of(dataset, groups, kind) for kind in kinds]
@@ -209,13 +202,11 @@ class Header:
             number=(numbers(dataset, "InstanceNumber", 1) or (None,))[0],
             frames=tuple(frames),
             frame_count=len(groups),
-            patient=tuple(value_of_trait(dataset, trait) for trait in _PATIENT),
+            patient=tuple(trait.value(dataset) for trait in _PATIENT),
             study=text(dataset, "StudyInstanceUID"),
-            of_series=tuple(value_of_trait(dataset, trait) for trait in OF_SERIES),
-            of_images=tuple(value_of_trait(first, trait) for trait in OF_IMAGES),
-            of_repeats=tuple(
-                tuple(value_of_trait(frame, trait) for trait in OF_REPEATS) for frame in own
-            ),
+            of_series=tuple(trait.value(dataset) for trait in OF_SERIES),
+            of_images=tuple(trait.value(first) for trait in OF_IMAGES),
+            of_repeats=tuple(tuple(trait.value(frame) for trait in OF_REPEATS) for frame in own),
             rescale=tuple(dict.fromkeys(map(_rescale, own))),
         )
 
@@ -227,127 +218,6 @@ class Header:
             planes=tuple(self.planes[index] for index in which),
             of_repeats=tuple(self.of_repeats[index] for index in which),
         )
-
-
-class Frame:
-    """The attributes of one frame: its own, those that frames share, those of the whole object.
-
-    In enhanced objects they lie in functional groups (PS3.3 C.7.6.16); an attribute is looked up in
-    the frame's own ones first.
-    """
-
-    def __init__(self, dataset: Dataset, groups: Sequence[Dataset]) -> None:
-        self._places = [
-            item for group in groups for sequence in _sequences(group) for item in sequence[:1]
-        ]
-        self._places.append(dataset)
-
-    def get(self, keyword: str) -> Any:  # noqa: ANN401
-        """Look at one attribute; None where it is missing, empty or cannot be parsed."""
-        found = (value_of(place, keyword) for place in self._places)
-        return next((value for value in found if value not in (None, "")), None)
-
-    def given(self, keyword: str) -> bool:
-        """Tell whether an attribute has a value, be it one that cannot be parsed."""
-        found = (place.get_item(keyword) for place in self._places)
-        return any(
-            element is not None and element.value not in (None, b"", "") for element in found
-        )
-
-
-def frames_of(dataset: Dataset) -> list[Frame]:
-    """Where to look for the attributes of each frame."""
-    shared = list(value_of(dataset, "SharedFunctionalGroupsSequence") or [])[:1]
-    own = list(value_of(dataset, "PerFrameFunctionalGroupsSequence") or [])
-    count = max(int((numbers(dataset, "NumberOfFrames", 1) or (1,))[0]), 1)
-    if not own and not shared:
-        return [Frame(dataset, [])] * count
-    return [Frame(dataset, [*own[number : number + 1], *shared]) for number in range(count)]
-
-
-def _sequences(group: Dataset) -> Iterator[Any]:
-    from pydicom.datadict import keyword_for_tag
-    from pydicom.sequence import Sequence as Items
-
-    for tag in group.keys():  # noqa: SIM118  # iterating over the group itself parses its values
-        value = value_of(group, keyword_for_tag(tag))
-        if isinstance(value, Items):
-            yield value
-
-
-def text(place: Dataset | Frame, keyword: str) -> str:
-    """Read one value as text, the first where there are several."""
-    value = value_of(place, keyword)
-    if value is None or isinstance(value, (bytes, str)):
-        return str(value or "").strip()
-    try:
-        return str(value[0] if len(value) else "").strip()
-    except TypeError:
-        return str(value).strip()
-
-
-def words(place: Dataset | Frame, keyword: str) -> tuple[str, ...]:
-    """Read several words."""
-    value = value_of(place, keyword)
-    if value is None or value == "":
-        return ()
-    return tuple(map(str, [value] if isinstance(value, str) else np.atleast_1d(value)))
-
-
-def numbers(place: Dataset | Frame, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Read so many finite numbers; None where the attribute is not that."""
-    value = value_of(place, keyword)
-    try:
-        found = tuple(float(number) for number in np.atleast_1d(value))
-    except (TypeError, ValueError):
-        return None
-    return found if len(found) == count and all(np.isfinite(found)) else None
-
-
-def value_of_trait(place: Dataset | Frame, trait: Trait) -> Value:
-    """Read what tells images apart; words without regard to case, carets and spacing."""
-    for keyword in trait.keywords:
-        value = value_of(place, keyword)
-        if value is None or value == "":
-            continue
-        found = _words(value) if trait.kind == "words" else _first_number(value)
-        if found is not None:
-            return f"{found:g}" if trait.kind == "count" else found
-    return None
-
-
-def _words(value: Any) -> str | None:  # noqa: ANN401
-    """Put words together; of a name, those of its first way of writing (PS3.5 6.2.1.2)."""
-    several = value if isinstance(value, MutableSequence) else [value]
-    found = " ".join(str(getattr(word, "alphabetic", "") or word) for word in several)
-    return " ".join(found.replace("^", " ").casefold().split()) or None
-
-
-def _first_number(value: Any) -> float | None:  # noqa: ANN401
-    """Take a number, or the first of several."""
-    try:
-        first = float(value[0] if isinstance(value, MutableSequence) else value)
-    except (TypeError, ValueError, IndexError):
-        return None
-    return first if np.isfinite(first) else None
-
-
-def value_of(place: Dataset | Frame, keyword: str) -> Any:  # noqa: ANN401
-    """Look at one attribute; None where it is missing, empty or cannot be parsed."""
-    try:
-        if isinstance(place, Frame):
-            return place.get(keyword)
-        tag = _tag(keyword)
-        return place[tag].value if tag in place else None
-    except Exception:  # noqa: BLE001  # pydicom parses a value when it is looked at
-        return None
-
-
-@cache
-def _tag(keyword: str) -> BaseTag:
-    from pydicom.tag import Tag
-
-    return Tag(keyword)
 
 
 def _positive(place: Frame, keyword: str) -> float | None:

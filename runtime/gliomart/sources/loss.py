@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from gliomart.sources.attributes import words
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -49,12 +50,7 @@ def was_lossy(dataset: Dataset) -> bool:
 
 def _values(dataset: Dataset, keyword: str) -> list[str]:
     """Read the values of an attribute as text; none where it is missing or cannot be parsed."""
-    try:
-        value = dataset.get(keyword)
-    except Exception:  # noqa: BLE001  # pydicom parses a value when it is looked at
-        return []
-    several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    return [text for one in several if (text := str("" if one is None else one).strip())]
+    return [word.strip() for word in words(dataset, keyword) if word.strip()]
 
 
 def _largest(ratios: list[str]) -> float:

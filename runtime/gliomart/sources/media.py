@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gliomart.errors import InputRefusedError
 from gliomart.printable import printable
 from gliomart.slices import Refusal
-from gliomart.sources.header import numbers, text, value_of, words
+from gliomart.sources.attributes import numbers, text, value_of, words
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator

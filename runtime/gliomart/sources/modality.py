@@ -12,7 +12,7 @@ import numpy as np
 
 from gliomart.errors import InputRefusedError
 from gliomart.printable import said
-from gliomart.sources.header import numbers, text
+from gliomart.sources.attributes import numbers, text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
+    from gliomart.sources.attributes import Frame
     from gliomart.sources.codecs import Words
-    from gliomart.sources.header import Frame
 
 # Overlays lie in the even groups 6000 to 601E (DICOM PS3.3 C.9.2).
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)

@@ -7,13 +7,20 @@ count only where images lie in one place. What is missing in some images contrad
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
+from gliomart.sources.attributes import value_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from pydicom import Dataset
+
+    from gliomart.sources.attributes import Frame
 
 Value = str | float | None
 Values = tuple[Value, ...]
@@ -34,6 +41,17 @@ class Trait:
     name: str
     keywords: tuple[str, ...]
     kind: Literal["words", "count", "measure"] = "words"
+
+    def value(self, place: Dataset | Frame) -> Value:
+        """Read it; words without regard to case, carets and spacing."""
+        for keyword in self.keywords:
+            value = value_of(place, keyword)
+            if value is None or value == "":
+                continue
+            found = _words(value) if self.kind == "words" else _first_number(value)
+            if found is not None:
+                return f"{found:g}" if self.kind == "count" else found
+        return None
 
 
 # PS3.3 C.7.2.1, C.7.3.1, C.7.4.1, C.7.5.1: one each in a study, a series, a frame of reference.
@@ -67,6 +85,22 @@ OF_REPEATS = (
     Trait("sequence name", ("PulseSequenceName", "SequenceName")),
     Trait("receive coil", ("ReceiveCoilName",)),
 )
+
+
+def _words(value: Any) -> str | None:  # noqa: ANN401
+    """Put words together; of a name, those of its first way of writing (PS3.5 6.2.1.2)."""
+    several = value if isinstance(value, MutableSequence) else [value]
+    found = " ".join(str(getattr(word, "alphabetic", "") or word) for word in several)
+    return " ".join(found.replace("^", " ").casefold().split()) or None
+
+
+def _first_number(value: Any) -> float | None:  # noqa: ANN401
+    """Take a number, or the first of several."""
+    try:
+        first = float(value[0] if isinstance(value, MutableSequence) else value)
+    except (TypeError, ValueError, IndexError):
+        return None
+    return first if np.isfinite(first) else None
 
 
 def told_apart(values: Sequence[Value], *, missing_counts: bool = False) -> list[list[int]]:

@@ -19,7 +19,7 @@ from pydicom.valuerep import DA, TM
 from gliomart.errors import InputRefusedError
 from gliomart.outputs.dicom import characters
 from gliomart.slices import Concern
-from gliomart.sources.header import words
+from gliomart.sources.attributes import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

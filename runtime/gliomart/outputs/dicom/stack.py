@@ -20,7 +20,8 @@ from gliomart.errors import InputRefusedError
 from gliomart.outputs.dicom import series, terms
 from gliomart.outputs.dicom.identity import Identity
 from gliomart.outputs.dicom.lesions import connect
-from gliomart.sources.header import text, value_of
+from gliomart.printable import said
+from gliomart.sources.attributes import text, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -287,8 +288,7 @@ class Stack:
 
 def not_allowed(error: Exception) -> str:
     """Say in one line what pydicom or highdicom said of a source's header."""
-    said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return f"the source's header does not allow it: {said}"
+    return f"the source's header does not allow it: {said(error)}"
 
 
 def is_multiframe(dataset: Dataset) -> bool:

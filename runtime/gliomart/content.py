@@ -93,14 +93,23 @@ def judge(
 
 def judge_alike(slices: Sequence[Slice], frame: Frame) -> Content:
     """Judge slices of one shape that share a frame."""
-    unlike = list(_of_border(slices, frame))
+    concerns, notes = list(_of_border(slices, frame)), list(_of_padding(frame))
     clipped = _of_clipping(slices, frame)
-    if clipped is None:
-        return Content(tuple(unlike))
-    concern, refused = clipped
-    if refused:
-        return Content((*unlike, concern))
-    return Content(tuple(unlike), (concern,))
+    if clipped is not None:
+        concern, refused = clipped
+        (concerns if refused else notes).append(concern)
+    return Content(tuple(concerns), tuple(notes))
+
+
+def _of_padding(frame: Frame) -> Iterator[Concern]:
+    if frame.background is None:
+        return
+    below, above = frame.background.below, frame.background.above
+    bounds = [f"up to {below:g}"] if below is not None else []
+    bounds += [f"from {above:g} on"] if above is not None else []
+    if bounds:
+        reason = f"values {' and '.join(bounds)} surround the picture, and count as air"
+        yield Concern("undeclared-padding", reason)
 
 
 def _of_border(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:

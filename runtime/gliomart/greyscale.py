@@ -24,6 +24,8 @@ _SMALLEST_RANGE = float(np.finfo(np.float32).tiny)
 _LARGEST_RANGE = float(np.finfo(np.float32).max) / 8
 # A head without its gaps: brighter than this fraction of what there is between dark and bright.
 _HEAD_BRIGHTNESS = 0.12
+# Pixels without value surround a picture where they take more of its border than this.
+_SURROUNDED = 0.5
 # Pixels without value that are no wider than this may cut a head in two, and do not look like air.
 _NARROW_PX = 5
 # Where a bridge over them makes the largest bright part larger than this, they did cut it.
@@ -174,11 +176,15 @@ def _in_the_head(
     level = float(dark + _HEAD_BRIGHTNESS * (bright - dark))
     # In units of what there is between dark and bright: filters must not meet extreme numbers.
     bright_parts = (filled > level) & ~known
-    holes = _enclosed(gaps)
+    head = head_mask(bright_parts.astype(np.float32), 0.5)
+    holes = _enclosed(gaps) & head
+    if _surround(gaps):  # then what is dark in a head has no value either, such as skull and sinus
+        tissue = float(np.median(filled[bright_parts])) if bright_parts.any() else bright
+        left, top, width, height = cv2.boundingRect(head.view(np.uint8))
+        lost = _lines_through(gaps[top : top + height, left : left + width])
+        return lost or _lies_in_tissue(holes, filled, known, (dark + tissue) / 2)
     if holes.any():
-        head = head_mask(bright_parts.astype(np.float32), 0.5)
-        if (holes & head).any():
-            return True
+        return True
     # Air is wide; a dead row or column is narrow, and cuts through what it lies in.
     kernel = np.ones((_NARROW_PX, _NARROW_PX), np.uint8)
     wide = cv2.morphologyEx(gaps.view(np.uint8), cv2.MORPH_OPEN, kernel) > 0
@@ -187,6 +193,35 @@ def _in_the_head(
         return False
     bridged = cv2.morphologyEx(bright_parts.view(np.uint8), cv2.MORPH_CLOSE, kernel) > 0
     return _largest(bright_parts | (bridged & narrow)) > _CUT * _largest(bright_parts)
+
+
+def _surround(gaps: NDArray[np.bool_]) -> bool:
+    """Tell whether the picture as a whole lies in pixels without a value."""
+    border = np.concatenate([gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]])
+    return float(border.mean()) > _SURROUNDED
+
+
+def _lines_through(gaps: NDArray[np.bool_]) -> bool:
+    """Tell whether whole rows or columns are missing."""
+    return bool(gaps.all(axis=0).any() or gaps.all(axis=1).any())
+
+
+def _lies_in_tissue(
+    holes: NDArray[np.bool_], pixels: NDArray[np.float32], known: NDArray[np.bool_], level: float
+) -> bool:
+    """Tell whether all that borders on one of these holes is brighter than a level."""
+    import cv2
+
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(holes.view(np.uint8), connectivity=8)
+    kernel = np.ones((3, 3), np.uint8)
+    for label in range(1, count):
+        left, top, width, height = stats[label, :4]
+        window = np.s_[max(top - 1, 0) : top + height + 1, max(left - 1, 0) : left + width + 1]
+        hole = (labels[window] == label).astype(np.uint8)
+        beside = (cv2.dilate(hole, kernel) > 0) & ~known[window]
+        if beside.any() and float(pixels[window][beside].min()) > level:
+            return True
+    return False
 
 
 def _enclosed(gaps: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -320,6 +321,33 @@ def test_a_masked_brain_is_one_in_zeros(detector: Detector) -> None:
         np.repeat(plain[..., None] == 0, 3, axis=2), np.repeat(plain[..., None], 3, axis=2)
     )
     assert detector.detect(colour).score == pytest.approx(usual, abs=1e-5)
+
+
+@needs_real_images
+@pytest.mark.parametrize("part", [0.0, 0.02, 0.05])
+def test_what_is_dark_may_be_nan_where_nan_surrounds_a_head(part: float) -> None:
+    folder = sorted((SHARED / "dicom" / "flair_axial_lgg").iterdir())[1]
+    files = sorted(folder.iterdir())
+    volume = np.stack([pydicom.dcmread(f).pixel_array.astype(np.float32) for f in files])
+    detector = Detector()
+    usual = [result.score for result in detector.detect_series(volume).slices]
+    volume[volume <= part * np.percentile(volume, 99)] = np.nan
+    found = detector.detect_series(volume)
+    assert found.not_analysed == ()
+    assert [result.score for result in found.slices] == pytest.approx(usual, abs=0.02)
+    middle = len(volume) // 2
+    volume[middle, 120:126, 100:106] = np.nan  # in white matter
+    (refused,) = detector.detect_series(volume).not_analysed
+    assert (refused.frame, refused.code) == (middle, "not-finite")
+
+
+def test_padding_that_nobody_declared_is_told_of(detector: Detector) -> None:
+    plain = draw_head(lesion=0.9)
+    y, x = np.mgrid[:256, :256]
+    plain[np.hypot(x - 127.5, y - 127.5) > 127] = -2000
+    (note,) = detector.detect(plain).notes
+    assert note.code == "undeclared-padding"
+    assert "surround the picture" in note.reason
 
 
 def test_masks_that_mask_nothing_or_everything(detector: Detector) -> None:

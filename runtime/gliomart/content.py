@@ -31,7 +31,8 @@ import cv2
 import numpy as np
 
 from gliomart.background import filled
-from gliomart.preprocess import evenly_spaced, head_mask
+from gliomart.head import head_mask
+from gliomart.preprocess import evenly_spaced
 from gliomart.slices import Concern
 
 if TYPE_CHECKING:

@@ -9,8 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from gliomart import background, log, pons, scoring, sources, suitability
 from gliomart.content import judge_alike as judge_content
 from gliomart.errors import InputRefusedError, ModelError, UsageError
@@ -27,11 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import BinaryIO
 
+    import numpy as np
     from numpy.typing import NDArray
     from pydicom import Dataset
 
     from gliomart.card import Calibration, ModelCard
     from gliomart.content import Content
+    from gliomart.model import Outputs
+    from gliomart.pons import Pons
+    from gliomart.preprocess import Box
     from gliomart.providers import Requested
     from gliomart.slices import Concern
 
@@ -309,8 +311,6 @@ class Detector:
             source = replace(source, pixels=pixels)
         preprocess_ms = shared_ms + ms_since(started)
 
-        if not np.isfinite(prepared.image.sum()):  # a model that is shown NaN would be blamed
-            raise InputRefusedError("not-finite", "the slice cannot be brought to finite values")
         started = perf_counter()
         outputs = self._model.run(prepared.image)
         infer_ms = ms_since(started)
@@ -330,7 +330,6 @@ class Detector:
             source.plane,
         )
         p = scoring.p_value(score, calibration.slice_scores)
-        rate, rules_of_pons = self.settings.false_alarm_rate, self.card.pons
         return SliceResult(
             slice=source,
             frame=frame,
@@ -341,21 +340,30 @@ class Detector:
             regions=regions,
             score=score,
             p_value=p,
-            flagged=p <= rate,
-            pons=pons.look(
-                prepared.image[..., 0],
-                outputs,
-                on_source,
-                box=frame.box,
-                rules=rules_of_pons,
-                false_alarm_rate=rate,
-            )
-            if rules_of_pons
-            else None,
+            flagged=p <= self.settings.false_alarm_rate,
+            pons=self._pons(prepared.image[..., 0], outputs, on_source, frame.box),
             concerns=concerns + content.concerns,
             notes=notes + content.notes,
             settings=self.settings,
             ms=Milliseconds(read_ms, preprocess_ms, infer_ms, ms_since(started)),
+        )
+
+    def _pons(
+        self,
+        image: NDArray[np.float32],
+        outputs: Outputs,
+        anomaly_map: NDArray[np.float32],
+        box: Box,
+    ) -> Pons | None:
+        if self.card.pons is None:
+            return None
+        return pons.look(
+            image,
+            outputs,
+            anomaly_map,
+            box=box,
+            rules=self.card.pons,
+            false_alarm_rate=self.settings.false_alarm_rate,
         )
 
 

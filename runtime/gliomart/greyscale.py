@@ -168,7 +168,7 @@ def _in_the_head(
     """Tell whether pixels without a value, filled as dark, belong to the head."""
     import cv2
 
-    from gliomart.preprocess import head_mask
+    from gliomart.head import head_mask
 
     dark, bright = np.percentile(filled[~known], (1, 99))
     if dark == bright:

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from gliomart.card import Signs
-from gliomart.preprocess import depth, uncrop
+from gliomart.head import depth
+from gliomart.preprocess import uncrop
 from gliomart.scoring import p_value, smallest_p_value
 
 if TYPE_CHECKING:

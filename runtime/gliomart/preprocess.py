@@ -23,6 +23,7 @@ import numpy as np
 
 from gliomart import background
 from gliomart.errors import InputRefusedError
+from gliomart.head import depth, head_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,13 +215,15 @@ def prepare(source: Slice, frame: Frame | InputRefusedError, spec: Preprocessing
     Raises
     ------
     InputRefusedError
-        ``blank-slice``: no head, or less than ``spec.minimum_head`` of one, is in the slice; or
-        the reason why its series has no frame.
+        ``blank-slice``: no head, or less than ``spec.minimum_head`` of one, is in the slice;
+        ``not-finite``; or the reason why its series has no frame.
     """
     if isinstance(frame, InputRefusedError):
         raise frame
     pixels = background.filled(source, frame.background)
     plain = normalise(crop(pixels, frame.box, spec.size, frame.black), frame, spec)
+    if not np.isfinite(plain.sum()):  # a model that is shown NaN would be blamed
+        raise InputRefusedError("not-finite", "the slice cannot be brought to finite values")
     head = head_mask(plain, spec.head_level * spec.brain_level)
     if head.mean() < spec.minimum_head:
         raise InputRefusedError("blank-slice", "the slice shows no head, or only its very edge")
@@ -276,23 +279,6 @@ def equalise(plain: NDArray[np.float32], spec: Preprocessing) -> NDArray[np.floa
     clahe = cv2.createCLAHE(spec.clahe_clip_limit, (spec.clahe_tiles, spec.clahe_tiles))
     equalised = clahe.apply(np.rint(plain * 255).astype(np.uint8))
     return equalised.astype(np.float32) / np.float32(255)
-
-
-def head_mask(pixels: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
-    """Largest connected thing above ``level``, with its holes filled; bool (H, W)."""
-    above = (cv2.GaussianBlur(pixels, (0, 0), max(pixels.shape) / 128) > level).astype(np.uint8)
-    contours, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    head = np.zeros_like(above)
-    if contours:
-        largest = max(contours, key=cv2.contourArea)
-        cv2.drawContours(head, [largest], 0, 1, cv2.FILLED)
-    return head.astype(bool)
-
-
-def depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Distance of every pixel of a mask (H, W) from what is outside; the image's edge is not."""
-    distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    return cast("NDArray[np.float32]", distance)
 
 
 def _bounds(head: NDArray[np.bool_]) -> tuple[int, int, int, int]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 import cv2
 import numpy as np
 
-from gliomart.preprocess import depth
+from gliomart.head import depth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,28 @@
+"""The head in an image: what of it is head, and how deep a pixel lies in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def head_mask(pixels: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
+    """Largest connected thing above ``level``, with its holes filled; bool (H, W)."""
+    above = (cv2.GaussianBlur(pixels, (0, 0), max(pixels.shape) / 128) > level).astype(np.uint8)
+    contours, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    head = np.zeros_like(above)
+    if contours:
+        largest = max(contours, key=cv2.contourArea)
+        cv2.drawContours(head, [largest], 0, 1, cv2.FILLED)
+    return head.astype(bool)
+
+
+def depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Distance of every pixel of a mask (H, W) from what is outside; the image's edge is not."""
+    distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+    return cast("NDArray[np.float32]", distance)

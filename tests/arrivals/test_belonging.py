@@ -554,7 +554,7 @@ def test_every_frame_is_judged_and_stacks_come_apart(
     refusals = [item for item in items if isinstance(item, Refusal) and item.code != "blank-slice"]
     expected = {
         "echo time": "wrong-sequence", "frame type": "derived-image",
-        "inversion time": "wrong-sequence",
+        "inversion time": "wrong-sequence", "b-value": "wrong-sequence",
     }.get(kind)  # fmt: skip
     assert [item.code for item in refusals] == ([expected] if expected else [])
     assert all("24 of its 48 frames (" in item.reason for item in refusals)

@@ -126,7 +126,8 @@ def read_volume(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np
         for item in found:
             if isinstance(item, Refusal):
                 raise InputRefusedError(item.code, item.reason)
-    if all((plane.pixels != 0).all() for plane in planes):
+        whole = all(_marked(plane.pixels).all() for plane in planes)
+    if whole:
         raise DatasetError(f"{path}: {_FULL}")
     if len(planes) != len(items):
         raise DatasetError(f"{path}: has {len(planes)} slices, its image {len(items)}")
@@ -141,7 +142,7 @@ def read_volume(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np
         _check_size(path, mask.pixels, item)
         if not _same_place(mask, item):
             raise DatasetError(f"{path}: lies elsewhere in the patient than its image")
-        marks.append(np.asarray(mask.pixels != 0))
+        marks.append(_marked(mask.pixels))
     return marks
 
 

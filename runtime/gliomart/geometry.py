@@ -27,8 +27,9 @@ Points = NDArray[np.floating[Any] | np.integer[Any]]
 _PLANES: tuple[PlaneName, ...] = ("sagittal", "coronal", "axial")  # by the axis they are across
 _PARALLEL = math.cos(math.radians(1))  # directions this near are the same
 # Positions in headers may be rounded to a tenth of a millimetre, those of both ends as well.
-_UNEVEN_MM = 0.11
+ROUNDED_MM = 0.11
 _UNEVEN, _MOST_UNEVEN = 0.02, 0.25  # of a step
+_UNEVEN_STEP = 0.1  # how far steps may be from a multiple of the usual one, in units of it
 # A step of this many times those beside it leaves at least one slice out.
 _GAP = 1.5
 SAME_PLACE_MM = 0.01
@@ -113,7 +114,7 @@ def even_step(planes: Sequence[Plane]) -> float | None:
     step = (places[-1] - places[0]) / (len(planes) - 1)
     length = float(np.linalg.norm(step))
     expected = places[0] + np.arange(len(planes))[:, np.newaxis] * step
-    most = max(min(_UNEVEN_MM, _MOST_UNEVEN * length), _UNEVEN * length)
+    most = max(min(ROUNDED_MM, _MOST_UNEVEN * length), _UNEVEN * length)
     uneven = np.abs(places - expected).max() > most
     if uneven or last.height - first.height < _PARALLEL * length * (len(planes) - 1):
         return None
@@ -132,6 +133,20 @@ def usual_step(heights: Sequence[float]) -> float:
         return 0.0
     larger = np.sort(np.maximum(steps[1:], steps[:-1])) if len(steps) > 2 else np.sort(steps)  # noqa: PLR2004
     return float(larger[(len(larger) - 1) // 2])
+
+
+def whole_steps(heights: Sequence[float]) -> Vector | None:
+    """Count the steps between neighbours of a sorted stack; None where they are not even.
+
+    A stack is even where its images lie at multiples of one step, some of which may be missing.
+    """
+    step = usual_step(heights)
+    if not step:
+        return None
+    steps = np.diff(heights) / step
+    counts = np.rint(steps)
+    even = (counts >= 1).all() and (np.abs(steps - counts) <= _UNEVEN_STEP).all()
+    return counts if even else None
 
 
 def doubles(heights: Sequence[float]) -> list[int]:

@@ -124,7 +124,9 @@ def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -
     for file in series.files:
         if concerns[file.source] and not forced:
             error = suitability.refused(concerns[file.source])
-            refused.append(Refusal(file.source, None, error.code, _part(file) + error.reason))
+            notes = [note.reason for note in series.notes]
+            reason = "; ".join([_part(file) + error.reason, *notes])
+            refused.append(Refusal(file.source, None, error.code, reason))
         else:
             suitable.append(file)
     if suitable:

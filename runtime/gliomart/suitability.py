@@ -50,6 +50,7 @@ CODES = {
     "unknown-orientation": "nothing says how a volume (NIfTI) lies in the patient",
     "mixed-orientations": "one series holds images of several orientations",
     "overlapping-slices": "one series holds several images of one place (echoes, repetitions)",
+    "mixed-series": "images of several series, which nothing tells apart",
     "scattered-series": "a series of one image, one of many that may belong together",
     "coverage": "the series covers too little of the head for a verdict",
     "mixed-rescale": "some images of a series have a rescale slope and intercept, others none",
@@ -155,6 +156,10 @@ def _of_object(header: Header) -> Iterator[Concern]:
     calculated = sorted(types & _CALCULATED)
     if not calculated and "SECONDARY" in types and not types & _REFORMATTED:
         calculated = ["SECONDARY"]
+    if header.complex_component not in {"", "MAGNITUDE", "MIXED"}:
+        calculated.append(header.complex_component)
+    if header.calculation not in {"", "NONE", "MULTI_PLANAR_RE", "CURVED_MULTI_PLA"}:
+        calculated.append(header.calculation)
     if calculated:
         yield Concern("derived-image", f"calculated from other images ({', '.join(calculated)})")
 

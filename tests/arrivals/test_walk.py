@@ -319,7 +319,7 @@ def test_inputs_without_an_image_are_told_each(tmp_path: Path) -> None:
         "empty": "the folder holds no files",
         "texts": "the only file in it is no image",
         "nested": "the folder holds no files",
-        "hidden": "the only file in it is no image",
+        "hidden": "all files in it are hidden (1)",
         "a.txt": "the file is no image of a kind that is read",
     }
     assert {r.code for r in inventory.refused} == {"no-images"}

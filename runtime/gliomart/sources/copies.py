@@ -67,8 +67,11 @@ def _claim(file: SourceFile) -> tuple[Any, ...] | None:
     header = file.header
     if header is None or not header.sop_instance_uid:
         return None
-    owner = header.patient, header.study, header.series
-    return header.sop_instance_uid, owner, header.planes, header.shape, header.frame_count
+    # Copies may have been written with other digits, and with more or less of the patient.
+    places = [None if plane is None else np.round(plane.position, 1) for plane in header.planes]
+    where = tuple(None if place is None else tuple(place.tolist()) for place in places)
+    owner = header.patient[0], header.study, header.series
+    return header.sop_instance_uid, owner, where, header.shape, header.frame_count
 
 
 def _same(one: _Instance, other: _Instance) -> bool:

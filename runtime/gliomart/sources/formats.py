@@ -33,6 +33,8 @@ _IMAGES = (
     (0, b"CDF\x01", "MINC or NetCDF"), (0, b"CDF\x02", "MINC or NetCDF"),
     (0, b"\x89HDF\r\n\x1a\n", "HDF5"), (0, b"MATLAB 5.0 MAT", "MATLAB"),
     (0, b"\x93NUMPY", "NumPy"), (0, b"SIMPLE  =", "FITS"),
+    (0, b"mrtrix image", "MRtrix"), (0, b"#!/usr/local/fdf/startup", "Varian FDF"),
+    (0, b"ZISRAWFILE", "Zeiss CZI"),
     (0, b"# === DATA DESCRIPTION FILE", "Philips PAR/REC"), (0, b"# vtk DataFile", "VTK"),
 )  # fmt: skip
 _NIFTI = ((344, b"n+1\0", "NIfTI"), (4, b"n+2\0\r\n\x1a\n", "NIfTI"))
@@ -45,7 +47,7 @@ _ANALYZE_SIZES = (_ANALYZE.to_bytes(4, "little"), _ANALYZE.to_bytes(4, "big"))
 
 _ARCHIVE_SUFFIXES = (
     ".zip", ".7z", ".rar", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".gz", ".bz2", ".xz", ".zst",
-    ".lz4", ".lz", ".z", ".cab", ".iso", ".dmg",
+    ".lz4", ".lz", ".z", ".cab", ".iso", ".dmg", ".gpg", ".pgp", ".enc",
 )  # fmt: skip
 # Files in a ZIP archive that hold a document or a program.
 _NO_ARCHIVES = (
@@ -57,7 +59,9 @@ _IMAGE_SUFFIXES = {
     ".bmp": "BMP", ".gif": "GIF", ".webp": "WebP", ".jp2": "JPEG 2000", ".j2k": "JPEG 2000",
     ".jxl": "JPEG XL", ".heic": "HEIC", ".heif": "HEIF", ".avif": "AVIF", ".nrrd": "NRRD",
     ".nhdr": "NRRD", ".mha": "MetaImage", ".mhd": "MetaImage", ".mgh": "MGH", ".mgz": "MGH",
-    ".mnc": "MINC", ".npy": "NumPy", ".npz": "NumPy", ".h5": "HDF5", ".hdf5": "HDF5",
+    ".mnc": "MINC", ".mif": "MRtrix", ".fdf": "Varian FDF", ".nia": "NIfTI in ASCII",
+    ".czi": "Zeiss CZI", ".brik": "AFNI", ".head": "AFNI",
+    ".npy": "NumPy", ".npz": "NumPy", ".h5": "HDF5", ".hdf5": "HDF5",
     ".fits": "FITS", ".psd": "Photoshop", ".pgm": "PGM", ".ppm": "PPM", ".pnm": "PNM",
 }  # fmt: skip
 _VAGUE_SUFFIXES = {

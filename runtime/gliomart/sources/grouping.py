@@ -9,26 +9,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
-from gliomart.geometry import doubles
 from gliomart.slices import Concern
 from gliomart.sources import copies, joining, placing
+from gliomart.sources.apart import apart
 from gliomart.sources.inventory import Group, Image, SeriesFiles
-from gliomart.sources.traits import OF_IMAGES, OF_REPEATS, OF_SERIES, patients, told_apart
+from gliomart.sources.traits import patients
 from gliomart.sources.walk import folder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from gliomart.slices import Refusal
     from gliomart.sources.inventory import SourceFile
-    from gliomart.sources.traits import Value
-
-
-# What may tell images apart: its name, and how to read it.
-Distinction = tuple[str, "Callable[[Image], Value]"]
 
 
 def group(found: Sequence[SourceFile], refused: list[Refusal]) -> list[SeriesFiles]:
@@ -74,68 +68,7 @@ def _groups(images: Sequence[Image]) -> Iterator[Group]:
         for image in members:
             series[persons[image.header.patient], image.file.series].append(image)
         for (person, name), own in series.items():
-            yield from _told_apart(Group(tuple(own), name, owner=(study, person)))
-
-
-def _told_apart(whole: Group) -> list[Group]:
-    always: list[Distinction] = [
-        *((trait.name, partial(_of_series, n)) for n, trait in enumerate(OF_SERIES)),
-        *((trait.name, partial(_of_images, n)) for n, trait in enumerate(OF_IMAGES)),
-    ]
-    repeats: list[Distinction] = [
-        (trait.name, partial(_of_repeats, n)) for n, trait in enumerate(OF_REPEATS)
-    ]
-    groups = [whole]
-    for name, value in always:
-        groups = _split(groups, name, value)
-    for name, value in (*repeats, *always, ("folder", _folder)):
-        groups = _split(groups, name, value, needed=True)
-    return groups
-
-
-def _folder(image: Image) -> Value:
-    return folder_of(image.file.source)
-
-
-def _of_series(number: int, image: Image) -> Value:
-    return image.header.of_series[number]
-
-
-def _of_images(number: int, image: Image) -> Value:
-    return image.header.of_images[number]
-
-
-def _of_repeats(number: int, image: Image) -> Value:
-    return image.header.of_repeats[image.at][number]
-
-
-def _split(
-    groups: Sequence[Group], name: str, value: Callable[[Image], Value], *, needed: bool = False
-) -> list[Group]:
-    """Split groups by one trait.
-
-    Where it has to be needed, only if fewer images then lie in one place; to lack it counts then.
-    """
-    found = []
-    for each in groups:
-        parts = [
-            replace(each, images=tuple(each.images[index] for index in part))
-            for part in told_apart([value(i) for i in each.images], missing_counts=needed)
-        ]
-        if len(parts) > 1 and (not needed or _collisions(*parts) < _collisions(each)):
-            found += [replace(part, apart=(*each.apart, name)) for part in parts]
-        else:
-            found.append(each)
-    return found
-
-
-def _collisions(*groups: Group) -> int:
-    """Count the images that lie where another one of their group lies."""
-    heights = [
-        sorted(image.plane.height for image in each.images if image.plane is not None)
-        for each in groups
-    ]
-    return sum(len(doubles(each)) for each in heights)
+            yield from apart(Group(tuple(own), name, owner=(study, person)))
 
 
 def _with_own_names(groups: Sequence[Group]) -> Iterator[Group]:

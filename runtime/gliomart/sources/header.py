@@ -11,25 +11,24 @@ from gliomart.errors import InputRefusedError
 from gliomart.geometry import Plane, is_plane
 from gliomart.sources.attributes import Frame, frames_of, numbers, text, value_of, words
 from gliomart.sources.loss import was_lossy
-from gliomart.sources.traits import OF_IMAGES, OF_REPEATS, OF_SERIES, Trait, parted
+from gliomart.sources.traits import (
+    OF_IMAGES,
+    OF_PATIENT,
+    OF_REPEATS,
+    OF_SERIES,
+    divides,
+    told_apart,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pydicom import Dataset
 
-    from gliomart.sources.traits import Values
+    from gliomart.sources.traits import Value, Values
 
 # Pixels of no scanner are smaller or larger than this.
 _FINEST_MM, _COARSEST_MM = 0.05, 20.0
-# Who was examined (PS3.3 C.7.1.1).
-_PATIENT = (
-    Trait("patient ID", ("PatientID",)),
-    Trait("patient's name", ("PatientName",)),
-    Trait("birth date", ("PatientBirthDate",)),
-    Trait("sex", ("PatientSex",)),
-    Trait("issuer of patient ID", ("IssuerOfPatientID",)),
-)
 # Nor is a field stronger than this; a number between both is one of mT, a larger one of gauss.
 _STRONGEST_T, _WEAKEST_GAUSS = 30.0, 1000.0
 
@@ -86,6 +85,8 @@ class Header:
     patient, study
         Patient ID, Patient's Name, Birth Date, Sex and Issuer of Patient ID, as far as they are
         given; Study Instance UID.
+    complex_component, calculation
+        Complex Image Component, Volume Based Calculation Technique (PS3.3 C.8.13.3.1, C.8.16.2.1).
     of_series, of_images
         Values of the traits of that name (:mod:`gliomart.sources.traits`).
     of_repeats
@@ -121,8 +122,10 @@ class Header:
     number: float | None = None
     frames: tuple[int, ...] = (0,)
     frame_count: int = 1
-    patient: Values = (None,) * len(_PATIENT)
+    patient: Values = (None,) * len(OF_PATIENT)
     study: str = ""
+    complex_component: str = ""
+    calculation: str = ""
     of_series: Values = (None,) * len(OF_SERIES)
     of_images: Values = (None,) * len(OF_IMAGES)
     of_repeats: tuple[Values, ...] = ((None,) * len(OF_REPEATS),)
@@ -152,10 +155,9 @@ class Header:
         groups = frames_of(dataset)
         kinds = [list(range(len(groups)))]
         if len(groups) > 1 and groups[0] is not groups[1]:  # each has attributes of its own
-            traits = [
-                lambda number, trait=trait: trait.value(groups[number]) for trait in OF_IMAGES
-            ]
-            kinds = parted(kinds[0], *traits)
+            for trait in OF_IMAGES:
+                values = [trait.value(group) for group in groups]
+                kinds = [part for kind in kinds for part in _kinds(kind, values)]
         return [cls._of(dataset, groups, kind) for kind in kinds]
 
     @classmethod
@@ -202,8 +204,10 @@ class Header:
             number=(numbers(dataset, "InstanceNumber", 1) or (None,))[0],
             frames=tuple(frames),
             frame_count=len(groups),
-            patient=tuple(trait.value(dataset) for trait in _PATIENT),
+            patient=tuple(trait.value(dataset) for trait in OF_PATIENT),
             study=text(dataset, "StudyInstanceUID"),
+            complex_component=text(first, "ComplexImageComponent").upper(),
+            calculation=text(first, "VolumeBasedCalculationTechnique").upper(),
             of_series=tuple(trait.value(dataset) for trait in OF_SERIES),
             of_images=tuple(trait.value(first) for trait in OF_IMAGES),
             of_repeats=tuple(tuple(trait.value(frame) for trait in OF_REPEATS) for frame in own),
@@ -218,6 +222,13 @@ class Header:
             planes=tuple(self.planes[index] for index in which),
             of_repeats=tuple(self.of_repeats[index] for index in which),
         )
+
+
+def _kinds(frames: list[int], values: list[Value]) -> list[list[int]]:
+    """Take frames of one file apart by a trait; to lack what others have counts there."""
+    own = [values[frame] for frame in frames]
+    parts = told_apart(own, missing_counts=divides(own))
+    return [[frames[index] for index in part] for part in parts]
 
 
 def _positive(place: Frame, keyword: str) -> float | None:

@@ -8,26 +8,28 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.geometry import usual_step
+from gliomart.geometry import ROUNDED_MM, doubles, usual_step, whole_steps
 from gliomart.slices import Concern
+from gliomart.sources.apart import apart
 from gliomart.sources.inventory import Group
-from gliomart.sources.traits import OF_IMAGES, OF_SERIES, parted
+from gliomart.sources.placing import MOST_DOUBLES
+from gliomart.sources.traits import OF_SERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
     from gliomart.geometry import Plane
     from gliomart.sources.inventory import Image
-    from gliomart.sources.traits import Value
 
 # Fewer images have no step that could be even.
 _FEWEST = 3
-# How far, as a fraction of the step, an image may lie from where an even stack would have it.
-_UNEVEN = 0.1
+# How far an image may lie beside the one below it, as a fraction of the step.
+_BESIDE = 0.1
 # At most this share of a stack may be missing.
 _MOST_MISSING = 0.25
-# The trait that may number the images of one stack.
-_COUNTED = next(n for n, trait in enumerate(OF_SERIES) if trait.name == "series number")
+_FRAME_OF_REFERENCE = next(
+    number for number, trait in enumerate(OF_SERIES) if trait.name == "frame of reference"
+)
 
 
 def of_single_images(groups: Sequence[Group]) -> list[Group]:
@@ -40,14 +42,16 @@ def of_single_images(groups: Sequence[Group]) -> list[Group]:
             kept.append(each)
         else:
             alone[each.owner].append(image)
-    for owner, images in alone.items():
-        for alike in _alike(images):
-            if len(alike) < _FEWEST:
-                kept += [Group((image,), image.file.series, owner) for image in alike]
-            elif _even([image.plane for image in alike if image.plane is not None]):
-                kept.append(_joined(alike, owner))
-            else:
-                kept += [_doubtful(image, len(alike), owner) for image in alike]
+    for (study, person), images in alone.items():
+        owner = (study, person)
+        for each in apart(Group(tuple(images), "", owner)):
+            for alike in _parallel(each.images):
+                if len(alike) < _FEWEST:
+                    kept += [Group((image,), image.file.series, owner) for image in alike]
+                elif _certain(alike):
+                    kept.append(_joined(alike, owner))
+                else:
+                    kept += [_doubtful(image, len(alike), owner) for image in alike]
     return kept
 
 
@@ -67,40 +71,37 @@ def _doubtful(image: Image, count: int, owner: tuple[str, int]) -> Group:
     return Group((image._replace(file=file),), file.series, owner)
 
 
-def _alike(images: Sequence[Image]) -> Iterator[list[Image]]:
-    """Group images that nothing but their place tells apart; series numbers may count them."""
-    values: list[Callable[[Image], Value]] = [
-        *(lambda i, n=n: i.header.of_series[n] for n in range(len(OF_SERIES)) if n != _COUNTED),
-        *(lambda i, n=n: i.header.of_images[n] for n in range(len(OF_IMAGES))),
-        lambda image: str(image.header.shape),
-    ]
-    for left in parted(images, *values):
-        while left:
-            yield [image for image in left if _parallel(left[0].plane, image.plane)]
-            left[:] = [image for image in left if not _parallel(left[0].plane, image.plane)]
+def _parallel(images: Sequence[Image]) -> list[list[Image]]:
+    """Group images that are turned alike."""
+    groups: list[tuple[Plane, list[Image]]] = []
+    for image in images:
+        plane = image.plane
+        assert plane is not None  # noqa: S101  # others were kept as they are
+        same = next((group for first, group in groups if first.parallel_to(plane)), None)
+        if same is None:
+            groups.append((plane, [image]))
+        else:
+            same.append(image)
+    return [group for _, group in groups]
 
 
-def _parallel(one: Plane | None, other: Plane | None) -> bool:
-    """Tell whether two images are turned alike and have pixels of one size."""
-    if one is None or other is None:
-        return one is other
-    return one.parallel_to(other) and np.allclose(one.spacing, other.spacing, rtol=1e-3)
-
-
-def _even(planes: Sequence[Plane]) -> bool:
+def _certain(images: Sequence[Image]) -> bool:
     """Tell whether images lie right above each other at one step, of which a few may be missing."""
-    planes = sorted(planes, key=lambda plane: plane.height)
-    step = usual_step([plane.height for plane in planes])
-    if not step:
+    if len({image.header.of_series[_FRAME_OF_REFERENCE] for image in images}) > 1:
+        return False
+    planes = [image.plane for image in images if image.plane is not None]
+    planes.sort(key=lambda plane: plane.height)
+    heights = [plane.height for plane in planes]
+    second = doubles(heights)  # which are left out later on, where they are few
+    if len(second) > MOST_DOUBLES * len(planes):
+        return False
+    planes = [plane for number, plane in enumerate(planes) if number not in second]
+    heights = [plane.height for plane in planes]
+    counts = whole_steps(heights)
+    if counts is None or (counts - 1).sum() > _MOST_MISSING * len(planes):
         return False
     places = np.array([plane.position for plane in planes])
     across = (places - places[0]) @ planes[0].axes[0]
     beside = places - places[0] - across[:, np.newaxis] * planes[0].axes[0]
-    steps = np.diff(across) / step
-    counts = np.rint(steps)
-    return bool(
-        (counts >= 1).all()
-        and (np.abs(steps - counts) <= _UNEVEN).all()
-        and (np.linalg.norm(np.diff(beside, axis=0), axis=1) <= _UNEVEN * step).all()
-        and (counts - 1).sum() <= _MOST_MISSING * len(planes)
-    )
+    most = max(_BESIDE * usual_step(heights), ROUNDED_MM)
+    return bool((np.linalg.norm(np.diff(beside, axis=0), axis=1) <= most).all())

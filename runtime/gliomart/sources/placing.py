@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.geometry import Plane, doubles, usual_step
+from gliomart.geometry import SAME_PLACE_MM, Plane, doubles, usual_step
 from gliomart.slices import Concern, Refusal
+from gliomart.sources.apart import muddled
 from gliomart.sources.inventory import SeriesFiles
 from gliomart.sources.walk import folder_of
 
@@ -21,29 +23,68 @@ if TYPE_CHECKING:
 # How far, as a fraction of the step, the images beside a lost one may lie from where their
 # instance numbers have them, and how far it has to lie from all others.
 _UNEVEN, _CLEAR = 0.1, 0.5
+# Images this far beside the line that their stack lies on lost their place, if they are few.
+_STRAY_MM, _MOST_STRAYS, _FEWEST = 20.0, 0.25, 5
+_MUDDLED = Concern(
+    "mixed-series",
+    "most instance numbers are there several times: images of several series under one UID, which"
+    " nothing tells apart",
+)
 # Where at most this share of the places is taken twice, the second images are left out by name;
 # where more is, nobody can tell which images belong together.
-_MOST_DOUBLES = 0.1
+MOST_DOUBLES = 0.1
 
 
 def series(group: Group, refused: list[Refusal]) -> SeriesFiles:
     """Put a group in anatomical order where that is known; see :class:`SeriesFiles`."""
-    images, notes = _placed(group.images, refused)
+    images, notes = _placed(_without_strays(group.images), refused)
     images = _without_doubles(images, refused)
-    ways: defaultdict[str, list[Image]] = defaultdict(list)
+    ways: defaultdict[tuple[str, tuple[int, ...]], list[Image]] = defaultdict(list)
     for image in images:
-        ways[image.file.source].append(image)
+        ways[image.file.source, image.header.frames].append(image)
+    concerns = (_MUDDLED,) if muddled(images) else ()
     files = [
-        replace(several[0].file.only([image.at for image in several]), series=group.series)
+        replace(
+            several[0].file.only([image.at for image in several]),
+            series=group.series,
+            concerns=(*several[0].file.concerns, *concerns),
+        )
         for several in ways.values()
     ]
     files.sort(key=lambda file: file.order)  # stable: ties stay in name order
-    uids = [file.header.sop_instance_uid for file in files if file.header]
-    if len(set(filter(None, uids))) < len([uid for uid in uids if uid]):
+    names = {(file.source, file.header.sop_instance_uid) for file in files if file.header}
+    uids = [uid for _, uid in names if uid]
+    if len(set(uids)) < len(uids):
         reason = "different images of it have one SOP Instance UID"
         notes = (*notes, Concern("shared-instance-uid", reason))
     folder = folder_of(group.images[0].file.source)
     return SeriesFiles(group.series, folder, tuple(files), (*group.notes, *notes))
+
+
+def _without_strays(images: Sequence[Image]) -> list[Image]:
+    """Believe no place of the few images that lie far beside their stack, such as at the origin."""
+    planes = [image.plane for image in images]
+    first = planes[0]
+    if first is None or len(planes) < _FEWEST:
+        return list(images)
+    if not all(plane is not None and first.parallel_to(plane) for plane in planes):
+        return list(images)
+    places = np.array([plane.position for plane in planes if plane is not None])
+    across, beside = places @ first.axes[0], places @ first.axes[1:].T
+    order = np.argsort(across)
+    steps = np.diff(across[order])
+    far = steps > SAME_PLACE_MM
+    if not far.any():
+        return list(images)
+    # A tilted gantry shifts each image by as much.
+    shift = np.median(np.diff(beside[order], axis=0)[far] / steps[far, np.newaxis], axis=0)
+    away = beside - across[:, np.newaxis] * shift
+    stray = np.linalg.norm(away - np.median(away, axis=0), axis=1) > _STRAY_MM
+    if not 0 < stray.sum() <= _MOST_STRAYS * len(images):
+        return list(images)
+    return [
+        _moved(image, None) if lost else image for image, lost in zip(images, stray, strict=True)
+    ]
 
 
 def _placed(
@@ -57,45 +98,59 @@ def _placed(
     if len(known) < len(lost):
         reason = f"only {len(known)} of {len(images)} images say where they lie; none is believed"
         return [_moved(image, None) for image in images], (Concern("unplaced", reason),)
-    notes = []
-    for image in lost:
-        plane = _between(image, known)
+    neighbours = _Neighbours(known)
+    kept, notes = [], []
+    for image in images:
+        plane = image.plane or neighbours.place_of(image)
         if plane is None:
             reason = "its place is missing, and the images beside it do not tell it for certain"
             refused.append(Refusal(image.file.source, image.frame, "unplaced", reason))
-        else:
-            known.append(_moved(image, plane))
+        elif image.plane is None:
+            kept.append(_moved(image, plane))
             reason = f"{image.file.source} lost its place, and was placed between its neighbours"
             notes.append(Concern("placed-by-neighbours", reason))
-    kept = {(image.file.source, image.frame): image for image in known}
-    order = [(image.file.source, image.frame) for image in images]
-    return [kept[name] for name in order if name in kept], tuple(notes)
+        else:
+            kept.append(image)
+    return kept, tuple(notes)
 
 
-def _between(image: Image, known: Sequence[Image]) -> Plane | None:
-    """Find an image's place from those of the instance numbers next to its own."""
-    number = image.header.number
-    if number is None or image.frame is not None:
-        return None
-    numbered = [(i.header.number, i.plane) for i in known if i.frame is None]
-    below = [(n, plane) for n, plane in numbered if n is not None and plane and n < number]
-    above = [(n, plane) for n, plane in numbered if n is not None and plane and n > number]
-    if not below or not above or any(n == number for n, _ in numbered):
-        return None
-    low, before = max(below, key=lambda each: each[0])
-    high, after = min(above, key=lambda each: each[0])
-    heights = sorted(plane.height for _, plane in numbered if plane)
-    step = usual_step(heights)
-    distance = abs(after.height - before.height) / (high - low)
-    if not before.parallel_to(after) or abs(distance - step) > _UNEVEN * step:
-        return None
-    share = (number - low) / (high - low)
-    position = np.add(before.position, share * np.subtract(after.position, before.position))
-    plane = Plane(tuple(position.tolist()), before.orientation, before.spacing)
-    if image.header.spacing not in {None, before.spacing}:
-        return None
-    clear = min(abs(plane.height - height) for height in heights) > _CLEAR * step
-    return plane if clear else None
+class _Neighbours:
+    """Images whose place is known, by their instance numbers."""
+
+    def __init__(self, known: Sequence[Image]) -> None:
+        numbered = [
+            (image.header.number, image.plane)
+            for image in known
+            if image.frame is None and image.header.number is not None and image.plane is not None
+        ]
+        numbered.sort(key=lambda each: each[0])
+        self._numbers = [number for number, _ in numbered]
+        self._planes = [plane for _, plane in numbered]
+        self._heights = sorted(image.plane.height for image in known if image.plane is not None)
+        self._step = usual_step(self._heights)
+
+    def place_of(self, image: Image) -> Plane | None:
+        """Find an image's place from those of the instance numbers next to its own."""
+        number = image.header.number
+        if number is None or image.frame is not None:
+            return None
+        at = bisect_left(self._numbers, number)
+        if not 0 < at < len(self._numbers) or self._numbers[at] == number:
+            return None
+        low, high = self._numbers[at - 1], self._numbers[at]
+        before, after = self._planes[at - 1], self._planes[at]
+        distance = abs(after.height - before.height) / (high - low)
+        if not before.parallel_to(after) or abs(distance - self._step) > _UNEVEN * self._step:
+            return None
+        if image.header.spacing not in {None, before.spacing}:
+            return None
+        share = (number - low) / (high - low)
+        position = np.add(before.position, share * np.subtract(after.position, before.position))
+        plane = Plane(tuple(position.tolist()), before.orientation, before.spacing)
+        beside = bisect_left(self._heights, plane.height)
+        nearest = self._heights[max(beside - 1, 0) : beside + 1]
+        clear = min(abs(plane.height - height) for height in nearest) > _CLEAR * self._step
+        return plane if clear else None
 
 
 def _moved(image: Image, plane: Plane | None) -> Image:
@@ -113,7 +168,7 @@ def _without_doubles(images: Sequence[Image], refused: list[Refusal]) -> list[Im
         return list(images)
     ordered = sorted(images, key=_height)
     second = doubles([_height(image) for image in ordered])
-    if not 0 < len(second) <= _MOST_DOUBLES * (len(images) - len(second)):
+    if not 0 < len(second) <= MOST_DOUBLES * (len(images) - len(second)):
         return list(images)
     left_out = set()
     for number in second:

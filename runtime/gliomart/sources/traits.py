@@ -1,12 +1,15 @@
 """What tells images apart that one Series Instance UID, or one file, throws together.
 
 A series has one value of each of ``OF_SERIES``, and one kind of image, which ``OF_IMAGES`` tell.
-``OF_REPEATS`` number the images of one place; scanners also count them up within a stack, so they
-count only where images lie in one place. What is missing in some images contradicts nothing.
+``OF_REPEATS`` may also vary, or be counted up, within one stack: they count only where images are
+in each other's way. What is missing in some images contradicts nothing, but for traits whose
+``absence`` says something, where it divides the images.
 """
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from collections.abc import MutableSequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -16,7 +19,7 @@ import numpy as np
 from gliomart.sources.attributes import value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from pydicom import Dataset
 
@@ -26,6 +29,13 @@ Value = str | float | None
 Values = tuple[Value, ...]
 T = TypeVar("T")
 
+# An agent was given where one is named, or in enhanced objects administered.
+_CONTRAST = ("ContrastBolusAgentAdministered", "ContrastBolusAgentNumber", "ContrastBolusAgent")
+_NAME = 1  # among OF_PATIENT
+_NONE = frozenset({"none", "no", "n", "without", "0"})
+# Where images that lack a trait are at least this share of all, and so are those that have it, its
+# absence is no slip.
+_DIVIDED = 0.25
 # Numbers of headers this near, as a fraction, are one: some are written with few digits.
 _SAME = 0.02
 _LEAST = 1e-3
@@ -35,55 +45,75 @@ _LEAST = 1e-3
 class Trait:
     """An attribute that tells images apart: its name for people, and where headers have it.
 
-    A count is exact, of measures those within 2 % are one.
+    A count is exact, of measures those within 2 % are one, and of what is present or not all that
+    is present is one.
     """
 
     name: str
     keywords: tuple[str, ...]
-    kind: Literal["words", "count", "measure"] = "words"
+    kind: Literal["words", "count", "measure", "presence"] = "words"
+    absence: bool = False
 
     def value(self, place: Dataset | Frame) -> Value:
-        """Read it; words without regard to case, carets and spacing."""
+        """Read it; words without regard to case and punctuation."""
         for keyword in self.keywords:
             value = value_of(place, keyword)
             if value is None or value == "":
                 continue
-            found = _words(value) if self.kind == "words" else _first_number(value)
-            if found is not None:
-                return f"{found:g}" if self.kind == "count" else found
+            if self.kind in {"words", "presence"}:
+                words = _words(value)
+                if words and self.kind == "presence":
+                    return None if words in _NONE else "given"
+                if words:
+                    return words
+            elif (number := _first_number(value)) is not None:
+                return f"{number:g}" if self.kind == "count" else number
         return None
 
 
-# PS3.3 C.7.2.1, C.7.3.1, C.7.4.1, C.7.5.1: one each in a study, a series, a frame of reference.
+# Who was examined (PS3.3 C.7.1.1).
+OF_PATIENT = (
+    Trait("patient ID", ("PatientID",)),
+    Trait("patient's name", ("PatientName",)),
+    Trait("birth date", ("PatientBirthDate",)),
+    Trait("sex", ("PatientSex",)),
+    Trait("issuer of patient ID", ("IssuerOfPatientID",)),
+)
+# PS3.3 C.7.2.1, C.7.3.1, C.7.4.1: one each in a study, a series, a frame of reference.
 OF_SERIES = (
     Trait("frame of reference", ("FrameOfReferenceUID",)),
     Trait("modality", ("Modality",)),
     Trait("series number", ("SeriesNumber",), "count"),
-    Trait("series description", ("SeriesDescription",)),
     Trait("study date", ("StudyDate",)),
     Trait("accession number", ("AccessionNumber",)),
-    Trait("device", ("DeviceSerialNumber",)),
 )
-# PS3.3 C.7.6.1, C.8.3.1, C.8.13.3, C.8.13.5, C.7.6.16.2.2 and .12.
+# PS3.3 C.7.6.3, C.7.6.4, C.8.3.1, C.8.13.3 to .5, C.7.6.16.2.2 and .12.
 OF_IMAGES = (
+    Trait("matrix", ("Rows",), "count"),
+    Trait("matrix", ("Columns",), "count"),
+    Trait("pixel spacing", ("PixelSpacing",), "measure"),
     Trait("stack", ("StackID",)),
-    Trait("image type", ("FrameType", "ImageType")),
-    Trait("complex component", ("ComplexImageComponent",)),
+    Trait("frame type", ("FrameType",)),
+    Trait("complex component", ("ComplexImageComponent",), absence=True),
+    Trait("acquisition contrast", ("AcquisitionContrast",)),
     Trait("echo time", ("EffectiveEchoTime", "EchoTime"), "measure"),
     Trait("echo number", ("EchoNumbers",), "count"),
-    Trait("inversion time", ("InversionTimes", "InversionTime"), "measure"),
-    Trait("flip angle", ("FlipAngle",), "measure"),
-    Trait("b-value", ("DiffusionBValue",), "measure"),
-    Trait("contrast agent", ("ContrastBolusAgent",)),
+    Trait("inversion time", ("InversionTimes", "InversionTime"), "measure", absence=True),
+    Trait("b-value", ("DiffusionBValue",), "measure", absence=True),
+    Trait("contrast agent", _CONTRAST, "presence", absence=True),
     Trait("contrast phase", ("ContrastBolusAgentPhase",)),
 )
-# PS3.3 C.7.6.1, C.7.6.16.2.2, C.8.3.1, C.7.6.16.2.7.
+# PS3.3 C.7.3.1, C.7.5.1, C.7.6.1, C.7.6.16.2.2, C.8.3.1, C.7.6.16.2.7.
 OF_REPEATS = (
     Trait("temporal position", ("TemporalPositionIndex", "TemporalPositionIdentifier"), "count"),
     Trait("acquisition number", ("AcquisitionNumber",), "count"),
     Trait("trigger time", ("NominalCardiacTriggerDelayTime", "TriggerTime"), "measure"),
     Trait("sequence name", ("PulseSequenceName", "SequenceName")),
     Trait("receive coil", ("ReceiveCoilName",)),
+    Trait("image type", ("ImageType",)),
+    Trait("flip angle", ("FlipAngle",), "measure"),
+    Trait("series description", ("SeriesDescription",)),
+    Trait("device", ("DeviceSerialNumber",)),
 )
 
 
@@ -91,7 +121,8 @@ def _words(value: Any) -> str | None:  # noqa: ANN401
     """Put words together; of a name, those of its first way of writing (PS3.5 6.2.1.2)."""
     several = value if isinstance(value, MutableSequence) else [value]
     found = " ".join(str(getattr(word, "alphabetic", "") or word) for word in several)
-    return " ".join(found.replace("^", " ").casefold().split()) or None
+    plain = re.sub(r"[^\w.+-]|_", " ", found.casefold())
+    return " ".join(plain.split()) or " ".join(found.split()) or None
 
 
 def _first_number(value: Any) -> float | None:  # noqa: ANN401
@@ -121,16 +152,10 @@ def told_apart(values: Sequence[Value], *, missing_counts: bool = False) -> list
     return list(groups.values())
 
 
-def parted(items: Sequence[T], *values: Callable[[T], Value]) -> list[list[T]]:
-    """Group what no value tells apart, one after the other; see :func:`told_apart`."""
-    groups = [list(items)]
-    for value in values:
-        groups = [
-            [group[index] for index in part]
-            for group in groups
-            for part in told_apart([value(item) for item in group])
-        ]
-    return groups
+def divides(values: Sequence[Value]) -> bool:
+    """Tell whether what lacks a value is so much of all, and so little, that it is no slip."""
+    missing = sum(value is None for value in values)
+    return _DIVIDED * len(values) <= missing <= (1 - _DIVIDED) * len(values)
 
 
 def _merged(values: Sequence[float]) -> dict[float, float]:
@@ -156,13 +181,14 @@ def patients(known: Sequence[Values]) -> dict[Values, int]:
         dict.fromkeys(known), key=lambda values: sum(value is None for value in values)
     )
     persons: list[list[Values]] = []
+    named: defaultdict[tuple[int, str], set[int]] = defaultdict(set)  # who has an ID, or a name
     numbers: dict[Values, int] = {}
     for values in fullest_first:
+        keys = [(n, _plain(value)) for n, value in enumerate(values[:2]) if value is not None]
         candidates = [
             number
-            for number, headers in enumerate(persons)
-            if any(_agree(values, header) for header in headers)
-            and not any(_contradict(values, header) for header in headers)
+            for number in set().union(*(named[key] for key in keys))
+            if not any(_contradict(values, header) for header in persons[number])
         ]
         if len(candidates) != 1:
             candidates = [len(persons)]
@@ -170,13 +196,27 @@ def patients(known: Sequence[Values]) -> dict[Values, int]:
         (number,) = candidates
         persons[number].append(values)
         numbers[values] = number
+        for key in keys:
+            named[key].add(number)
     return numbers
 
 
-def _agree(one: Values, other: Values) -> bool:
-    return any(a is not None and a == b for a, b in zip(one[:2], other[:2], strict=True))
-
-
 def _contradict(one: Values, other: Values) -> bool:
-    pairs = zip(one, other, strict=True)
-    return any(a is not None and b is not None and a != b for a, b in pairs)
+    same_id = one[0] is not None and one[0] == other[0]
+    for number, (a, b) in enumerate(zip(one, other, strict=True)):
+        if a is None or b is None or _alike(a, b):
+            continue
+        # Names are cut off, and gain and lose initials.
+        begin = str(a).startswith(str(b)) or str(b).startswith(str(a))
+        if not (number == _NAME and same_id and begin):
+            return True
+    return False
+
+
+def _alike(a: Value, b: Value) -> bool:
+    return a == b or _plain(a) == _plain(b)
+
+
+def _plain(value: Value) -> str:
+    """Leave out what words differ in that are one: zeros before numbers, marks in dates."""
+    return re.sub(r"\W|^0+", "", str(value))

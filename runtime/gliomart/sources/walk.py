@@ -60,7 +60,7 @@ class Walk:
             raise InputNotFoundError(f"{path}: {absent}")
         root = _unique_name(_printable(_name_of(path)), self.roots)
         self.roots.append(root)
-        found, refused, ignored = len(self.found), len(self.refused), self.ignored.total()
+        found, refused, ignored = len(self.found), len(self.refused), self.ignored.copy()
         directories = []
         waiting = deque(self._files(path, root))
         listed = {path.parent.resolve() / path.name}
@@ -76,9 +76,9 @@ class Walk:
         for directory in directories:
             self.refused += directory.problems(met)
         if (found, refused) == (len(self.found), len(self.refused)):
-            files = self.ignored.total() - ignored
+            met_here = self.ignored - ignored
             reason = (
-                "it lists no files" if directories and not path.is_dir() else _none(path, files)
+                "it lists no files" if directories and not path.is_dir() else _none(path, met_here)
             )
             self.refused.append(Refusal(root, None, "no-images", reason))
 
@@ -174,10 +174,13 @@ def _count(path: Path, refuse_folder: Callable[[OSError], None]) -> int:
     return sum(len(names) for _, _, names in os.walk(path, onerror=refuse_folder))
 
 
-def _none(path: Path, files: int) -> str:
-    """Say why there is no image under a path that was given, but so many files."""
+def _none(path: Path, ignored: Counter[str]) -> str:
+    """Say why there is no image under a path that was given, but files of these kinds."""
+    files = ignored.total()
     if not path.is_dir():
         return "the file is no image of a kind that is read"
+    if files and files == ignored["hidden"]:
+        return f"all files in it are hidden ({files})"
     if files == 1:
         return "the only file in it is no image"
     return f"none of its {files} files is an image" if files else "the folder holds no files"

@@ -20,6 +20,7 @@ from gliomart.errors import InputRefusedError
 from gliomart.outputs.dicom import characters
 from gliomart.slices import Concern
 from gliomart.sources.attributes import words
+from gliomart.sources.traits import OF_PATIENT, patients
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,10 +34,6 @@ _TYPE_2 = (
 )  # fmt: skip
 _IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
 _FRAME = "FrameOfReferenceUID"
-# What tells one patient from another.
-_OF_PATIENT = (
-    "PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex",
-)  # fmt: skip
 # What the images of one series have in common, so that one tells what another lacks.
 _IN_COMMON = frozenset({*_TYPE_2, "StudyInstanceUID", "SeriesInstanceUID", _FRAME})
 _PATIENT_GROUP, _LAST_GROUP = 0x0010, 0x0040
@@ -232,26 +229,21 @@ def _check(headers: Sequence[Dataset], identities: Sequence[Dataset]) -> None:
     if not all(h.get("StudyInstanceUID") or h.get("PatientID") for h in headers):
         reason = "an image has neither Study Instance UID nor Patient ID"
         raise InputRefusedError("no-identity", reason)
-    for names, code, whose in (
-        (_OF_PATIENT, "mixed-patients", "patients"),
-        (("StudyInstanceUID",), "mixed-studies", "studies"),
-    ):
+    persons = patients([tuple(t.value(header) for t in OF_PATIENT) for header in headers])
+    if len(set(persons.values())) > 1:
         differ = [
-            name
-            for name in names
-            if len({_alike(h[name].value) for h in headers if h.get(name)}) > 1
+            trait.name
+            for trait in OF_PATIENT
+            if len({trait.value(header) for header in headers} - {None}) > 1
         ]
-        if differ:
-            reason = f"its images belong to several {whose}: they differ in {', '.join(differ)}"
-            raise InputRefusedError(code, reason)
+        reason = f"its images belong to several patients: they differ in {', '.join(differ)}"
+        raise InputRefusedError("mixed-patients", reason)
+    if len({str(h.StudyInstanceUID) for h in headers if h.get("StudyInstanceUID")}) > 1:
+        reason = "its images belong to several studies: they differ in StudyInstanceUID"
+        raise InputRefusedError("mixed-studies", reason)
     if len({str(each.SOPInstanceUID) for each in identities}) < len(identities):
         reason = "several images have one SOP Instance UID, so that none can be referred to"
         raise InputRefusedError("ambiguous-identity", reason)
-
-
-def _alike(value: Any) -> str:  # noqa: ANN401
-    """Make equal what differs in nothing but case, padding and empty components of a name."""
-    return re.sub(r"[\s^=]+$", "", " ".join(str(value).casefold().split()))
 
 
 def _listed(names: dict[str, None]) -> str:

@@ -108,7 +108,7 @@ def _traits() -> str:
         for several, when in (
             (traits.OF_SERIES, "always"),
             (traits.OF_IMAGES, "always, frame by frame"),
-            (traits.OF_REPEATS, "where images lie in one place"),
+            (traits.OF_REPEATS, "where images are in each other's way"),
         )
         for trait in several
     ]

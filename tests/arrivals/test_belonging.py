@@ -306,6 +306,118 @@ def test_what_nothing_tells_apart_is_refused_by_name(model: Path, tmp_path: Path
     assert len(items) == 2 * COUNT
 
 
+def _shifted(mm: float, **values: Any) -> Change:
+    def change(dataset: Dataset, number: int) -> None:
+        fields(**values)(dataset, number)
+        dataset.ImagePositionPatient[2] += mm
+
+    return change
+
+
+# What lies between the slices of another scan, or above them, is not of it.
+BETWEEN: dict[str, Change] = {
+    "contrast agent": _shifted(3.25, ContrastBolusAgent="Gadovist"),
+    "contrast agent above": _shifted(156.0, ContrastBolusAgent="Gadovist"),
+    "acquisition number": _shifted(3.0, AcquisitionNumber=2),
+    "temporal position": _shifted(3.0, TemporalPositionIdentifier=2),
+    "pixel spacing": _shifted(3.25, PixelSpacing=[0.5, 0.5]),
+    "series description": _shifted(1.7, SeriesDescription="AX FLAIR again"),
+}
+
+
+@pytest.mark.parametrize("kind", BETWEEN)
+def test_scans_that_lie_between_each_other_come_apart(kind: str, tmp_path: Path) -> None:
+    first = {
+        "acquisition number": "AcquisitionNumber",
+        "temporal position": "TemporalPositionIdentifier",
+    }
+    write(tmp_path, fields(**{first[kind]: 1}) if kind in first else None, "a")
+    write(tmp_path, BETWEEN[kind], "b")
+    inventory = sources.scan([tmp_path])
+    assert sizes(inventory) == [COUNT, COUNT]
+    assert kind.removesuffix(" above") in inventory.series[0].notes[0].reason
+
+
+def test_two_folders_of_one_identity_with_places_between_come_apart(tmp_path: Path) -> None:
+    write(tmp_path / "first")
+    write(tmp_path / "second", _shifted(1.7))
+    assert sizes(sources.scan([tmp_path])) == [COUNT, COUNT]
+
+
+def test_numbers_that_are_there_twice_are_refused_where_nothing_tells(
+    model: Path, tmp_path: Path
+) -> None:
+    write(tmp_path, prefix="a")
+    write(tmp_path, _shifted(1.7), prefix="b")
+    items = list(Detector(model).stream([tmp_path]))
+    assert {item.code for item in items if isinstance(item, Refusal)} == {"mixed-series"}
+
+
+def _alternating(keyword: str, one: Any, other: Any) -> Change:
+    return lambda dataset, number: setattr(dataset, keyword, other if number % 2 else one)
+
+
+# What scanners and consoles vary within one stack.
+WITHIN: dict[str, Change] = {
+    "image type": _alternating("ImageType", ["ORIGINAL", "PRIMARY"], ["ORIGINAL", "PRIMARY", "M"]),
+    "flip angle": _alternating("FlipAngle", 150, 180),
+    "name with a comma": _alternating("PatientName", "DOE^JOHN", "DOE, JOHN"),
+    "name cut off": _alternating("PatientName", "SIMULATED^HEAD", "SIMULATED^HE"),
+    "number with zeros": _alternating("PatientID", "00123", "123"),
+    "date with dots": _alternating("PatientBirthDate", "1980.01.01", "19800101"),
+    "frame of reference": lambda d, n: setattr(d, "FrameOfReferenceUID", f"1.2.{n}"),
+    "description": _alternating("SeriesDescription", "AX FLAIR", "AX FLAIR_2"),
+    "agent": _alternating("ContrastBolusAgent", "", "Gadovist"),
+    "acquisition": lambda d, n: setattr(d, "AcquisitionNumber", 1 if n <= 12 else 2),
+}
+
+
+@pytest.mark.parametrize("kind", WITHIN)
+def test_what_varies_within_one_stack_leaves_it_one(kind: str, tmp_path: Path) -> None:
+    inventory = sources.scan([write(tmp_path, WITHIN[kind])])
+    assert sizes(inventory) == [COUNT]
+    assert notes(inventory) == set()
+
+
+def test_one_second_image_of_a_slab_costs_that_image_alone(tmp_path: Path) -> None:
+    write(tmp_path, WITHIN["acquisition"])
+    dataset = golden_slice(12)
+    dataset.SOPInstanceUID, dataset.AcquisitionNumber, dataset.InstanceNumber = "1.2.9", 2, 25
+    dataset.save_as(tmp_path / "second.dcm")
+    inventory = sources.scan([tmp_path])
+    assert sizes(inventory) == [COUNT]
+    assert [(r.source.split("/")[1], r.code) for r in inventory.refused] == [
+        ("second.dcm", "overlapping-slices")
+    ]
+
+
+@pytest.mark.parametrize("component", ["PHASE", "REAL", "IMAGINARY"])
+def test_only_magnitudes_are_analysed(component: str, model: Path, tmp_path: Path) -> None:
+    write(tmp_path, fields(ComplexImageComponent=component))
+    items = list(Detector(model).stream([tmp_path]))
+    assert {item.code for item in items if isinstance(item, Refusal)} == {"derived-image"}
+    assert len(items) == COUNT
+
+
+def test_a_reason_tells_what_a_series_was_taken_apart_by(model: Path, tmp_path: Path) -> None:
+    write(tmp_path, _alternating("EchoTime", 100, 140))
+    items = list(Detector(model).stream([tmp_path]))
+    assert {item.code for item in items if isinstance(item, Refusal)} == {"coarse-slices"}
+    assert all("apart by echo time" in i.reason for i in items if isinstance(i, Refusal))
+
+
+def test_images_at_the_origin_lost_their_place(tmp_path: Path) -> None:
+    def zeroed(dataset: Dataset, number: int) -> None:
+        if number in {7, 15}:
+            dataset.ImagePositionPatient = [0, 0, 0]
+
+    inventory = sources.scan([write(tmp_path, zeroed)])
+    assert sizes(inventory) == [COUNT]
+    assert [note.code for note in inventory.series[0].notes] == ["placed-by-neighbours"] * 2
+    names = [file.path.stem for file in inventory.series[0].files]
+    assert names == sorted(names)
+
+
 def _lost(*numbers: int) -> Change:
     def change(dataset: Dataset, number: int) -> None:
         if number in numbers:
@@ -391,6 +503,27 @@ def test_a_series_uid_per_slice_is_one_series_where_that_is_certain(tmp_path: Pa
     assert {each.SeriesInstanceUID for each in image.ReferencedSeriesSequence} == uids
 
 
+@pytest.mark.parametrize("shift", [0.0, 3.25])
+def test_two_scans_of_single_slices_are_two(shift: float, tmp_path: Path) -> None:
+    def second(dataset: Dataset, number: int) -> None:
+        own_uid(dataset, number)
+        _shifted(shift, SeriesNumber=9, ContrastBolusAgent="Gd")(dataset, number)
+
+    write(tmp_path, own_uid, "a")
+    write(tmp_path, second, "b")
+    assert sizes(sources.scan([tmp_path])) == [COUNT, COUNT]
+
+
+def test_one_repeated_single_slice_costs_that_slice_alone(tmp_path: Path) -> None:
+    write(tmp_path, own_uid)
+    dataset = golden_slice(12)
+    dataset.SOPInstanceUID, dataset.SeriesInstanceUID = "1.2.9", "1.2.8"
+    dataset.save_as(tmp_path / "second.dcm")
+    inventory = sources.scan([tmp_path])
+    assert sizes(inventory) == [COUNT]
+    assert codes(inventory) == ["overlapping-slices"]
+
+
 def test_joined_slices_may_lack_some_and_two_kinds_stay_two(tmp_path: Path) -> None:
     def some(dataset: Dataset, number: int) -> None:
         own_uid(dataset, number)
@@ -431,7 +564,10 @@ def test_single_slices_that_may_not_belong_together_are_told_of(
     assert len(items) == COUNT
 
 
-@pytest.mark.parametrize("keyword", ["StudyInstanceUID", "FrameOfReferenceUID", "PatientID"])
+_OWNERS = ["StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "PatientName"]
+
+
+@pytest.mark.parametrize("keyword", _OWNERS)
 def test_single_slices_of_different_owners_are_never_joined(keyword: str, tmp_path: Path) -> None:
     def apart(dataset: Dataset, number: int) -> None:
         own_uid(dataset, number)

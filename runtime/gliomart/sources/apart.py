@@ -76,7 +76,8 @@ def _split(
     found = []
     for each in groups:
         values = [value(image) for image in each.images]
-        parts = _parts(each, values, missing_counts=absence and divides(values))
+        counts = absence and divides(values) and not _whole(each.images)
+        parts = _parts(each, values, missing_counts=counts)
         if len(parts) == 1 or _FEWEST <= len(parts) == len(each.images):
             found.append(each)
         else:
@@ -100,6 +101,11 @@ def _split_if_needed(
         else:
             found.append(each)
     return found
+
+
+def _whole(images: Sequence[Image]) -> bool:
+    """Tell whether images are one even stack, none of them in another's way."""
+    return whole_steps(_heights(images)) is not None and not _in_the_way(images)
 
 
 def _untangles(parts: Sequence[Sequence[Image]], whole: Sequence[Image]) -> bool:

@@ -65,7 +65,7 @@ def _joined(images: Sequence[Image], owner: tuple[str, int]) -> Group:
 
 
 def _doubtful(image: Image, count: int, owner: tuple[str, int]) -> Group:
-    reason = f"{count} series like it hold one image each, and lie too unevenly to be certainly one"
+    reason = f"{count} series like it hold one image each, and it is not certain that they are one"
     doubt = Concern("scattered-series", reason)
     file = replace(image.file, concerns=(*image.file.concerns, doubt))
     return Group((image._replace(file=file),), file.series, owner)

@@ -35,7 +35,10 @@ NOT_RUN = {
         "python3 -m venv .venv && .venv/bin/pip install '.[cpu]' && .venv/bin/gliomart demo",
     ),
     ("README.md", "pip install '.[cpu,export,evaluate]'"),
-    ("README.md", "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest"),
+    (
+        "README.md",
+        "python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && .venv/bin/pytest -n auto",
+    ),
     ("accuracy.md", "gliomart evaluate lgg_flair --split dev"),
     ("accuracy.md", "gliomart train lgg_flair --out runs/flair-dae.keras --folds 3"),
     ("accuracy.md", "gliomart train lgg_flair --folds 1 --epochs 8 --out runs/NAME.keras [OPTION]"),

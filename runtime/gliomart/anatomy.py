@@ -180,7 +180,7 @@ _ASIDE = re.compile(
 )
 _DISEASE_ELSEWHERE = re.compile(
     rf"\b(?:\w+ )?{_DISEASES}\b(?: (?:of|in|from) (?:the |left |right )*\w+)?"
-    r"|\b(?:h o|hx|history of|known|metastatic|s p|post|status post) \w+"
+    rf"|\b(?:h o|hx|history of|known|metastatic|s p|post|status post) (?!{_DISEASES}\b)\w+"
 )
 
 

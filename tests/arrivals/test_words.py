@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from time import monotonic
+
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 
-from gliomart import suitability
+from gliomart import InputRefusedError, scan, suitability
 from gliomart.anatomy import other_part
+from gliomart.sources import DEFAULT, dicom
 from gliomart.sources.header import Header
 from gliomart.suitability import judge_image, sequence_of
-from samples import card
+from samples import GOLDEN, card
 
 JPEG_2000, JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.90"
 
@@ -228,6 +233,27 @@ def test_diseases_of_other_parts_are_what_a_flair_by_timing_was_made_for() -> No
 def test_any_words_are_judged_without_an_escape(part: str, own: str, study: str) -> None:
     told = Header(modality="MR", body_part=part, description=own, examination=study, protocol=study)
     assert all(concern.code in suitability.CODES for concern in judge_image(told, card()))
+
+
+@pytest.mark.parametrize("frames", [70_000, 300_000, 1_000_000_000, "4000000000"])
+@pytest.mark.parametrize("side", [1, 256])
+def test_a_data_set_that_says_it_has_countless_frames_is_refused_at_once(
+    frames: object, side: int, tmp_path: Path
+) -> None:
+    dataset = pydicom.dcmread(GOLDEN / "slice_012.dcm")
+    dataset.decompress()
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = frames, side, side
+    dataset.save_as(tmp_path / "x.dcm")
+    started = monotonic()
+    with pytest.raises(InputRefusedError) as refused:
+        Header.of(dicom.in_memory(dataset, DEFAULT))
+    assert refused.value.code in {"too-many-elements", "too-many-pixels"}
+    del dataset.PixelData
+    with pytest.raises(InputRefusedError) as refused:
+        Header.of(dicom.in_memory(dataset, DEFAULT))
+    assert refused.value.code == "too-many-elements"
+    assert [refusal.code for refusal in scan([tmp_path / "x.dcm"]).refused]
+    assert monotonic() - started < 2
 
 
 EVERYTHING = "BRAIN ROUTINE DIFFUSION/FLAIR/SWI"

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 
-from gliomart import InputRefusedError, scan, suitability
+from gliomart import InputRefusedError, cli, scan, suitability
 from gliomart.anatomy import other_part
+from gliomart.errors import InputNotFoundError
 from gliomart.sources import DEFAULT, dicom
 from gliomart.sources.header import Header
 from gliomart.suitability import judge_image, sequence_of
@@ -448,3 +449,10 @@ def test_loss_is_told_by_the_transfer_syntax_and_every_attribute_about_it(
     syntax: str, attributes: dict[str, object], *, lossy: bool
 ) -> None:
     assert code(syntax, **attributes) == ("lossy-compression" if lossy else None)
+
+
+def test_an_empty_path_is_not_the_working_directory(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputNotFoundError, match="empty path"):
+        scan([""])
+    assert cli.main(["infer", "", "--quiet"]) == InputNotFoundError.exit_status
+    assert "an empty path was given" in capsys.readouterr().err

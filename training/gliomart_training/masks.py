@@ -295,7 +295,8 @@ def _has_faint_labels(values: NDArray[np.generic]) -> bool:
     """
     channels = np.atleast_3d(np.asarray(values, np.float32))[..., :3]
     brightest = channels.max(axis=-1)
-    patch = _PATCH if (brightest == channels.min(axis=-1)).all() else _PATCH_OF_COLOUR
+    is_grey = (brightest - channels.min(axis=-1) < _TRACES).all()
+    patch = _PATCH if is_grey else _PATCH_OF_COLOUR
     edges = cv2.dilate((brightest > _HALF_WHITE).astype(np.uint8), np.ones(_EDGE, np.uint8))
     faint = ((brightest > _TRACES) & (edges == 0)).astype(np.uint8)
     return bool(cv2.erode(faint, np.ones(patch, np.uint8), borderValue=0).any())

@@ -49,6 +49,13 @@ def threads(text: str) -> int:
     return value
 
 
+def path(text: str) -> str:
+    """Read a path; an empty one would stand for the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path was given")
+    return text
+
+
 def positive(text: str) -> int:
     """Read a whole number above zero."""
     value = int(text) if text.isdecimal() else 0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomart._version import __version__
-from gliomart.arguments import OVERLAYS, PROVIDERS, ArgumentParser, limit, positive, threads
+from gliomart.arguments import OVERLAYS, PROVIDERS, ArgumentParser, limit, path, positive, threads
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +49,9 @@ def parser() -> ArgumentParser:
             "gliomart infer study/ --json | jq .series": "hand the results to another program",
         },
     )
-    infer.add_argument("paths", nargs="+", metavar="PATH", help="files, or folders to walk")
+    infer.add_argument(
+        "paths", nargs="+", type=path, metavar="PATH", help="files, or folders to walk"
+    )
     _output_options(infer)
     infer.add_argument(
         "--overlays", choices=OVERLAYS, default="flagged",

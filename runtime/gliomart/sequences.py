@@ -41,6 +41,8 @@ _LOW_FIELD_T = 0.6
 # Fat is nulled by at most this. A second inversion of fat leaves a FLAIR a FLAIR, one that is
 # longer nulls white matter as well.
 _FAT_NULLED_MS = 250.0
+# Nobody nulls fat this late: an image with a long echo that is called FLAIR is one.
+_LATER_THAN_FAT_MS = 400.0
 _T2_ECHO_MS = 60.0
 _T1_ECHO_MS = 15.0  # of a gradient echo
 _T1_REPETITION_MS = 1500.0
@@ -61,9 +63,22 @@ _KINDS_BY_NAME = {
         r"\bbold\b|fmri|epfid|\bswi(?![a-oq-z])|\bhemo|\bswan\b|\bt2 ?\*|\bt2 ?star|venobold"
     ),
     DOUBLE_INVERSION: re.compile(
-        r"(?<!phase )(?<!freq )(?<!\d )\bdir\b|double ?(?:inversion|ir)\b|doppel ?inversion"
+        r"\b(?:ax|cor|sag|tra|obl|iso|[23]d|t2w?|tse|fse|spc|space|cube|vista|view)*dir"
+        r"(?:ax|cor|sag|tra|iso|[23]d|spc|space|cube)*\b"
+        r"|(?:double|doppel\w*|doppia|doble|dupla|dual) ?(?:inv|ir\b)"
     ),
 }
+# What overrules a name and a timing of FLAIR: hints such as a finding that is looked for do not.
+_KINDS_OVER_FLAIR = {
+    "DWI": re.compile(r"\bep2d|\bep b\d|\btracew?\b|\bb ?\d{3,4}\b"),
+    DOUBLE_INVERSION: _KINDS_BY_NAME[DOUBLE_INVERSION],
+}
+# Where "dir" is a direction: how many of diffusion (a whole number), or which one of encoding.
+_DIRECTION = re.compile(
+    r"(?<!\b\d )\b(?:[3-9]|\d{2,3}) ?dir\b"
+    r"|\b(?:phase|freq\w*|pe|fe|ped|ro|read\w*|enc\w*|coding|swap\w*|flow|grad\w*|slice) ?dir\b"
+    r"|(?<=flair )dir (?=(?:ap|pa|rl|lr|hf|fh|si|is)\b)"
+)
 _LOCALISER_WORDS = re.compile(
     r"lo[ck]ali[sz](?:er|a[td])|scout|survey|surview|\breperage|plane loc\b|^loc\b"
 )
@@ -89,6 +104,11 @@ def sequence_of(header: Header) -> str | None:
     return next(filter(None, (rule(header) for rule in SEQUENCE_RULES)), None)
 
 
+def names_flair(text: str) -> bool:
+    """Tell whether text has a word for FLAIR."""
+    return bool(_FLAIR_WORDS.search(_words(text)))
+
+
 def _by_diffusion(header: Header) -> str | None:
     """Take a Diffusion b-value above 0 for diffusion."""
     return "DWI" if header.b_value else None
@@ -98,12 +118,16 @@ def _by_name(header: Header) -> str | None:
     """Tell diffusion, susceptibility, field maps and double inversion by name, not by timing.
 
     The name is Series Description and the sequence's name; for echo-planar images Protocol Name
-    as well.
+    as well. An image that is none and that name, Inversion Time and Echo Time say to be FLAIR is
+    another kind only by the name of a diffusion sequence, a b-value or double inversion.
     """
-    said = _own(header)
+    said, kinds = _own(header), _KINDS_BY_NAME
     if "EP" in header.scanning_sequence:
         said += f" {_words(header.protocol)}"
-    return next((kind for kind, words in _KINDS_BY_NAME.items() if words.search(said)), None)
+    elif names_flair(header.description) and header.echo_time and _by_inversion(header) == "FLAIR":
+        kinds = _KINDS_OVER_FLAIR
+    said = _DIRECTION.sub(" ", said)
+    return next((kind for kind, words in kinds.items() if words.search(said)), None)
 
 
 def _by_gradient_echo(header: Header) -> str | None:
@@ -123,8 +147,8 @@ def _by_inversion(header: Header) -> str | None:
     """Take an Inversion Time from 1,500 ms with an Echo Time from 60 ms for FLAIR.
 
     From 1,200 ms is enough below 0.6 T, as Magnetic Field Strength says, and in an image of unknown
-    field whose name says FLAIR. A shorter inversion with such an echo is STIR; with a shorter echo,
-    any is T1.
+    field whose name says FLAIR; from 400 ms where both the name and such an echo do. A shorter
+    inversion with such an echo is STIR; with a shorter echo, any is T1.
     """
     if header.inversion_time is None:
         return None
@@ -132,6 +156,8 @@ def _by_inversion(header: Header) -> str | None:
     low = named if header.field_strength is None else header.field_strength < _LOW_FIELD_T
     nulled = _FLUID_NULLED_LOW_FIELD_MS if low else _FLUID_NULLED_MS
     long_echo = header.echo_time is not None and header.echo_time >= _T2_ECHO_MS
+    if named and long_echo:
+        nulled = _LATER_THAN_FAT_MS
     if header.inversion_time < nulled:
         return "STIR" if long_echo else "T1"
     return "FLAIR" if long_echo or header.echo_time is None else "T1"

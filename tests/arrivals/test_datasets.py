@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -302,6 +303,8 @@ def encoded(text: str) -> dict[str, bytes]:
         "windows with semicolons and mark": b"\xef\xbb\xbf"
         + text.replace(",", ";").replace("\n", "\r\n").encode(),
         "hint for a spreadsheet": ("sep=;\n" + text.replace(",", ";")).encode(),
+        "hint in quotes with semicolons": ('"sep=;"\n' + text.replace(",", ";")).encode(),
+        "hint by excel with semicolons": ('\ufeff"SEP=;"\n' + text.replace(",", ";")).encode(),
         "empty lines": (text + "\n\n,,,\n").encode(),
         "no last line break": text.strip().encode(),
         "spaces": text.replace(",", " , ").encode(),
@@ -385,7 +388,7 @@ def test_a_mark_of_the_pons_that_fits_nothing_is_said_or_refused(
         (["C:\\data\\0.png,,p,train"], "relative to the dataset folder"),
         (["/nowhere/0.png,,p,train"], "relative to the dataset folder"),
         (["0.png,\\\\server\\m4.png,p,train"], "not there"),
-        (["0.png,nan,p,train"], "not there"),
+        (["0.png,nanny,p,train"], "not there"),
         ([], "has no rows"),
     ],
 )
@@ -462,6 +465,95 @@ def test_an_index_in_another_case_is_found_and_two_are_refused(tmp_path: Path) -
         dataset.load(folder)
 
 
+@pytest.mark.parametrize("empty", ["nan", "NaN", "NA", "N/A", "None", "null", "NULL", "<NA>", ""])
+def test_a_program_that_writes_an_empty_mask_as_a_word_means_an_empty_one(
+    empty: str, tmp_path: Path
+) -> None:
+    folder = study(tmp_path / "data")
+    rows = [[f"{n}.png", "m4.png" if n == 4 else empty, "p", ""] for n in range(9)]
+    (patient,) = dataset.load(write_index(folder, rows))
+    assert [bool(e.truth().any()) for e in patient.examples] == [n == 4 for n in range(9)]
+    (folder / "nan").write_bytes(png(LABELS))  # a file of that name is one
+    (patient,) = dataset.load(write_index(folder, [["0.png", "nan", "p", ""]]))
+    assert patient.examples[0].truth().any()
+
+
+def test_splits_and_patients_are_compared_as_people_read_them(tmp_path: Path) -> None:
+    folder = study(tmp_path / "data")
+    names = ("M\u00fcller", "Mu\u0308ller")
+    rows = [[f"{n}.png", "", names[n % 2], ("Train", "train ", " TRAIN")[n % 3]] for n in range(4)]
+    rows += [[f"{n}.png", "", "q", ("Hold out", "holdout")[n % 2]] for n in range(4, 9)]
+    write_index(folder, rows)
+    assert dataset.splits(folder) == {"train", "holdout"}
+    for split in ("train", "TRAIN", " Train"):
+        (patient,) = dataset.load(folder, split)
+        assert (patient.id, len(patient.examples)) == (names[0], 4)
+    assert len(dataset.load(folder, "Holdout")[0].examples) == 5
+    rows[8][2] = names[1]
+    with pytest.raises(DatasetError, match=r"line 10 puts patient .* as well as Train"):
+        dataset.load(write_index(folder, rows))
+
+
+# Order.
+
+
+SHUFFLED = [1, 10, 11, 2, 20, 3, 4, 5, 6, 7, 8, 9, 12, 13, 14, 15, 16, 17, 18, 19]
+
+
+def ordered(folder: Path, rows: list[list[str]], header: str) -> list[str]:
+    """Tell which slices are free of a tumour that is marked in the image called 10."""
+    (patient,) = dataset.load(write_index(folder, rows, header=header))
+    sources = [example.slice.source for example in patient.examples]
+    return [
+        source
+        for source, example in zip(sources, patient.examples, strict=True)
+        if example.tumour_free
+    ]
+
+
+@pytest.mark.parametrize("names", ["{}.png", "x_{}.png", "{:03}.png", "p1/s2 {}.png", "x{}_a.png"])
+def test_rows_in_any_order_are_ordered_by_the_number_in_their_names(
+    names: str, tmp_path: Path
+) -> None:
+    (tmp_path / "p1").mkdir()
+    for n in SHUFFLED:
+        (tmp_path / names.format(n)).write_bytes(head(n))
+    (tmp_path / "m.png").write_bytes(png(LABELS))
+    rows = [[names.format(n), "m.png" if n == 10 else "", "p"] for n in SHUFFLED]
+    free = ordered(tmp_path, rows, "image,mask,patient")
+    assert free == [names.format(n) for n in range(1, 21) if abs(n - 10) > 3]
+
+
+def test_a_column_slice_orders_the_rows(tmp_path: Path) -> None:
+    for n in SHUFFLED:
+        (tmp_path / f"{hash(str(n)) % 10**9}_{n}.png").write_bytes(head(n))
+    (tmp_path / "m.png").write_bytes(png(LABELS))
+    paths = {n: next(tmp_path.glob(f"*_{n}.png")).name for n in SHUFFLED}
+    rows = [[paths[n], "m.png" if n == 10 else "", "p", f"{n}.5"] for n in SHUFFLED]
+    free = ordered(tmp_path, rows, "image,mask,patient,Slice")
+    assert free == [paths[n] for n in range(1, 21) if abs(n - 10) > 3]
+    rows[3][3] = "third"
+    with pytest.raises(DatasetError, match="line 5 has no number in slice, and others have one"):
+        ordered(tmp_path, rows, "image,mask,patient,slice")
+    rows = [[*row[:3], "axial"] for row in rows]  # no numbers at all: another column of that name
+    assert ordered(tmp_path, rows, "image,mask,patient,slice")
+
+
+def test_dicom_images_are_ordered_by_their_place(tmp_path: Path) -> None:
+    paths = sorted(GOLDEN.glob("*.dcm"))[:9]
+    heights = {path.name: pydicom.dcmread(path).ImagePositionPatient[2] for path in paths}
+    for number, path in enumerate(paths):
+        shutil.copy(path, tmp_path / f"{number * 7 % 9}.dcm")
+    shape = pydicom.dcmread(paths[0]).pixel_array.shape
+    (tmp_path / "m.png").write_bytes(png(np.eye(*shape, dtype=np.uint8)))
+    marked = "0.dcm"
+    rows = [[f"{n}.dcm", "m.png" if f"{n}.dcm" == marked else "", "p"] for n in range(9)]
+    (patient,) = dataset.load(write_index(tmp_path, rows, header="image,mask,patient"))
+    placed = [example.slice.position[2] for example in patient.examples if example.slice.position]
+    assert placed == sorted(map(float, heights.values()))
+    assert [example.tumour_free for example in patient.examples] == [n > 3 for n in range(9)]
+
+
 def test_accents_that_another_system_writes_apart_are_the_same_name(tmp_path: Path) -> None:
     folder = study(tmp_path / "data")
     (folder / "0.png").rename(folder / "Mu\u0308ller.png")
@@ -520,6 +612,129 @@ def test_masks_beside_their_images_that_all_mark_nothing_are_said(tmp_path: Path
     assert "none of the 9 masks marks anything" in said
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("s0_mask.gif", b"GIF89a"),
+        ("s0_mask.jp2", cv2.imencode(".jp2", LABELS * 255)[1].tobytes()),
+        ("s0_mask.npy", b"\x93NUMPY\x01\0v\0"),
+        ("s0_mask.png.gz", gzip.compress(png(LABELS))),
+        ("s0_mask.mha", b"ObjectType = Image"),
+        ("s0_mask.pgm", cv2.imencode(".pgm", LABELS * 255)[1].tobytes()),
+        ("s0_mask", png(LABELS)),
+        ("s0_MASK.raw", bytes(64 * 64)),
+        ("s0_mask.dcm", b"dicom"),
+        ("s0_mask", b"dicom"),
+        ("s0_mask.IMA", b"dicom"),
+    ],
+)
+def test_a_mask_of_any_kind_beside_its_image_is_read_or_refused_by_name(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    folder = pairs(tmp_path / "data", empty=False)
+    content = dicom_mask(LABELS, tmp_path) if content == b"dicom" else content
+    (folder / name).write_bytes(content)
+    try:
+        (patient,) = dataset.load(tmp_path / "data")
+    except DatasetError as error:
+        assert name in str(error)  # noqa: PT017
+        assert not content.startswith((b"\x89PNG", b"P5"))
+        assert content[128:132] != b"DICM"
+        return
+    assert np.array_equal(patient.examples[0].truth(), TRUTH)
+    assert len(patient.examples) == 9
+
+
+def test_notes_beside_an_image_are_no_masks(tmp_path: Path) -> None:
+    folder = pairs(tmp_path / "data", empty=False)
+    for name in ("s4_mask.json", "s0_mask.txt", "masks.md", "s0_seg.csv"):
+        (folder / name).write_text("x")
+    (patient,) = dataset.load(tmp_path / "data")
+    assert len(patient.examples) == 9
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "other_mask.png", "other_seg.png", "x-seg.png", "x_segmentation.tif", "mask.png", "SEG.png",
+        "s0_gt.png", "gt_s0.png", "mask_s0.png", "s0_truth.png", "label-s0.png",
+        "other_seg.npy", "masks/s0.png", "masks/other.png", "p1_seg/1.png", "a/Masks/b/x.png",
+        "labels/s0.png", "gt/s0.npy", "s0_annotation.png", "segmentations/x.npy",
+    ],
+)  # fmt: skip
+def test_what_is_called_a_mask_and_has_no_certain_image_is_refused(
+    name: str, tmp_path: Path
+) -> None:
+    folder = pairs(tmp_path / "data", empty=False)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    suffix = Path(name).suffix
+    (folder / name).write_bytes(tif(LABELS) if suffix == ".tif" else png(LABELS))
+    with pytest.raises(DatasetError, match="mask") as refused:
+        dataset.load(tmp_path / "data")
+    assert str((folder / name).parent if "/" in name else folder / name) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["x_gt.png", "mask_7.png", "x_label.png", "roi_2.png", "labels/x.png", "gt/a/7.png"]
+)
+def test_what_is_called_like_a_mask_is_left_out_and_said(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = pairs(tmp_path / "data", empty=False)
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(png(LABELS))
+    (patient,) = dataset.load(tmp_path / "data")
+    assert len(patient.examples) == 9
+    said = capsys.readouterr().err
+    assert "1 files are called like masks" in said
+    assert name in said
+
+
+def test_a_dataset_may_lie_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    pairs(tmp_path / "masks" / "labels", empty=False)
+    assert len(dataset.load(tmp_path / "masks" / "labels")[0].examples) == 9
+
+
+# Masks compressed with loss.
+
+
+def disc(radius: float, centre: tuple[int, int] = (128, 128)) -> NDArray[np.bool_]:
+    y, x = np.ogrid[:256, :256]
+    return np.asarray(np.hypot(y - centre[0], x - centre[1]) <= radius)
+
+
+@pytest.mark.parametrize("quality", [30, 50, 75, 90, 95, 100])
+@pytest.mark.parametrize("kind", [".jpg", ".webp"])
+def test_a_fainter_label_beside_a_bright_one_is_refused_in_a_lossy_mask(
+    quality: int, kind: str, tmp_path: Path
+) -> None:
+    flag = cv2.IMWRITE_JPEG_QUALITY if kind == ".jpg" else cv2.IMWRITE_WEBP_QUALITY
+    image = Slice(np.zeros((256, 256), np.float32))
+
+    def load(labels: NDArray[np.generic]) -> NDArray[np.bool_]:
+        data = labels.astype(np.uint8)
+        (tmp_path / f"m{kind}").write_bytes(cv2.imencode(kind, data, [flag, quality])[1].tobytes())
+        (marks,) = masks.read(tmp_path / f"m{kind}", [image])
+        assert marks is not None
+        return marks
+
+    small, large = disc(3, (90, 90)), disc(20)
+    for faint in (85, 100, 60, 40):
+        for labels in (
+            np.where(large, faint, small * 255),
+            np.where(small, faint, large * 255),
+            np.where(disc(10), 255, large * faint),
+        ):
+            with pytest.raises(DatasetError, match="faint labels"):
+                load(labels)
+    for labels in (large * 255, small * 255, (large | small) * 255):
+        grey = labels.astype(np.uint8)
+        soft = cv2.GaussianBlur(grey, (3, 3), 0)  # its edges are smooth, as of turned masks
+        for mask in (grey, soft, np.dstack([grey, 0 * grey, 0 * grey])):
+            if mask.max() > 130 and (mask.ndim == 2 or quality > 50):
+                assert (load(mask) != (labels > 0)).mean() < 0.01
+
+
 # Volumes.
 
 
@@ -531,6 +746,22 @@ def volume(path: Path, voxels: NDArray[np.generic], affine: NDArray[np.float64])
 
 def heads(count: int) -> NDArray[np.float32]:
     return np.stack([draw_head((SIDE, SIDE), seed=n) for n in range(count)], axis=2)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 2, 11])
+def test_a_volume_with_a_value_that_is_none_is_refused_by_name(
+    value: float, place: int, tmp_path: Path
+) -> None:
+    pytest.importorskip("nibabel")
+    marks = np.zeros((SIDE, SIDE, 12), np.float32)
+    marks[20:28, 30:40, 2] = 1
+    marks[5, 5, place] = value
+    affine = np.diag([1.0, 1.0, 5.0, 1.0])
+    volume(tmp_path / "x.nii.gz", heads(12), affine)
+    volume(tmp_path / "x_mask.nii.gz", marks, affine)
+    with pytest.raises(DatasetError, match=r"x_mask.nii.gz: not a mask.*NaN or infinite"):
+        dataset.load(tmp_path)
 
 
 @pytest.mark.parametrize("indexed", [True, False])

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from time import monotonic
+
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 
-from gliomart import suitability
+from gliomart import InputRefusedError, cli, scan, suitability
+from gliomart.anatomy import other_part
+from gliomart.errors import InputNotFoundError
+from gliomart.sources import DEFAULT, dicom
 from gliomart.sources.header import Header
 from gliomart.suitability import judge_image, sequence_of
-from samples import card
+from samples import GOLDEN, card
 
 JPEG_2000, JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.90"
 
@@ -52,6 +59,10 @@ HEADS = [
     "TESTA", "CAPO", "CRANIO", "CERVELLO", "ENCEFALO", "CABEÇA", "HERSENEN", "HOOFD", "SCHEDEL",
     "HJARNA", "HJÄRNA", "HUVUD", "HJERNE", "HOVED", "GLOWA", "GŁOWA", "MOZG", "MÓZG", "HLAVA",
     "GLAVA", "MOZAK", "PÄÄ", "AIVOT", "KOPONYA", "BEYİN", "BAŞ", "ГОЛОВА", "頭部",
+    "ΕΓΚΕΦΑΛΟΣ", "رأس", "中枢神経",
+    # Parts of it.
+    "CNS", "SNC", "ZNS", "VENTRICLE", "TEMPORAL LOBE", "LOBE FRONTAL", "CLIVUS", "HIPPOKAMPUS",
+    "CORPUS CALLOSUM", "THALAMUS", "MENINGES", "SYSTEME NERVEUX CENTRAL",
     # What a character set that lacks a letter leaves of them.
     "SCH?DEL", "T?TE", "CR?NE",
 ]  # fmt: skip
@@ -74,6 +85,11 @@ NOTHING = [
     "--", "?", ".", "0", "MISCELLANEOUS", "MISC", "DEFAULT", "NOT SPECIFIED", "XXX", "TBD",
     "NULL", "MR", "MRT", "UNBEKANNT", "SONSTIGES", "INCONNU", "AUTRE", "DESCONOCIDO", "OTRO",
     "ALTRO", "ONBEKEND", "OKÄND", "UKENDT", "NIEZNANE",
+    "ANONYMIZED", "REMOVED", "REDACTED", "ANONYMOUS", "UNKNOW", "UNKN", "UNSPEC", "UNDEF",
+    "UNDEFINIERT", "NICHT ANGEGEBEN", "Não especificado", "NOT SET", "Unknown body part",
+    "NO BODY PART", "GENERIC", "MULTIPLE", "XXXX", "неизвестно", "不明", "その他", "DEIDENTIFIED",
+    "CONFIDENTIAL", "HIDDEN", "BLANK", "SEE DESCRIPTION", "RESEARCH", "sans objet", "未知",
+    "bilinmiyor", "ZZTOP",
 ]  # fmt: skip
 
 
@@ -88,13 +104,39 @@ def test_a_body_part_that_names_nothing_counts_as_missing(part: str) -> None:
     assert code(BodyPartExamined=part, AnatomicRegionSequence=[region]) is None
 
 
+TERMS = """
+    ABDOMEN ABDOMENPELVIS ADRENAL ANKLE ANUS AORTA AXILLA BACK BLADDER BRONCHUS BUTTOCK CALCANEUS
+    CAROTID CERVIX CHEST CHESTABDOMEN CHESTABDPELVIS CLAVICLE COCCYX COLON CORONARYARTERY CSPINE
+    CTSPINE DUODENUM ELBOW ESOPHAGUS EXTREMITY FEMUR FINGER FOOT FOREARM GALLBLADDER HAND HEART
+    HIP HUMERUS ILEUM ILIUM JAW JEJUNUM KIDNEY KNEE LARYNX LEG LIVER LOWERLIMB LSPINE LSSPINE
+    LUNG MAXILLA MEDIASTINUM MOUTH NECK NECKCHEST NOSE OVARY PANCREAS PAROTID PATELLA PELVIS
+    PENIS PHARYNX PROSTATE RECTUM RIB SCAPULA SCROTUM SHOULDER SIJOINT SPINE SPLEEN SSPINE
+    STERNUM STOMACH SUBMANDIBULAR TESTIS THIGH THUMB THYMUS THYROID TLSPINE TOE TONGUE TRACHEA
+    TSPINE UMBILICAL UPPERARM UPPERLIMB URETER URETHRA UTERUS VAGINA VULVA WRIST ZYGOMA
+"""
+TRANSLATED = """
+    ARM BEIN FUSS HÄNDE DAUMEN ELLENBOGEN SCHLÜSSELBEIN RIPPEN LUNGE HERZ HALS KEHLKOPF ZUNGE
+    UNTERKIEFER SCHILDDRÜSE BAUCH LEBER MILZ NIERE NEBENNIERE MAGEN DICKDARM GALLENBLASE BLASE
+    HODEN GEBÄRMUTTER KNIESCHEIBE SPRUNGGELENK FERSE WADENBEIN RÜCKEN LEISTE GESÄSS ELLE
+    BRAS JAMBE PIED MAIN DOIGT POUCE POIGNET COUDE OMOPLATE CÔTES POITRINE SEIN CŒUR COU LANGUE
+    MÂCHOIRE NEZ FOIE RATE REIN ESTOMAC GRÊLE CÔLON VESSIE UTÉRUS BASSIN ROTULE MOLLET DOS AINE
+    BRAZO PIERNA PIE DEDO MANO MUÑECA CODO COSTILLA PECHO MAMA PULMÓN CORAZÓN CUELLO LENGUA BOCA
+    NARIZ HÍGADO BAZO RIÑÓN ESTÓMAGO RECTO VEJIGA OVARIO CADERA TOBILLO PANTORRILLA ESPALDA INGLE
+    BRACCIO GAMBA COSCIA PIEDE DITO POLSO GOMITO SPALLA COSTOLA TORACE MAMMELLA POLMONE CUORE
+    COLLO LINGUA NASO ADDOME FEGATO MILZA RENI STOMACO RETTO VESCICA BACINO CAVIGLIA SCHIENA
+"""
 ELSEWHERE = [
     "KNEE", "PELVIS", "CSPINE", "TSPINE", "LSPINE", "CTSPINE", "LIVER", "BECKEN", "ABDOMEN",
     "CHEST", "HEART", "SPINE", "SHOULDER", "FOOT", "HIP", "PROSTATE", "BREAST", "NECK", "JAW",
     "TMJ", "KNIE", "WIRBELSÄULE", "HWS", "GENOU", "RACHIS", "COLUMNA", "RODILLA", "GINOCCHIO",
     "BUIK", "PHANTOM", "FEMURHEAD", "FEMORAL HEAD", "RADIALHEAD", "HUMERAL HEAD", "HÜFTKOPF",
     "HUEFTKOPF", "FACET JOINT", "NEUROSPINE", "WHOLEBODY", "WHOLE BODY", "EXTREMITY",
-    "SACROILIAC JOINT", "SINUS TARSI",
+    "SACROILIAC JOINT", "SINUS TARSI", "LEFT VENTRICLE", "INTERATRIAL SEPTUM OF THE HEART",
+    "SPINAL CORD GRAY MATTER", "C7", "L1-L5", "TH12", "колено", "膝", "ركبة", "무릎", "ΓΟΝΑΤΟ",
+    # Defined terms (PS3.16 Annex L).
+    *TERMS.split(),
+    # The same in German, French, Spanish and Italian.
+    *TRANSLATED.split(),
 ]  # fmt: skip
 
 
@@ -140,9 +182,29 @@ def test_a_head_inside_other_words_is_no_head(description: str) -> None:
         ({"StudyDescription": "MRI BRAIN, left hand numbness"}, None),
         ({"SeriesDescription": "3D FLAIR radial"}, None),
         ({"StudyDescription": "MRI HEADACHE PROTOCOL, neck pain"}, None),
-        # A word that nobody knows counts where nothing else names the head.
-        ({"BodyPartExamined": "ZZTOP"}, "ZZTOP"),
+        # A word that names no part is none, and then the descriptions count.
+        ({"BodyPartExamined": "ZZTOP"}, None),
         ({"BodyPartExamined": "ZZTOP", "StudyDescription": "MR BRAIN"}, None),
+        ({"BodyPartExamined": "ZZTOP", "StudyDescription": "MR KNEE"}, "KNEE"),
+        # What brings somebody to have the head looked at.
+        ({"StudyDescription": "Leg weakness"}, None),
+        ({"StudyDescription": "hand weakness"}, None),
+        ({"StudyDescription": "numbness of the left foot"}, None),
+        ({"StudyDescription": "Fussheberschwäche, Hand taub"}, None),
+        ({"SeriesDescription": "AX FLAIR right hand tremor"}, None),
+        ({"SeriesDescription": "AX FLAIR", "StudyDescription": "LUNG CA STAGING"}, None),
+        ({"SeriesDescription": "AX FLAIR", "StudyDescription": "BREAST CANCER"}, None),
+        ({"SeriesDescription": "t2 dark-fluid", "StudyDescription": "HEART TRANSPLANT"}, None),
+        ({"SeriesDescription": "AX FLAIR", "StudyDescription": "PROSTATE BIOPSY"}, None),
+        ({"SeriesDescription": "AX FLAIR lung mets"}, None),
+        ({"SeriesDescription": "AX FLAIR", "StudyDescription": "history of melanoma of the leg"},
+         None),
+        ({"SeriesDescription": "AX FLAIR", "StudyDescription": "MRT Becken"}, "becken"),
+        ({"SeriesDescription": "AX FLAIR knee"}, "knee"),
+        ({"SeriesDescription": "AX FLAIR", "StudyDescription": "MR C-SPINE"}, "spine"),
+        ({"SeriesDescription": "AX FLAIR", "StudyDescription": "MR PHANTOM"}, "phantom"),
+        ({"SeriesDescription": "AX FLAIR", "BodyPartExamined": "BREAST"}, "BREAST"),
+        ({"StudyDescription": "MR KNEE, pain"}, "KNEE"),
         ({"BodyPartExamined": "WHOLEBODY", "SeriesDescription": "head t2 flair"}, None),
         ({"BodyPartExamined": "KNEE", "SeriesDescription": "head t2 flair"}, "KNEE"),
     ],
@@ -155,10 +217,44 @@ def test_the_words_of_a_series_count_before_those_of_its_examination(
     assert not expected or expected.lower() in concerns[0].reason.lower()
 
 
+def test_diseases_of_other_parts_are_what_a_flair_by_timing_was_made_for() -> None:
+    for study in (
+        "LUNG CA STAGING",
+        "BREAST CANCER",
+        "HEART TRANSPLANT",
+        "metastases of the liver",
+    ):
+        assert other_part((), own="tra", others=study)
+        assert other_part((), own="tra", others=study, fluid=True) is None
+    for study in ("MRI BREAST", "MR LIVER", "Becken"):
+        assert other_part((), own="tra", others=study, fluid=True)
+
+
 @given(st.text(max_size=64), st.text(max_size=64), st.text(max_size=64))
 def test_any_words_are_judged_without_an_escape(part: str, own: str, study: str) -> None:
     told = Header(modality="MR", body_part=part, description=own, examination=study, protocol=study)
     assert all(concern.code in suitability.CODES for concern in judge_image(told, card()))
+
+
+@pytest.mark.parametrize("frames", [70_000, 300_000, 1_000_000_000, "4000000000"])
+@pytest.mark.parametrize("side", [1, 256])
+def test_a_data_set_that_says_it_has_countless_frames_is_refused_at_once(
+    frames: object, side: int, tmp_path: Path
+) -> None:
+    dataset = pydicom.dcmread(GOLDEN / "slice_012.dcm")
+    dataset.decompress()
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = frames, side, side
+    dataset.save_as(tmp_path / "x.dcm")
+    started = monotonic()
+    with pytest.raises(InputRefusedError) as refused:
+        Header.of(dicom.in_memory(dataset, DEFAULT))
+    assert refused.value.code in {"too-many-elements", "too-many-pixels"}
+    del dataset.PixelData
+    with pytest.raises(InputRefusedError) as refused:
+        Header.of(dicom.in_memory(dataset, DEFAULT))
+    assert refused.value.code == "too-many-elements"
+    assert [refusal.code for refusal in scan([tmp_path / "x.dcm"]).refused]
+    assert monotonic() - started < 2
 
 
 EVERYTHING = "BRAIN ROUTINE DIFFUSION/FLAIR/SWI"
@@ -224,6 +320,39 @@ def test_a_series_that_says_itself_what_it_is_is_believed(
         ({"SeriesDescription": "t2_spc_dir_sag", "InversionTime": 3000}, "DIR"),
         ({"SeriesDescription": "3D DIR"}, "DIR"),
         ({"SeriesDescription": "Double Inversion Recovery"}, "DIR"),
+        *[({"SeriesDescription": said}, "DIR") for said in (
+            "SAG T2 DIR", "t2_dir_sag_3d", "Sag CUBE T2 DIR", "Sag DIR3D 1.2mm", "sagDIR",
+            "t2_space_dir3d_sag", "Doppel-IR sag", "double inv. rec.", "3DDIR", "T2_SPACE_0.9_DIR",
+            "Sag DIR FLAIR",
+            "VISTA DIR", "doppia inversione", "Dual IR", "t2dir ax", "DIR_3D_FLAIR",
+        )],
+        # A direction is none, of diffusion or of encoding.
+        *[({"SeriesDescription": said}, "FLAIR") for said in (
+            "AX FLAIR PE dir AP", "AX FLAIR phase dir RL", "FLAIR dir AP", "t2_flair_freq_dir_HF",
+            "FLAIR swap dir", "AX FLAIR directed", "3D FLAIR indirect",
+        )],
+        # Hints at other kinds do not overrule a name and a timing of FLAIR.
+        *[({"SeriesDescription": said}, "FLAIR") for said in (
+            "AX FLAIR HEMORRHAGE", "FLAIR diff spacing", "AX FLAIR for DWI", "FLAIR (SWI planning)",
+            "Ax FLAIR hemosiderin", "FLAIR before fMRI",
+        )],
+        ({"SeriesDescription": "FLAIR ep2d_diff"}, "DWI"),
+        ({"SeriesDescription": "FLAIR b=500"}, "DWI"),
+        ({"SeriesDescription": "DWI FLAIR", "ScanningSequence": ["EP", "IR"]}, "DWI"),
+        ({"SeriesDescription": "SWI"}, "T2*"),
+        ({"SeriesDescription": "AX FLAIR HEMORRHAGE", "InversionTime": None}, "T2*"),
+        ({"SeriesDescription": "DTI 64 dir"}, "DWI"),
+        ({"SeriesDescription": "AX FLAIR 64dir"}, "FLAIR"),
+        # Nobody nulls fat as late as this.
+        ({"MagneticFieldStrength": 0.064, "InversionTime": 1100, "EchoTime": 163,
+          "SeriesDescription": "AX FLAIR"}, "FLAIR"),
+        ({"MagneticFieldStrength": 1.5, "InversionTime": 1450, "EchoTime": 120,
+          "RepetitionTime": 4800, "SeriesDescription": "3D T2 CUBE FLAIR"}, "FLAIR"),
+        ({"MagneticFieldStrength": 3, "InversionTime": 450, "SeriesDescription": "dark fluid"},
+         "FLAIR"),
+        ({"MagneticFieldStrength": 3, "InversionTime": 390, "SeriesDescription": "FLAIR"}, "STIR"),
+        ({"InversionTime": 1100, "EchoTime": 12, "SeriesDescription": "Sag T1 FLAIR"}, "T1"),
+        ({"InversionTime": 1100, "EchoTime": 163}, "STIR"),
         ({"InversionTime": None, "InversionTimes": [2800.0, 110.0]}, "FLAIR"),
         ({"InversionTime": None, "InversionTimes": [2800.0]}, "FLAIR"),
         # Low field, in T, mT and gauss.
@@ -320,3 +449,10 @@ def test_loss_is_told_by_the_transfer_syntax_and_every_attribute_about_it(
     syntax: str, attributes: dict[str, object], *, lossy: bool
 ) -> None:
     assert code(syntax, **attributes) == ("lossy-compression" if lossy else None)
+
+
+def test_an_empty_path_is_not_the_working_directory(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputNotFoundError, match="empty path"):
+        scan([""])
+    assert cli.main(["infer", "", "--quiet"]) == InputNotFoundError.exit_status
+    assert "an empty path was given" in capsys.readouterr().err

@@ -1,17 +1,19 @@
 """A dataset folder: which series it holds, whose they are, and where tumours are marked.
 
 A dataset is any folder of images or DICOM. An ``index.csv`` in it, where there is one, says
-more: ``image``, ``mask`` (empty where nothing is marked), ``patient``, ``split``. Without it,
-one series is taken for one patient, and an image called like another with ``_mask`` added (or
-``-mask``, ``_seg``, ``_label``) for that one's mask. A ``pons.csv`` beside the index says where the
-pons is, as an ellipse in pixels of the image: ``image``, ``cx``, ``cy``, ``rx``, ``ry``, one row
-for each image in which it was marked.
+more: ``image``, ``mask`` (empty where nothing is marked), ``patient``, and perhaps ``split`` and
+``slice``, a number that orders a patient's images. Without it, one series is taken for one patient,
+and an image called like another with ``_mask`` added (or ``-mask``, ``_seg``, ``_label``) for that
+one's mask. A ``pons.csv`` beside the index says where the pons is, as an ellipse in pixels of the
+image: ``image``, ``cx``, ``cy``, ``rx``, ``ry``, one row for each image in which it was marked.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import sys
+import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -21,6 +23,7 @@ import numpy as np
 
 from gliomart import sources
 from gliomart.errors import DatasetError
+from gliomart.printable import printable
 from gliomart.slices import Refusal, Slice
 from gliomart_training import masks, tables
 from gliomart_training.patients import NEIGHBOURHOOD, Ellipse, Example, MaskFile, Patient
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 INDEX = "index.csv"
 PONS_TABLE = "pons.csv"
 __all__ = ["NEIGHBOURHOOD", "Ellipse", "Example", "Patient", "folds", "load", "splits"]
+_NUMBERS = re.compile(r"(\d+)")
 # Seeds the dealing of patients into folds.
 _DEAL = 0
 
@@ -71,7 +75,7 @@ def load(directory: Path, split: str | None = None) -> list[Patient]:
 
 
 def splits(directory: Path) -> set[str]:
-    """Tell which splits the index of a folder names; none where it has no index.
+    """Tell which splits the index of a folder names, in lower case; none where it has no index.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def splits(directory: Path) -> set[str]:
     """
     index = tables.find(directory, INDEX) if directory.is_dir() else None
     rows = tables.read(index, {"image"}) if index else []
-    return {row["split"] for row in rows if row["split"]}
+    return {_split(row["split"]) for row in rows if row["split"]}
 
 
 def folds(patients: Sequence[Patient], count: int) -> list[list[str]]:
@@ -101,13 +105,15 @@ def folds(patients: Sequence[Patient], count: int) -> list[list[str]]:
 class _Image:
     """One image file as read: its slices and refusals, in order, and what its mask marks in each.
 
-    ``mask`` is None where there is none, or where an unlisted one marks nothing.
+    ``mask`` is None where there is none, or where an unlisted one marks nothing. ``place`` is where
+    a DICOM image lies along its normal, in mm.
     """
 
     items: list[Slice | Refusal]
     mask: Path | None = None
     marks: Sequence[NDArray[np.bool_] | None] = ()
     files: tuple[MaskFile, ...] = ()
+    place: float | None = None
 
     @classmethod
     def of(cls, file: sources.SourceFile, mask: Path | None, *, listed: bool) -> _Image:
@@ -143,10 +149,22 @@ def _load_plain(directory: Path) -> list[Patient]:
     (root,) = inventory.roots
     folders = {file.path.parent for series in inventory.series for file in series.files}
     mask_of = {image: mask for folder in folders for image, mask in masks.pairs(folder).items()}
+    masks.check_folders(directory)
     of_others = set(mask_of.values())
+    left_out = {
+        file.path
+        for series in inventory.series
+        for file in series.files
+        if file.path not in of_others and masks.probable(file.path, directory)
+    }
+    if left_out:
+        sys.stderr.write(
+            f"{directory}: {len(left_out)} files are called like masks and belong to no image, such"
+            f" as {printable(str(min(left_out)))}; they are left out\n"
+        )
     patients = []
     for series in inventory.series:
-        files = [file for file in series.files if file.path not in of_others]
+        files = [file for file in series.files if file.path not in of_others | left_out]
         if files:
             beside = [mask_of.get(masks.stem(file.path)) for file in files]
             images = _read_plain(files, beside, series.source)
@@ -177,29 +195,65 @@ def _relative(series: str, root: str) -> str:
 def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patient]:
     every_row = tables.read(index, {"image", "mask", "patient"})
     _check_rows(index, every_row)
-    rows = [row for row in every_row if split is None or row["split"] == split]
+    wanted = None if split is None else _split(split)
+    rows = [row for row in every_row if wanted is None or _split(row["split"]) == wanted]
     if not rows:
         if split is None:
             raise DatasetError(f"{index}: has no rows")
-        named = sorted({row["split"] for row in every_row if row["split"]})
+        named = sorted({_split(row["split"]) for row in every_row if row["split"]})
         raise DatasetError(
             f"{index}: no rows of split {split}, only of {', '.join(named) or 'none'}"
         )
     pons = _load_pons(directory, {tables.identity(row["image"]) for row in every_row})
     by_patient: defaultdict[str, list[Row]] = defaultdict(list)
     for row in rows:
-        by_patient[row["patient"]].append(row)
+        by_patient[unicodedata.normalize("NFC", row["patient"])].append(row)
     patients = []
-    for name, own in by_patient.items():
-        patient = _patient(name, [_read_row(directory, index, row) for row in own])
-        patients.append(_with_pons(patient, pons))
+    for own in by_patient.values():
+        images = _in_place(index, [(row, _read_row(directory, index, row)) for row in own])
+        patients.append(_with_pons(_patient(own[0]["patient"], images), pons))
     return patients
+
+
+def _in_place(index: Path, read: Sequence[tuple[Row, _Image]]) -> list[_Image]:
+    """Order a patient's images as they lie, since a mark tells of its neighbours as well.
+
+    The column ``slice`` says so, or the place that all of them have as DICOM images, or else their
+    names, with numbers as numbers.
+    """
+    numbers = [_slice_number(row) for row, _ in read]
+    if None in numbers and any(number is not None for number in numbers):
+        (row, _) = read[numbers.index(None)]
+        raise DatasetError(f"{index}: line {row.line} has no number in slice, and others have one")
+    named = sorted(range(len(read)), key=lambda n: _natural(tables.identity(read[n][0]["image"])))
+    places = [image.place for _, image in read]
+    order: Sequence[float | None] = numbers if None not in numbers else places
+    if None not in order:
+        named.sort(key=lambda n: order[n] or 0.0)
+    return [read[n][1] for n in named]
+
+
+def _slice_number(row: Row) -> float | None:
+    try:
+        number = tables.number(row["slice"])
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _NUMBERS.split(name)]
+
+
+def _split(written: str) -> str:
+    """Bring two ways to write the name of a split to the same form."""
+    return "".join(written.casefold().split())
 
 
 def _check_rows(index: Path, rows: Sequence[Row]) -> None:
     """Refuse rows that lack something, that say the same image twice, or that split a patient."""
     images: dict[str, Row] = {}
-    split_of: dict[str, str] = {}
+    split_of: dict[str, Row] = {}
     for row in rows:
         if not row["image"] or not row["patient"]:
             raise DatasetError(f"{index}: line {row.line} lacks an image or a patient")
@@ -210,11 +264,13 @@ def _check_rows(index: Path, rows: Sequence[Row]) -> None:
                 f"{index}: line {row.line} {what} line {first.line}, {row['image']};"
                 " list every image once"
             )
-        split = split_of.setdefault(row["patient"], row["split"]) if row["split"] else ""
-        if split != row["split"]:
+        if not row["split"]:
+            continue
+        other = split_of.setdefault(unicodedata.normalize("NFC", row["patient"]), row)
+        if _split(other["split"]) != _split(row["split"]):
             raise DatasetError(
                 f"{index}: line {row.line} puts patient {row['patient']} into split"
-                f" {row['split']} as well as {split}; a patient belongs to one"
+                f" {row['split']} as well as {other['split']}; a patient belongs to one"
             )
 
 
@@ -257,7 +313,7 @@ def _read_row(directory: Path, index: Path, row: Row) -> _Image:
     if path is None:
         raise tables.not_there(directory, index, row, "image")
     mask = tables.located(directory, row["mask"]) if row["mask"] else None
-    if row["mask"] and mask is None:
+    if mask is None and not tables.is_empty(row["mask"]):
         raise tables.not_there(directory, index, row, "mask")
     if mask is not None and mask.samefile(path):
         raise DatasetError(f"{index}: line {row.line} gives an image as its own mask")
@@ -267,7 +323,9 @@ def _read_row(directory: Path, index: Path, row: Row) -> _Image:
         items: list[Slice | Refusal] = [Refusal(row["image"], None, "unreadable", reason)]
         return _Image(items, mask, [None], ())
     file = replace(inventory.series[0].files[0], source=row["image"])
-    return _Image.of(file, mask, listed=True)
+    (plane, *_) = file.planes
+    image = _Image.of(file, mask, listed=True)
+    return replace(image, place=plane.height if plane else None)
 
 
 def _patient(name: str, images: Sequence[_Image]) -> Patient:

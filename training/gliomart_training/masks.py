@@ -7,36 +7,50 @@ healthy.
 
 from __future__ import annotations
 
+import os
+import re
 import struct
 import zlib
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from gliomart.errors import DatasetError, InputRefusedError
 from gliomart.slices import Refusal, Slice
 from gliomart.sources import DEFAULT, SourceFile, codecs, images, nifti, wall
 from gliomart.sources import masks as names
+from gliomart.sources.kinds import kind_of_content
 from gliomart.sources.volumes import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-_SUFFIX = "_mask"
-_IMAGE_SUFFIXES = (
-    ".nii.gz", ".nii", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".ima", ".bmp",
-    ".webp",
-)  # fmt: skip
+# Files that say something about a mask or an image, and are neither.
+_NOTES = frozenset({
+    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".md", ".pdf", ".log", ".yaml",
+    ".yml", ".md5", ".sha256", ".bak",
+})  # fmt: skip
+# What surely calls a file or folder masks, and what probably does.
+_SURELY = re.compile(r"(?:.*[-_. ])?(?:masks?|segs?|segmentations?)")
+_PROBABLY = re.compile(
+    r"(?:(?P<before>.*)[-_. ])?(?:masks?|segs?|segmentations?|gt|(?:ground[-_ ]?)?truth|labels?"
+    r"|label[-_ ]?maps?|annotations?|rois?|contours?|consensus)(?:[-_. ](?P<after>.*))?"
+)
+# Bytes that tell the kind of a file.
+_HEAD = 132
 _PNG = b"\x89PNG\r\n\x1a\n"
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Kinds that may have been compressed with loss, which leaves faint traces about every edge.
 _LOSSY = (b"\xff\xd8\xff", b"RIFF", b"\0\0\0\x0cjP  ")
 _DICOM_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66."
 _HALF_WHITE = 127
+# Traces of loss away from the edges of labels are darker, or smaller than a patch (pixels).
+_TRACES, _EDGE, _PATCH, _PATCH_OF_COLOUR = 20, (7, 7), (3, 3), (5, 5)
 _FULL = "marks every pixel; a mask is 0 where no tumour is"
 # Of TIFF: Photometric Interpretation with two of its values, and Samples per Pixel.
 _PHOTOMETRIC, _BLACK_IS_ZERO, _PALETTE, _SAMPLES = 262, 1, 3, 277
@@ -58,25 +72,85 @@ def pairs(folder: Path) -> dict[Path, Path]:
     Raises
     ------
     DatasetError
-        A file ``x_mask`` lacks its image, or an image has several masks.
+        A file ``x_mask`` lacks its image, or an image has several masks; a file is probably the
+        mask of an image (``x_gt``), and not called so.
     """
-    files = [
-        path
-        for path in sorted(folder.iterdir())
-        if not path.name.startswith(".") and path.name.lower().endswith(_IMAGE_SUFFIXES)
-    ]
+    files = [path for path in sorted(folder.iterdir()) if _counts(path)]
     there = {stem(path) for path in files}
     found: dict[Path, Path] = {}
     for path in files:
         name = names.image_of(stem(path).name)
         image = path.with_name(name) if name else None
         if image is None or image not in there:
-            if stem(path).name.endswith(_SUFFIX) and stem(path).name != _SUFFIX:
-                raise DatasetError(f"{path}: is called a mask, but no image {name} is beside it")
+            _check_name(path, there)
             continue
         if (other := found.setdefault(image, path)) != path:
             raise DatasetError(f"{other} and {path.name}: both are called the mask of {image.name}")
     return found
+
+
+def probable(path: Path, root: Path) -> bool:
+    """Tell whether a file of a dataset is called like a mask, or lies in a folder of masks."""
+    return _called_mask(stem(path).name) or any(
+        _called_mask(part.lower()) for part in path.relative_to(root).parts[:-1]
+    )
+
+
+def check_folders(root: Path) -> None:
+    """Refuse folders of masks in a dataset folder: nothing tells which image each belongs to.
+
+    Raises
+    ------
+    DatasetError
+        A folder is surely one of masks (``masks``, ``x_seg``), or probably (``labels``) with files
+        that are called like images elsewhere.
+    """
+    folders: dict[Path, set[str]] = {}
+    for at, below, files in os.walk(root):
+        below[:] = [name for name in below if not name.startswith(".")]
+        folder = Path(at)
+        paths = [folder / name for name in files if _counts(folder / name)]
+        folders[folder] = {stem(path).name for path in paths}
+    of_masks = [
+        folder
+        for folder in folders
+        if any(_called_mask(part.lower()) for part in folder.relative_to(root).parts)
+    ]
+    of_images = set().union(*(folders[folder] for folder in folders.keys() - set(of_masks)))
+    for folder in of_masks:
+        surely = any(_SURELY.fullmatch(part.lower()) for part in folder.relative_to(root).parts)
+        if folders[folder] and (surely or folders[folder] & of_images):
+            raise DatasetError(
+                f"{folder}: is called a folder of masks, and nothing tells which images they belong"
+                " to; list both in an index.csv, or put each beside its image as x_mask"
+            )
+
+
+def _counts(path: Path) -> bool:
+    """Tell whether a file may be an image or a mask."""
+    return not path.name.startswith(".") and path.suffix.lower() not in _NOTES and not path.is_dir()
+
+
+def _called_mask(name: str) -> bool:
+    return bool(_PROBABLY.fullmatch(name))
+
+
+def _check_name(path: Path, images: Collection[Path]) -> None:
+    """Refuse a file that is called a mask where its image is not there, or not certain."""
+    name = stem(path).name
+    if _SURELY.fullmatch(name):
+        image = names.image_of(name) or "of that name"
+        raise DatasetError(
+            f"{path}: is called a mask, but no image {image} is beside it; rename it, or list both"
+            " in an index.csv"
+        )
+    named = _PROBABLY.fullmatch(name)
+    for image in filter(None, (named["before"], named["after"]) if named else ()):
+        if path.with_name(image) in images:
+            raise DatasetError(
+                f"{path}: is it the mask of {image}? Call it {image}_mask, or list both in an"
+                " index.csv"
+            )
 
 
 def read(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np.bool_] | None]:
@@ -91,7 +165,11 @@ def read(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np.bool_]
         data = path.read_bytes()
         if not data:
             raise InputRefusedError("empty-file", "the file holds no bytes")
-        if data[128:132] == b"DICM" or path.suffix.lower() in {".dcm", ".dicom", ".ima"}:
+        if kind_of_content(data[:_HEAD]) == "dicom" or path.suffix.lower() in {
+            ".dcm",
+            ".dicom",
+            ".ima",
+        }:
             planes = _dicom_planes(path)
         else:
             planes = _labels(data)
@@ -126,7 +204,7 @@ def read_volume(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np
         for item in found:
             if isinstance(item, Refusal):
                 raise InputRefusedError(item.code, item.reason)
-        whole = all(_marked(plane.pixels).all() for plane in planes)
+        whole = all([_marked(plane.pixels).all() for plane in planes])  # noqa: C419  # look at all
     if whole:
         raise DatasetError(f"{path}: {_FULL}")
     if len(planes) != len(items):
@@ -202,11 +280,26 @@ def _marked(values: NDArray[np.generic]) -> NDArray[np.bool_]:
 def _without_traces(values: NDArray[np.generic]) -> NDArray[np.generic]:
     """Take off what lossy compression leaves: all below half of the usual white."""
     sure = np.asarray(values) > _HALF_WHITE
-    if values.any() and not sure.any():
+    if values.any() and (not sure.any() or _has_faint_labels(values)):
         raise InputRefusedError(
             "lossy", "its faint labels cannot be told from traces of compression; save it as PNG"
         )
     return np.where(sure, values, 0)
+
+
+def _has_faint_labels(values: NDArray[np.generic]) -> bool:
+    """Tell whether a patch is darker than labels and too bright for traces.
+
+    Traces of this brightness lie along the edges of labels, and are thin elsewhere; less so in
+    colours, which lossy compression stores more coarsely.
+    """
+    channels = np.atleast_3d(np.asarray(values, np.float32))[..., :3]
+    brightest = channels.max(axis=-1)
+    is_grey = (brightest - channels.min(axis=-1) < _TRACES).all()
+    patch = _PATCH if is_grey else _PATCH_OF_COLOUR
+    edges = cv2.dilate((brightest > _HALF_WHITE).astype(np.uint8), np.ones(_EDGE, np.uint8))
+    faint = ((brightest > _TRACES) & (edges == 0)).astype(np.uint8)
+    return bool(cv2.erode(faint, np.ones(patch, np.uint8), borderValue=0).any())
 
 
 def _labels(data: bytes) -> list[NDArray[np.generic]]:

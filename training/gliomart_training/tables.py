@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 _SEPARATORS = (",", ";", "\t", "|")
+_EMPTY = frozenset({"", "nan", "na", "n/a", "#n/a", "<na>", "none", "null", "nil", "nat", "-"})
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -64,7 +65,7 @@ def read(path: Path, columns: Collection[str]) -> list[Row]:
         It cannot be read, in one way only.
     """
     text = _text(path)
-    if text.lower().startswith("sep=") and "\n" in text:  # a hint for a spreadsheet
+    if text.lstrip('"').lower().startswith("sep=") and "\n" in text:  # a hint for a spreadsheet
         text = text[text.index("\n") + 1 :]
         hint = 1
     else:
@@ -93,6 +94,11 @@ def read(path: Path, columns: Collection[str]) -> list[Row]:
 def number(text: str) -> float:
     """Read a number, with a point or, as spreadsheets of many countries write it, a comma."""
     return float(text if "." in text else text.replace(",", "."))
+
+
+def is_empty(value: str) -> bool:
+    """Tell whether a value is none, as people and programs write it (``nan``, ``NA``)."""
+    return value.casefold() in _EMPTY
 
 
 def identity(written: str) -> str:

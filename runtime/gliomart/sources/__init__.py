@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gliomart.errors import InputRefusedError
+from gliomart.errors import InputNotFoundError, InputRefusedError
 from gliomart.slices import Refusal, Slice, checked
 from gliomart.sources import dicom, images, masks, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
@@ -64,7 +64,10 @@ def scan(
     """
     walk = Walk()
     images: list[SourceFile] = []
-    for path in map(Path, paths):
+    for given in paths:
+        if given == "":  # which Path takes for the working directory
+            raise InputNotFoundError("an empty path was given")
+        path = Path(given)
         known = len(walk.found)
         walk.take(path, budget)
         met = walk.found[known:]

@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gliomart.errors import InputRefusedError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pydicom import Dataset
     from pydicom.tag import BaseTag
+
+# No scan has more; each is looked at several times.
+_MOST_FRAMES = 1 << 16
 
 
 class Frame:
@@ -45,10 +50,19 @@ class Frame:
 
 
 def frames_of(dataset: Dataset) -> list[Frame]:
-    """Where to look for the attributes of each frame."""
+    """Where to look for the attributes of each frame.
+
+    Raises
+    ------
+    InputRefusedError
+        ``too-many-elements``: it says that it holds more than 65,536 frames.
+    """
     shared = list(value_of(dataset, "SharedFunctionalGroupsSequence") or [])[:1]
     own = list(value_of(dataset, "PerFrameFunctionalGroupsSequence") or [])
     count = max(int((numbers(dataset, "NumberOfFrames", 1) or (1,))[0]), 1)
+    if count > _MOST_FRAMES:
+        reason = f"it says that it holds {count} frames, and the most are {_MOST_FRAMES}"
+        raise InputRefusedError("too-many-elements", reason)
     if not own and not shared:
         return [Frame(dataset, [])] * count
     return [Frame(dataset, [*own[number : number + 1], *shared]) for number in range(count)]

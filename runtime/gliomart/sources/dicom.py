@@ -9,6 +9,7 @@ from gliomart.errors import InputRefusedError, UsageError
 from gliomart.slices import Refusal, Slice, luma
 from gliomart.sources import codecs, modality, wall
 from gliomart.sources.attributes import frames_of, text
+from gliomart.sources.budget import promised
 from gliomart.sources.header import Header, shape_of
 
 if TYPE_CHECKING:
@@ -77,13 +78,16 @@ def in_memory(image: Dataset | BinaryIO, budget: Budget) -> Dataset:
     Raises
     ------
     InputRefusedError
-        As :func:`gliomart.sources.wall.parse`, ``empty-file``, ``unreadable`` or ``no-pixels``.
+        As :func:`gliomart.sources.wall.parse`, ``empty-file``, ``unreadable`` or ``no-pixels``;
+        of a data set ``undecodable`` or ``too-many-pixels``.
     UsageError
         It is neither, or a stream of text, or one that cannot be sought in.
     """
     from pydicom import Dataset
 
     if isinstance(image, Dataset):
+        if all(keyword in image for keyword in ("Rows", "Columns", "PixelData")):
+            budget.admit(promised(image))  # before its frames are looked at, as of a file
         return image
     if not hasattr(image, "read") or isinstance(image, TextIOBase) or not image.seekable():
         raise UsageError("an image is a path, array, data set, slice or seekable binary stream")

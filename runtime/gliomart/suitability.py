@@ -214,6 +214,7 @@ def _of_body_part(header: Header) -> Iterator[Concern]:
         (header.body_part, header.region),
         own=header.description,
         others=f"{header.protocol} | {header.examination}",
+        fluid=sequence_of(header) == "FLAIR",
     )
     if other:
         yield Concern("wrong-body-part", f"{other}, not the head")

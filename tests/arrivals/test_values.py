@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -537,6 +538,22 @@ def test_a_rescale_that_is_no_number_is_refused(
     (item,) = Detector(model, force=True).stream([tmp_path / "odd.dcm"])
     assert isinstance(item, Refusal)
     assert item.code == "bad-rescale"
+
+
+@pytest.mark.parametrize("uid", [wall.IMPLICIT, wall.EXPLICIT, wall.BIG_ENDIAN])
+@pytest.mark.parametrize("content", ["", "  ", None])
+@pytest.mark.parametrize("empty", ["RescaleSlope", "RescaleIntercept", "both", "table"])
+def test_a_rescale_without_a_value_is_none(uid: str, content: str | None, empty: str) -> None:
+    dataset = syntaxes.with_pixels(uid, head(), bits=16)
+    dataset.RescaleSlope = dataset.RescaleIntercept = content
+    if empty == "RescaleSlope":
+        dataset.RescaleIntercept = "0"
+    elif empty == "RescaleIntercept":
+        dataset.RescaleSlope = "1"
+    elif empty == "table":
+        dataset.ModalityLUTSequence = Sequence([])
+    again = pydicom.dcmread(BytesIO(syntaxes.written(dataset)))
+    assert np.array_equal(one(again).pixels, head())
 
 
 @pytest.mark.parametrize("slope", ["0", "0.0", "1e-42", "1e-300", "1e300", "-0"])

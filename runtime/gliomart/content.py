@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
-from gliomart.background import filled
+from gliomart.background import doubtful, filled
 from gliomart.head import head_mask
 from gliomart.preprocess import evenly_spaced
 from gliomart.slices import Concern
@@ -94,7 +94,7 @@ def judge(
 
 def judge_alike(slices: Sequence[Slice], frame: Frame) -> Content:
     """Judge slices of one shape that share a frame."""
-    concerns, notes = list(_of_border(slices, frame)), list(_of_padding(frame))
+    concerns, notes = list(_of_border(slices, frame)), list(_of_padding(slices, frame))
     clipped = _of_clipping(slices, frame)
     if clipped is not None:
         concern, refused = clipped
@@ -102,12 +102,21 @@ def judge_alike(slices: Sequence[Slice], frame: Frame) -> Content:
     return Content(tuple(concerns), tuple(notes))
 
 
-def _of_padding(frame: Frame) -> Iterator[Concern]:
-    if frame.background is None:
+def _of_padding(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:
+    known = frame.background
+    if known is None or known.below is None:
+        constant = doubtful(slices)
+        if constant is not None:
+            reason = (
+                f"a constant {constant:g} surrounds the picture, and may be no air: what is dark"
+                " may be scaled wrongly and a lesion missed"
+            )
+            yield Concern("uncertain-black", reason)
+    if known is None:
         return
-    below, above = frame.background.below, frame.background.above
-    bounds = [f"up to {below:g}"] if below is not None else []
-    bounds += [f"from {above:g} on"] if above is not None else []
+    bounds = [f"up to {known.below:g}"] if known.below is not None else []
+    bounds += [f"from {known.above:g} on"] if known.above is not None else []
+    bounds += [f"of {known.around:g}"] if known.around is not None else []
     if bounds:
         reason = f"values {' and '.join(bounds)} surround the picture, and count as air"
         yield Concern("undeclared-padding", reason)

@@ -17,7 +17,8 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 
 import syntaxes
-from gliomart import Detector, InputRefusedError, SeriesResult, sources
+from gliomart import Detector, InputRefusedError, SeriesResult, background, sources
+from gliomart.background import Background
 from gliomart.preprocess import Preprocessing, estimate_frame, prepare
 from gliomart.slices import Refusal, Slice
 from gliomart.sources import dicom, wall
@@ -275,15 +276,13 @@ def test_padding_that_was_resampled_changes_little(detector: Detector) -> None:
         assert other.score == pytest.approx(one_.score, abs=0.01)
 
 
-@pytest.mark.parametrize("kind", ["zeros", "z-scores", "z-scores in zeros", "shifted", "noise"])
+@pytest.mark.parametrize("kind", ["zeros", "z-scores", "shifted", "noise"])
 def test_usual_backgrounds_are_left_alone(kind: str) -> None:
     drawn = brain()
     inside = drawn > 0
-    if kind.startswith("z-scores"):
+    if kind == "z-scores":
         z = (drawn - drawn[inside].mean()) / drawn[inside].std()
-        drawn = np.where(inside, z, 0.0 if kind.endswith("zeros") else z[inside].min()).astype(
-            np.float32
-        )
+        drawn = np.where(inside, z, z[inside].min()).astype(np.float32)
     elif kind == "shifted":
         drawn = draw_head() - 100
     elif kind == "noise":
@@ -349,6 +348,62 @@ def test_padding_that_nobody_declared_is_told_of(detector: Detector) -> None:
     (note,) = detector.detect(plain).notes
     assert note.code == "undeclared-padding"
     assert "surround the picture" in note.reason
+
+
+def z_scores(kind: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Give z-scores of heads or brains, and what they are those of."""
+    drawn = series() if kind == "head" else np.stack([brain()] * 6)
+    inside = drawn > 60
+    inside[:] = [cv2.morphologyEx(m.view(np.uint8), cv2.MORPH_CLOSE, np.ones((21, 21)))
+                 for m in inside]  # fmt: skip
+    return (drawn - drawn[inside].mean()) / drawn[inside].std(), inside
+
+
+def found_in(pixels: NDArray[np.float32]) -> Background | None:
+    return background.find([Slice(plane) for plane in pixels.astype(np.float32)])
+
+
+@pytest.mark.parametrize("kind", ["head", "brain"])
+@pytest.mark.parametrize("outside", [-60, -20, -12, 0, 0.3, -1])
+def test_a_number_written_around_z_scores_is_air(
+    kind: str, outside: float, detector: Detector
+) -> None:
+    values, inside = z_scores(kind)
+    dark = np.percentile(values[inside], 1)
+    written = np.where(inside, values, outside)
+    found = found_in(written)
+    assert found is not None
+    assert found.black == pytest.approx(dark, abs=0.3)
+    (note, *_) = detector.detect_series(written).slices[0].notes
+    assert note.code == "undeclared-padding"
+
+
+@pytest.mark.parametrize("outside", [-4, -5, -6])
+def test_a_number_that_may_be_no_air_is_told_of(outside: float, detector: Detector) -> None:
+    values, inside = z_scores("head")
+    written = np.where(inside, values, outside)
+    assert found_in(written) is None
+    notes = detector.detect_series(written).slices[0].notes
+    assert [note.code for note in notes] == ["uncertain-black"]
+    assert f"a constant {outside}" in notes[0].reason
+
+
+@pytest.mark.parametrize("over_all", [False, True])
+def test_zeros_around_a_brain_stay_black_in_z_scores(detector: Detector, *, over_all: bool) -> None:
+    drawn = np.stack([brain()] * 6)
+    known = drawn if over_all else drawn[drawn > 0]
+    scored = (drawn - known.mean()) / known.std()
+    assert found_in(scored) is None
+    one, other = detector.detect_series(drawn), detector.detect_series(scored)
+    pairs = zip(one.slices, other.slices, strict=True)
+    assert all(a.score == pytest.approx(b.score, rel=1e-3) for a, b in pairs)
+
+
+def test_zeros_in_filtered_pictures_stay_black() -> None:
+    drawn = np.stack([cv2.resize(plane, None, fx=1.7, fy=1.7, interpolation=cv2.INTER_LANCZOS4)
+                      for plane in np.where(series() > 100, series(), 0)])  # fmt: skip
+    assert drawn.min() < 0
+    assert found_in(drawn) is None
 
 
 def test_masks_that_mask_nothing_or_everything(detector: Detector) -> None:

@@ -446,6 +446,62 @@ def test_a_negative_or_a_light_frame_is_refused_by_name(detector: Detector, chan
     assert error.value.code == "light-border"
 
 
+def beside(where: str, size: int, value: Any, *, text: bool = False) -> Any:
+    """Lay a panel along one side of every slice."""
+    widths = {
+        "left": ((0, 0), (size, 0)), "right": ((0, 0), (0, size)),
+        "top": ((size, 0), (0, 0)), "bottom": ((0, size), (0, 0)),
+    }[where]  # fmt: skip
+
+    def change(slices: NDArray[np.uint8]) -> NDArray[np.float32]:
+        drawn = []
+        for plane in slices:
+            wide = np.pad(plane, widths, constant_values=1).astype(np.float32)
+            around = np.pad(np.zeros(plane.shape, bool), widths, constant_values=True)
+            panel = np.zeros(wide.shape, np.float32) + (
+                value(wide.shape) if callable(value) else value
+            )
+            if text:
+                panel = panel.astype(np.uint8)
+                for row in range(20, len(panel), 25):
+                    cv2.putText(panel, "Patient 3", (5, row), 0, 0.6, (20,), 1)
+            drawn.append(np.where(around, panel, wide))
+        return np.stack(drawn)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(beside(where, 100, 128) for where in ("left", "right", "top", "bottom")),
+        beside("bottom", 80, 110),
+        beside("left", 100, 90),
+        beside("left", 40, 140),
+        beside("left", 150, 200),
+        beside("left", 120, 200, text=True),
+        beside("right", 100, lambda shape: np.linspace(90, 180, shape[0])[:, None]),
+        beside("left", 100, lambda shape: np.random.default_rng(0).normal(128, 1, shape)),
+    ],
+)  # fmt: skip
+def test_a_panel_along_one_side_is_refused_by_name(detector: Detector, change: Any) -> None:
+    result = detector.detect_series(change(eight_bit(series())))
+    assert not result.slices
+    assert codes(result) == {"light-border"}
+    assert "clipped" not in result.not_analysed[0].reason.split(";")[0]
+
+
+def test_heads_that_touch_one_side_are_analysed(detector: Detector) -> None:
+    pixels = eight_bit(series())
+    ys, xs = np.nonzero(pixels.max(axis=0) > 40)
+    for crop in (
+        np.s_[:, ys.min() + 12 :], np.s_[:, : ys.max() - 12], np.s_[:, :, xs.min() + 12 :],
+        np.s_[:, :, : xs.max() - 12], np.s_[:, : ys.max() - 30], np.s_[:, :, xs.min() + 30 :],
+    ):  # fmt: skip
+        result = detector.detect_series(pixels[crop])
+        assert not codes(result) & {"light-border", "clipped"}
+
+
 def test_monochrome1_that_is_wrong_is_refused(detector: Detector) -> None:
     dataset = syntaxes.with_pixels(wall.EXPLICIT, head(), bits=16)
     assert detector.detect(dataset).flagged
@@ -509,6 +565,28 @@ def test_a_hot_pixel_or_text_does_not_hide_clipping(detector: Detector) -> None:
     pixels = windowed(textured(), 420, "12 bit")
     pixels[:, 128, 128] = 30000
     assert codes(detector.detect_series(pixels)) == {"clipped"}
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+@pytest.mark.parametrize("height", [1.2, 1.4])
+@pytest.mark.parametrize("level", [240, 200])
+def test_text_above_the_wall_does_not_hide_clipping(
+    detector: Detector, lines: int, height: float, level: int
+) -> None:
+    drawn = series()
+    inside = float(estimate_frame([Slice(p) for p in drawn], Preprocessing()).brain)
+    cut = np.rint(np.minimum(drawn / inside, height) / height * level).astype(np.uint8)
+    for plane in cut:
+        for row in range(lines):
+            cv2.putText(plane, "L  FLAIR 5.0mm TR 9000", (5, 240 - 15 * row), 0, 0.5, (255,), 1)
+    assert codes(detector.detect_series(cut)) == {"clipped"}
+
+
+def test_a_mask_is_called_one(detector: Detector) -> None:
+    for mask in (series() > 60, np.where(series() > 60, 255, 0), (series() > 300) * 7.0):
+        result = detector.detect_series(mask.astype(np.float32))
+        assert codes(result) == {"clipped"}
+        assert "a mask or a drawing" in result.not_analysed[0].reason
 
 
 # Bits

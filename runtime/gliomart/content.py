@@ -106,8 +106,9 @@ def judge(
 
 def judge_alike(slices: Sequence[Slice], frame: Frame) -> Content:
     """Judge slices of one shape that share a frame."""
-    concerns, notes = list(_of_border(slices, frame)), list(_of_padding(slices, frame))
-    clipped = _of_clipping(slices, frame)
+    shown = [filled(s, frame.background) for s in slices]
+    concerns, notes = list(_of_border(shown, frame)), list(_of_padding(slices, frame))
+    clipped = _of_clipping(shown, frame)
     if clipped is not None:
         concern, refused = clipped
         (concerns if refused else notes).append(concern)
@@ -134,8 +135,7 @@ def _of_padding(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:
         yield Concern("undeclared-padding", reason)
 
 
-def _of_border(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:
-    shown = [filled(s, frame.background) for s in slices]
+def _of_border(shown: Sequence[NDArray[np.float32]], frame: Frame) -> Iterator[Concern]:
     light = sum(_is_light(_border(pixels), _LIGHT_BORDER, frame) for pixels in shown)
     if light:
         yield Concern(
@@ -257,11 +257,11 @@ class _Wall(NamedTuple):
         )
 
 
-def _of_clipping(slices: Sequence[Slice], frame: Frame) -> tuple[Concern, bool] | None:
+def _of_clipping(shown: Sequence[NDArray[np.float32]], frame: Frame) -> tuple[Concern, bool] | None:
     """Tell how much of the head was cut off at a value, and whether that is too much."""
-    step = max(1, min(slices[0].pixels.shape) // _SIDE)
+    step = max(1, min(shown[0].shape) // _SIDE)
     span = frame.brain - frame.black
-    thin = (s.pixels[::step, ::step] for s in slices)
+    thin = (pixels[::step, ::step] for pixels in shown)
     head = np.concatenate([pixels[pixels > frame.black + _HEAD * span] for pixels in thin])
     if len(head) == 0:
         return None
@@ -277,45 +277,46 @@ def _of_clipping(slices: Sequence[Slice], frame: Frame) -> tuple[Concern, bool] 
 def _end(head: NDArray[np.float32]) -> _Wall | None:
     """Look at the highest of all values, sorted; None where they run out evenly."""
     highest = float(head[int(_HIGHEST * (len(head) - 1))])
-    here = _count(head, highest * (1 - _ALIKE), highest * (1 + _ALIKE))
+    alike = _ALIKE * highest
+    here = _count(head, highest, alike)
     share = here / len(head)
     if share < _NOTED_SHARE or highest >= _NOTED_HEIGHT:
         return None
-    if here < _HEAPED * _below(head, highest):  # few grey levels, none of them a wall
+    if here < _HEAPED * _below(head, highest, alike):  # few grey levels, none of them a wall
         return None
     return _Wall(share, highest, highest=True)
 
 
 def _heaps(head: NDArray[np.float32]) -> Iterator[_Wall]:
     """Look for a level, of sorted values, that far more have than have those beside it."""
-    edges = np.geomspace(_WITHIN, _NOTED_HEIGHT, 1 + int(np.log(_NOTED_HEIGHT / _WITHIN) / _ALIKE))
-    places = np.searchsorted(head, edges)
-    for first, last in pairwise(places):
+    low, high = head[len(head) // 100], head[int(_HIGHEST * (len(head) - 1))]
+    alike = _ALIKE * min(
+        1.0, float(high - low) / 2
+    )  # less of the brain's, where black is far below
+    edges = np.arange(_WITHIN, _NOTED_HEIGHT, max(alike, _ALIKE / 10))
+    for first, last in pairwise(np.searchsorted(head, edges)):
         if last - first < _REFUSED_SHARE / 2 * len(head):
             continue
         level = float(head[(first + last) // 2])
-        here = _count(head, level * (1 - _ALIKE), level * (1 + _ALIKE))
-        beside = max(_below(head, level), _above(head, level))
+        here = _count(head, level, alike)
+        beside = max(_below(head, level, alike), _above(head, level, alike))
         if here >= max(_REFUSED_SHARE * len(head), _HEAPED_WITHIN * beside):
             yield _Wall(here / len(head), level, highest=False)
 
 
-def _below(head: NDArray[np.float32], level: float) -> int:
+def _count(head: NDArray[np.float32], level: float, alike: float) -> int:
+    low, high = np.searchsorted(head, level - alike), np.searchsorted(head, level + alike, "right")
+    return int(high - low)
+
+
+def _below(head: NDArray[np.float32], level: float, alike: float) -> int:
     """Count the values just below those alike; the next there are, where grey levels are few."""
-    last = int(np.searchsorted(head, level * (1 - _ALIKE)))
-    if last == 0:
-        return 0
-    second = float(head[last - 1])
-    return last - int(np.searchsorted(head, second - 2 * _ALIKE * level))
+    last = int(np.searchsorted(head, level - alike))
+    return last - int(np.searchsorted(head, head[last - 1] - 2 * alike)) if last else 0
 
 
-def _above(head: NDArray[np.float32], level: float) -> int:
-    first = int(np.searchsorted(head, level * (1 + _ALIKE), "right"))
+def _above(head: NDArray[np.float32], level: float, alike: float) -> int:
+    first = int(np.searchsorted(head, level + alike, "right"))
     if first == len(head):
         return 0
-    second = float(head[first])
-    return int(np.searchsorted(head, second + 2 * _ALIKE * level, "right")) - first
-
-
-def _count(head: NDArray[np.float32], low: float, high: float) -> int:
-    return int(np.searchsorted(head, high, "right") - np.searchsorted(head, low))
+    return int(np.searchsorted(head, head[first] + 2 * alike, "right")) - first

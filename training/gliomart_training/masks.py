@@ -65,17 +65,17 @@ def pairs(folder: Path) -> dict[Path, Path]:
         for path in sorted(folder.iterdir())
         if not path.name.startswith(".") and path.name.lower().endswith(_IMAGE_SUFFIXES)
     ]
-    there = {stem(path) for path in files}
+    images = names.Images(stem(path).name for path in files)
     found: dict[Path, Path] = {}
     for path in files:
-        name = names.image_of(stem(path).name)
-        image = path.with_name(name) if name else None
-        if image is None or image not in there:
-            if stem(path).name.endswith(_SUFFIX) and stem(path).name != _SUFFIX:
-                raise DatasetError(f"{path}: is called a mask, but no image {name} is beside it")
-            continue
-        if (other := found.setdefault(image, path)) != path:
-            raise DatasetError(f"{other} and {path.name}: both are called the mask of {image.name}")
+        name = stem(path).name
+        of = images.of(name)
+        if not of and name.endswith(_SUFFIX) and name != _SUFFIX:
+            image = name.removesuffix(_SUFFIX)
+            raise DatasetError(f"{path}: is called a mask, but no image {image} is beside it")
+        for image in of:
+            if (other := found.setdefault(path.with_name(image), path)) != path:
+                raise DatasetError(f"{other} and {path.name}: both are called the mask of {image}")
     return found
 
 

@@ -8,7 +8,8 @@ series, and counts as air in all of its slices.
 It is constant along the image's border, and far below or far above everything else. The zeros
 around a brain without its skull are black, as they always were, however bright that brain begins:
 only a negative number is taken for padding below. Only what borders on air is taken for padding
-above: the background of a negative picture borders on its head.
+above: the background of a negative picture borders on its head. Where values are negative as well,
+as in z-scores, zero or any other number may have been written around the head: it is in between.
 """
 
 from __future__ import annotations
@@ -32,11 +33,15 @@ _OF_BORDER = 0.02
 _TOLERANCE = 0.02
 # How far it is from the rest, in units of the rest's own range (quantiles .01 to .99), where
 # magnitudes (nothing else is negative) surround it; how far where values may be negative anyway,
-# as in Hounsfield units and z-scores (what was zero lies up to two ranges below a brain's); and how
-# far above.
+# as in Hounsfield units and z-scores (what was zero lies up to two ranges below a brain's), and
+# from where on it is doubtful there; and how far above.
 _FAR_BELOW_MAGNITUDES = 0.05
-_FAR_BELOW = 10.0
+_FAR_BELOW, _DOUBTFUL = 2.2, 0.5
 _FAR_ABOVE = 0.2
+# Of all borders, a constant that surrounds a picture takes at least this.
+_SURROUNDS = 0.5
+# The mean of z-scores of everything is 0, up to this many standard deviations in part of it.
+_CENTRED = 0.1
 # Filters make zeros a little negative: by less than this, in the same units.
 _NEGATIVE = 0.05
 # What borders on it is air where three quarters are darker than this, between dark and bright.
@@ -60,11 +65,15 @@ class Background:
     above
         Values from this on are padding where they are connected to the image's border; None where
         there is none.
+    around
+        Exactly this is padding where it is connected to the image's border; None where there is
+        none.
     """
 
     black: float
     below: float | None = None
     above: float | None = None
+    around: float | None = None
 
 
 def find(slices: Sequence[Slice]) -> Background | None:
@@ -77,14 +86,38 @@ def find(slices: Sequence[Slice]) -> Background | None:
     """
     borders = [_border(s.pixels) for s in slices]
     low, high = _extremes(slices, borders)
+    constant = _constant(borders)
+    if constant is not None and not min(float(s.pixels.min()) for s in slices) < constant:
+        constant = None
     empty = any(s.air is not None for s in slices)
-    if low is None and high is None and not empty:
+    if low is None and high is None and constant is None and not empty:
         return None
     thin = [_thinned(s) for s in slices]
     found = _padding_below(thin, *low) if low else None
     if high is not None:
         found = _padding_above(thin, high, found) or found
+    if constant is not None:
+        found = found or _padding_between(thin, constant)
     return found or (_around_a_brain(thin) if empty else None)
+
+
+def doubtful(slices: Sequence[Slice]) -> float | None:
+    """Tell the constant around a picture that may be its air or not; None where there is none.
+
+    Parameters
+    ----------
+    slices
+        Those in which :func:`find` found no padding below.
+    """
+    borders = [_border(s.pixels) for s in slices]
+    low, _ = _extremes(slices, borders)
+    if low is None or _constant(borders) != low[0]:
+        return None
+    value, level = low
+    rest = _rest([_thinned(s) for s in slices], Background(level, below=level))
+    if rest is None or not rest.negative or rest.dark - value <= _DOUBTFUL * rest.range:
+        return None
+    return value
 
 
 def filled(source: Slice, background: Background | None) -> NDArray[np.float32]:
@@ -149,7 +182,15 @@ def _padding_below(thin: Sequence[_Thinned], value: float, level: float) -> Back
     far = _FAR_BELOW if rest.negative else _FAR_BELOW_MAGNITUDES
     if rest.dark - value <= far * rest.range:
         return None
+    if not (rest.negative or rest.in_air) and _is_standardised(thin):
+        return None  # what is negative was zero, around a brain without its skull
     return Background(_black(rest), below=level)
+
+
+def _is_standardised(thin: Sequence[_Thinned]) -> bool:
+    """Tell whether the mean of everything, also of what surrounds the picture, has become zero."""
+    values = np.concatenate([pixels.ravel() for pixels, _ in thin])
+    return bool(abs(values.mean(dtype=np.float64)) < _CENTRED * values.std(dtype=np.float64))
 
 
 def _padding_above(
@@ -160,6 +201,17 @@ def _padding_above(
     if rest is None or not rest.in_air or level - rest.bright <= _FAR_ABOVE * rest.range:
         return None
     return replace(trial, black=rest.dark)
+
+
+def _padding_between(thin: Sequence[_Thinned], value: float) -> Background | None:
+    """Take a constant for padding that values of the picture lie below and above, and below 0."""
+    rest = _rest(thin, Background(value, around=value))
+    if rest is None or not rest.negative:
+        return None
+    least = _NEGATIVE * rest.range
+    if not rest.dark + least < value < rest.bright - least:
+        return None
+    return Background(rest.dark, around=value)
 
 
 def _around_a_brain(thin: Sequence[_Thinned]) -> Background | None:
@@ -199,6 +251,8 @@ def _outside(
         outside |= pixels <= background.below
     if background.above is not None:
         outside |= _grown(_from_border(pixels >= background.above), _MIXED_PX)
+    if background.around is not None:
+        outside |= _from_border(pixels == np.float32(background.around))
     return outside
 
 
@@ -210,6 +264,14 @@ def _thinned(source: Slice) -> _Thinned:
 
 def _border(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+
+
+def _constant(borders: Sequence[NDArray[np.float32]]) -> float | None:
+    """Tell the value that most pixels along all borders have exactly; None where there is none."""
+    values = np.concatenate(borders)
+    middle = np.partition(values, len(values) // 2)[len(values) // 2]
+    share = np.count_nonzero(values == middle) / len(values)
+    return float(middle) if share >= _SURROUNDS else None
 
 
 def _fills(borders: Sequence[NDArray[np.bool_]]) -> bool:

@@ -56,12 +56,17 @@ def over_air(
         The values have been multiplied by the opacity already.
     """
     most = 1.0 if opacity.dtype.kind in "fb" else float(np.iinfo(str(opacity.dtype)).max)
-    share = np.clip(np.nan_to_num(opacity.astype(np.float32)) / np.float32(most), 0, 1)
+    share = np.nan_to_num(opacity.astype(np.float32), copy=False)  # in place: it may be large
+    share /= np.float32(most)
+    np.clip(share, 0, 1, out=share)
     if premultiplied:
-        share = np.ceil(share)
+        np.ceil(share, out=share)
     picture = values.astype(np.float32)
     air = np.float32(0) if values.dtype.kind in "bu" or not picture.size else picture.min()
-    return air + (picture - air) * share[..., np.newaxis]
+    picture -= air
+    picture *= share[..., np.newaxis]
+    picture += air
+    return picture
 
 
 def one_plane(pixels: NDArray[np.generic], plane: int | None = None) -> NDArray[np.generic]:

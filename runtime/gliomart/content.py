@@ -25,12 +25,14 @@ at 1.6, and no slice is flagged at 1.2. The share is .001 to .18 at 1.6, and .00
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from gliomart.background import filled
+from gliomart.background import doubtful, filled
 from gliomart.head import head_mask
 from gliomart.preprocess import evenly_spaced
 from gliomart.slices import Concern
@@ -53,6 +55,10 @@ _FRAMED, _WITHIN_FRAME = 0.8, 0.5
 _SIDE_OF_A_FRAME = 0.4
 # Or its outline is on average as bright as this, which the box around a head is not (highest .26).
 _LIGHT_OUTLINE = 0.8
+# A panel or bar lies along a side of the image where more than this much of the side, and of what
+# lies up to this part of the way across, is alike (in units of the brain). Of a cropped brain a
+# side is alike in less than half. A thinner bar is told from the head.
+_ALONG, _THICK, _PLAIN_PANEL = 0.6, 0.06, 0.03
 # Brighter than this is no air, while frames are looked for; in units of the brain.
 _BRIGHT = 0.3
 # A border or an outline is plain where its mean, above black, is so many times what neighbours on
@@ -65,10 +71,16 @@ _HEAD = 0.25
 _HIGHEST, _ALIKE = 0.999, 0.01
 # Cut off, values heap up: there are so many times more at the highest than just below it.
 _HEAPED = 2.0
+# Text or a drawing may lie above. Then they heap up below it: there are so many times more than
+# just above and below, at a level from here on, in units of the brain (in grey levels that were
+# stretched or merged it is up to 2.3 times).
+_HEAPED_WITHIN, _WITHIN = 4.0, 1.05
 # Clipping is told from this share on, where it is lower than what preprocessing leaves anyway
 # (a card's 1 / brain_level is 2.5); and refuses from this share on, where it is this low.
 _NOTED_SHARE, _NOTED_HEIGHT = 0.005, 2.5
 _REFUSED_SHARE, _REFUSED_HEIGHT = 0.01, 1.6
+# Where more than this part of a head has one value, there is no picture in it.
+_ONE_VALUE = 0.5
 # Pixels along the shorter side that are looked at, and slices that frames are looked for in.
 _SIDE, _FEW = 128, 8
 
@@ -94,27 +106,36 @@ def judge(
 
 def judge_alike(slices: Sequence[Slice], frame: Frame) -> Content:
     """Judge slices of one shape that share a frame."""
-    concerns, notes = list(_of_border(slices, frame)), list(_of_padding(frame))
-    clipped = _of_clipping(slices, frame)
+    shown = [filled(s, frame.background) for s in slices]
+    concerns, notes = list(_of_border(shown, frame)), list(_of_padding(slices, frame))
+    clipped = _of_clipping(shown, frame)
     if clipped is not None:
         concern, refused = clipped
         (concerns if refused else notes).append(concern)
     return Content(tuple(concerns), tuple(notes))
 
 
-def _of_padding(frame: Frame) -> Iterator[Concern]:
-    if frame.background is None:
+def _of_padding(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:
+    known = frame.background
+    if known is None or known.below is None:
+        constant = doubtful(slices)
+        if constant is not None:
+            reason = (
+                f"a constant {constant:g} surrounds the picture, and may be no air: what is dark"
+                " may be scaled wrongly and a lesion missed"
+            )
+            yield Concern("uncertain-black", reason)
+    if known is None:
         return
-    below, above = frame.background.below, frame.background.above
-    bounds = [f"up to {below:g}"] if below is not None else []
-    bounds += [f"from {above:g} on"] if above is not None else []
+    bounds = [f"up to {known.below:g}"] if known.below is not None else []
+    bounds += [f"from {known.above:g} on"] if known.above is not None else []
+    bounds += [f"of {known.around:g}"] if known.around is not None else []
     if bounds:
         reason = f"values {' and '.join(bounds)} surround the picture, and count as air"
         yield Concern("undeclared-padding", reason)
 
 
-def _of_border(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:
-    shown = [filled(s, frame.background) for s in slices]
+def _of_border(shown: Sequence[NDArray[np.float32]], frame: Frame) -> Iterator[Concern]:
     light = sum(_is_light(_border(pixels), _LIGHT_BORDER, frame) for pixels in shown)
     if light:
         yield Concern(
@@ -124,6 +145,11 @@ def _of_border(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:
         )
         return
     few = evenly_spaced(shown, _FEW)
+    panelled = sum(_has_a_panel(pixels, frame) for pixels in few)
+    if 2 * panelled > len(few):
+        reason = "a light panel or bar lies along a side of the picture; cut it off"
+        yield Concern("light-border", reason)
+        return
     framed = sum(_is_framed(pixels, frame) for pixels in few)
     if 2 * framed > len(few):
         reason = "what surrounds the head is light: a frame is drawn around it, or it is a negative"
@@ -142,6 +168,26 @@ def _is_light(line: NDArray[np.float32], level: float, frame: Frame) -> bool:
         return False
     over = float(np.mean(line, dtype=np.float64)) - frame.black
     return over > _PLAIN * float(np.mean(np.abs(np.diff(line)), dtype=np.float64))
+
+
+def _has_a_panel(pixels: NDArray[np.float32], frame: Frame) -> bool:
+    """Tell whether one of the four sides is plain and as bright as a head, for some way across.
+
+    Plain is what lies on a straight line, as brightness may run along a panel evenly.
+    """
+    span = frame.brain - frame.black
+    for side in (pixels, pixels[::-1], pixels.T, pixels.T[::-1]):
+        lines = side[: max(1, math.ceil(_THICK * len(side)))].astype(np.float64)
+        outermost, half = lines[0], lines.shape[1] // 2
+        slope = np.median(outermost[-half:] - outermost[:half]) / (lines.shape[1] - half)
+        lines -= slope * np.arange(lines.shape[1])
+        level = np.median(lines[0])
+        if level + slope * half - frame.black <= _LIGHT_BORDER * span:
+            continue
+        alike = np.abs(lines - level) <= _PLAIN_PANEL * span
+        if min(alike[0].mean(), alike.mean()) > _ALONG:
+            return True
+    return False
 
 
 def _is_framed(pixels: NDArray[np.float32], frame: Frame) -> bool:
@@ -186,29 +232,91 @@ def _border(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([pixels[0], pixels[1:, -1], pixels[-1, -2::-1], pixels[-2:0:-1, 0]])
 
 
-def _of_clipping(slices: Sequence[Slice], frame: Frame) -> tuple[Concern, bool] | None:
-    """Tell how much of the head is at its highest value, and whether that is too much."""
-    step = max(1, min(slices[0].pixels.shape) // _SIDE)
+class _Wall(NamedTuple):
+    """Where values end or heap up: how many of the head's, and how high in units of the brain."""
+
+    share: float
+    height: float
+    highest: bool
+
+    @property
+    def refused(self) -> bool:
+        return self.share >= _REFUSED_SHARE and self.height < _REFUSED_HEIGHT
+
+    @property
+    def reason(self) -> str:
+        if self.share > _ONE_VALUE:
+            return (
+                f"{self.share:.0%} of the head have one value: a mask or a drawing, or all that is"
+                " brighter was cut off"
+            )
+        what = "its highest value" if self.highest else "one value"
+        return (
+            f"{self.share:.1%} of the head have {what}, {self.height:.2f} times the brain's: what"
+            " is brighter was cut off (export the images with a wider window, or as DICOM)"
+        )
+
+
+def _of_clipping(shown: Sequence[NDArray[np.float32]], frame: Frame) -> tuple[Concern, bool] | None:
+    """Tell how much of the head was cut off at a value, and whether that is too much."""
+    step = max(1, min(shown[0].shape) // _SIDE)
     span = frame.brain - frame.black
-    thin = (s.pixels[::step, ::step] for s in slices)
+    thin = (pixels[::step, ::step] for pixels in shown)
     head = np.concatenate([pixels[pixels > frame.black + _HEAD * span] for pixels in thin])
     if len(head) == 0:
         return None
-    number = int(_HIGHEST * (len(head) - 1))
-    highest = float(np.partition(head, number)[number])
-    alike = _ALIKE * (highest - frame.black)
-    share = float(np.mean(np.abs(head - np.float32(highest)) <= alike))
-    height = (highest - frame.black) / span
-    if share < _NOTED_SHARE or height >= _NOTED_HEIGHT:
+    # In units of the brain: neither scale nor what black is matters.
+    head = np.sort((head - np.float32(frame.black)) / np.float32(span))
+    walls = [wall for wall in (_end(head), *_heaps(head)) if wall is not None]
+    if not walls:
         return None
-    lower = head[head < highest - alike]
-    second = lower.max(initial=-np.inf)
-    beside = np.count_nonzero(lower >= second - 2 * alike)
-    if share * len(head) < _HEAPED * beside:  # few grey levels, none of them a wall
+    worst = max(walls, key=lambda wall: (wall.refused, wall.share))
+    return Concern("clipped", worst.reason), worst.refused
+
+
+def _end(head: NDArray[np.float32]) -> _Wall | None:
+    """Look at the highest of all values, sorted; None where they run out evenly."""
+    highest = float(head[int(_HIGHEST * (len(head) - 1))])
+    alike = _ALIKE * highest
+    here = _count(head, highest, alike)
+    share = here / len(head)
+    if share < _NOTED_SHARE or highest >= _NOTED_HEIGHT:
         return None
-    concern = Concern(
-        "clipped",
-        f"{share:.1%} of the head have its highest value, {height:.2f} times the brain's: what is"
-        " brighter was cut off (export the images with a wider window, or as DICOM)",
-    )
-    return concern, share >= _REFUSED_SHARE and height < _REFUSED_HEIGHT
+    if here < _HEAPED * _below(head, highest, alike):  # few grey levels, none of them a wall
+        return None
+    return _Wall(share, highest, highest=True)
+
+
+def _heaps(head: NDArray[np.float32]) -> Iterator[_Wall]:
+    """Look for a level, of sorted values, that far more have than have those beside it."""
+    low, high = head[len(head) // 100], head[int(_HIGHEST * (len(head) - 1))]
+    alike = _ALIKE * min(
+        1.0, float(high - low) / 2
+    )  # less of the brain's, where black is far below
+    edges = np.arange(_WITHIN, _NOTED_HEIGHT, max(alike, _ALIKE / 10))
+    for first, last in pairwise(np.searchsorted(head, edges)):
+        if last - first < _REFUSED_SHARE / 2 * len(head):
+            continue
+        level = float(head[(first + last) // 2])
+        here = _count(head, level, alike)
+        beside = max(_below(head, level, alike), _above(head, level, alike))
+        if here >= max(_REFUSED_SHARE * len(head), _HEAPED_WITHIN * beside):
+            yield _Wall(here / len(head), level, highest=False)
+
+
+def _count(head: NDArray[np.float32], level: float, alike: float) -> int:
+    low, high = np.searchsorted(head, level - alike), np.searchsorted(head, level + alike, "right")
+    return int(high - low)
+
+
+def _below(head: NDArray[np.float32], level: float, alike: float) -> int:
+    """Count the values just below those alike; the next there are, where grey levels are few."""
+    last = int(np.searchsorted(head, level - alike))
+    return last - int(np.searchsorted(head, head[last - 1] - 2 * alike)) if last else 0
+
+
+def _above(head: NDArray[np.float32], level: float, alike: float) -> int:
+    first = int(np.searchsorted(head, level + alike, "right"))
+    if first == len(head):
+        return 0
+    return int(np.searchsorted(head, head[first] + 2 * alike, "right")) - first

@@ -67,7 +67,7 @@ def luma(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
 
 def _grey(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     if pixels.ndim == 3 and pixels.shape[2] in (3, 4):  # noqa: PLR2004
-        grey: NDArray[np.float32] = pixels[..., :3].astype(np.float32) @ np.array(
+        grey: NDArray[np.float32] = pixels[..., :3].astype(np.float32, copy=False) @ np.array(
             [0.299, 0.587, 0.114], np.float32
         )
         return grey

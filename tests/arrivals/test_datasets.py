@@ -595,7 +595,7 @@ def test_a_mask_beside_its_image_is_never_passed_over(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="both are called the mask of s4"):
         dataset.load(tmp_path / "data")
     (folder / "s4_mask.tif").rename(folder / "s44_mask.tif")
-    with pytest.raises(DatasetError, match="no image s44 is beside it"):
+    with pytest.raises(DatasetError, match=r"s44_mask.tif: is called a mask, but no image"):
         dataset.load(tmp_path / "data")
     (folder / "s44_mask.tif").unlink()
     (folder / "s4.png").write_bytes(b"")  # an image that cannot be read is refused, as ever
@@ -657,7 +657,7 @@ def test_notes_beside_an_image_are_no_masks(tmp_path: Path) -> None:
     "name",
     [
         "other_mask.png", "other_seg.png", "x-seg.png", "x_segmentation.tif", "mask.png", "SEG.png",
-        "s0_gt.png", "gt_s0.png", "mask_s0.png", "s0_truth.png", "label-s0.png",
+        "s0_truth.png",
         "other_seg.npy", "masks/s0.png", "masks/other.png", "p1_seg/1.png", "a/Masks/b/x.png",
         "labels/s0.png", "gt/s0.npy", "s0_annotation.png", "segmentations/x.npy",
     ],
@@ -672,6 +672,15 @@ def test_what_is_called_a_mask_and_has_no_certain_image_is_refused(
     with pytest.raises(DatasetError, match="mask") as refused:
         dataset.load(tmp_path / "data")
     assert str((folder / name).parent if "/" in name else folder / name) in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["s0_gt.png", "gt_s0.png", "mask_s0.png", "label-s0.png"])
+def test_masks_are_found_by_many_names(name: str, tmp_path: Path) -> None:
+    folder = pairs(tmp_path / "data", empty=False)
+    (folder / name).write_bytes(png(LABELS))
+    (patient,) = dataset.load(tmp_path / "data")
+    assert patient.examples[0].mask == folder / name
+    assert not patient.examples[0].tumour_free
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,28 @@ def _sources(path: Path) -> list[str]:
         ("x.png", "x mask.png"),
         ("x.png", "x_roi.png"),
         ("a.b_1.png", "a.b_1_mask.png"),
+        ("00.png", "mask_00.png"),
+        ("x.png", "Mask-x.tif"),
+        ("x.png", "seg_x.png"),
+        ("x.png", "label.x.png"),
+        ("x.png", "x_gt.png"),
+        ("x.png", "x_GroundTruth.png"),
+        ("x.png", "x_ground_truth.png"),
+        ("x.png", "x_dseg.png"),
+        ("x.png", "x_lesion.png"),
+        ("x.png", "x-lesions.png"),
+        ("x.png", "x_tumor.png"),
+        ("x.png", "x_tumour.png"),
+        ("x.png", "x_mask_1.png"),
+        ("x.png", "x_seg-02.png"),
+        ("x.png", "x_lesion_mask.png"),
+        ("p00_flair.png", "p00_seg.png"),
+        ("p00_T1.png", "p00_mask.png"),
+        ("p00-t2f.png", "p00-seg.png"),
+        ("p00_0000.png", "p00_labels.png"),
+        ("p00_img.png", "p00_seg_mask.png"),
+        ("sub-1_space-orig_FLAIR.png", "sub-1_dseg.png"),
+        ("x_flair.png", "mask_x_flair.png"),
     ],
 )
 def test_a_mask_beside_an_image_is_ignored_and_counted(
@@ -67,6 +89,14 @@ def test_a_mask_beside_an_image_is_ignored_and_counted(
         ("x.png", "x_mask2.png"),
         ("x.png", "x_segment.png"),
         ("x.png", "x_unmask.png"),
+        ("x.png", "x_flair.png"),
+        ("x_a.png", "x_seg.png"),
+        ("x_healthy.png", "x_tumor.png"),
+        ("x.png", "lesion_x.png"),
+        ("p1_flair.png", "p10_seg.png"),
+        ("p1_flair.png", "p1_t1.png"),
+        ("00_roi.png", "01_roi.png"),
+        ("x.png", "xmask_1.png"),
     ],
 )
 def test_what_is_named_otherwise_is_an_image(tmp_path: Path, image: str, other: str) -> None:
@@ -129,6 +159,26 @@ def test_a_dataset_finds_its_masks_by_any_of_their_names(tmp_path: Path) -> None
         assert len(patient.examples) == 9
         assert [e.tumour_free for e in patient.examples] == [abs(at - 4) > 3 for at in range(9)]
         assert patient.examples[4].truth().sum() == (_MASK > 0).sum()
+
+
+def test_sequences_that_share_a_mask_are_analysed_without_it(tmp_path: Path) -> None:
+    for name in ("B_001_flair.png", "B_001_t1.png", "B_001_t1ce.png", "B_001_seg.png"):
+        _write(tmp_path / "B_001", name, _MASK if "seg" in name else _HEAD)
+    assert sorted(_sources(tmp_path)) == ["B_001_flair.png", "B_001_t1.png", "B_001_t1ce.png"]
+
+
+@pytest.mark.parametrize(
+    "pair", [("{}_flair", "{}_seg"), ("{}", "mask_{}"), ("{}", "{}_gt"), ("{}", "{}_mask_1")]
+)
+def test_a_dataset_finds_masks_that_share_a_beginning(
+    tmp_path: Path, pair: tuple[str, str]
+) -> None:
+    for at in range(9):
+        _write(tmp_path / "p0", pair[0].format(f"s{at}") + ".png")
+    _write(tmp_path / "p0", pair[1].format("s4") + ".png", _MASK)
+    (patient,) = dataset.load(tmp_path)
+    assert len(patient.examples) == 9
+    assert patient.examples[4].truth().sum() == (_MASK > 0).sum()
 
 
 def test_two_masks_of_one_image_are_no_dataset(tmp_path: Path) -> None:

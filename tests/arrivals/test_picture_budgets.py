@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 
 from gliomart import sources
+from gliomart.errors import InputRefusedError
 from gliomart.slices import Refusal, Slice
 from gliomart.sources import Budget
+from gliomart.sources.picture import Page, Picture
 from niftis import affine, volume
 from pictures import chunk
 from samples import draw_head
@@ -132,6 +134,11 @@ _TOO_MANY = {
     "colour.jpg": lambda: _sof(8192, 8192),
     "float.tif": lambda: _deflated_tiff(8192, 8192, t258=("short", [32])),
     "pages.tif": lambda: _deflated_tiff(8000, 8000, pages=20),
+    "eight.tif": lambda: _deflated_tiff(6000, 6000, pages=40, t258=("short", [8])),
+    "one.tif": lambda: _deflated_tiff(8192, 8192, pages=30, t258=("short", [8])),
+    "colours.tif": lambda: _deflated_tiff(
+        6000, 6000, pages=16, t258=("short", [8]), t262=("short", [2]), t277=("short", [3])
+    ),
     "bigpages.tif": lambda: _deflated_tiff(8000, 8000, pages=20, big=True),
     "palette.tif": lambda: _deflated_tiff(8192, 8192, t258=("short", [8]), t262=("short", [3])),
     "tile.tif": lambda: _deflated_tiff(
@@ -203,6 +210,17 @@ def test_promises_that_a_file_does_not_keep_cost_little(measured: Any, name: str
 @pytest.mark.parametrize("name", _HUGE)
 def test_a_file_that_is_too_large_is_not_read(measured: Any, name: str) -> None:
     assert measured[name] == ["too-many-bytes"]
+
+
+def test_a_page_of_eight_bits_is_held_in_thirty_two() -> None:
+    page, limit = Page(8192, 8192, 1, 8), Budget()
+    Picture([page]).admit(limit)
+    Picture([page] * 8).admit(limit)
+    with pytest.raises(InputRefusedError) as caught:
+        Picture([page] * 9).admit(limit)
+    assert caught.value.code == "too-many-pixels"
+    for bits, samples, size in ((1, 1, 4), (8, 3, 4), (16, 3, 6), (64, 1, 8), (32, 4, 16)):
+        assert Page(10, 10, samples, bits).held_bytes == 100 * size
 
 
 def test_the_budget_of_pictures_can_be_set(tmp_path: Path) -> None:

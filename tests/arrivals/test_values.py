@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 
 import syntaxes
-from gliomart import Detector, InputRefusedError, SeriesResult, sources
+from gliomart import Detector, InputRefusedError, SeriesResult, background, sources
+from gliomart.background import Background
 from gliomart.preprocess import Preprocessing, estimate_frame, prepare
 from gliomart.slices import Refusal, Slice
 from gliomart.sources import dicom, wall
@@ -274,15 +276,13 @@ def test_padding_that_was_resampled_changes_little(detector: Detector) -> None:
         assert other.score == pytest.approx(one_.score, abs=0.01)
 
 
-@pytest.mark.parametrize("kind", ["zeros", "z-scores", "z-scores in zeros", "shifted", "noise"])
+@pytest.mark.parametrize("kind", ["zeros", "z-scores", "shifted", "noise"])
 def test_usual_backgrounds_are_left_alone(kind: str) -> None:
     drawn = brain()
     inside = drawn > 0
-    if kind.startswith("z-scores"):
+    if kind == "z-scores":
         z = (drawn - drawn[inside].mean()) / drawn[inside].std()
-        drawn = np.where(inside, z, 0.0 if kind.endswith("zeros") else z[inside].min()).astype(
-            np.float32
-        )
+        drawn = np.where(inside, z, z[inside].min()).astype(np.float32)
     elif kind == "shifted":
         drawn = draw_head() - 100
     elif kind == "noise":
@@ -350,6 +350,62 @@ def test_padding_that_nobody_declared_is_told_of(detector: Detector) -> None:
     assert "surround the picture" in note.reason
 
 
+def z_scores(kind: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Give z-scores of heads or brains, and what they are those of."""
+    drawn = series() if kind == "head" else np.stack([brain()] * 6)
+    inside = drawn > 60
+    inside[:] = [cv2.morphologyEx(m.view(np.uint8), cv2.MORPH_CLOSE, np.ones((21, 21)))
+                 for m in inside]  # fmt: skip
+    return (drawn - drawn[inside].mean()) / drawn[inside].std(), inside
+
+
+def found_in(pixels: NDArray[np.float32]) -> Background | None:
+    return background.find([Slice(plane) for plane in pixels.astype(np.float32)])
+
+
+@pytest.mark.parametrize("kind", ["head", "brain"])
+@pytest.mark.parametrize("outside", [-60, -20, -12, 0, 0.3, -1])
+def test_a_number_written_around_z_scores_is_air(
+    kind: str, outside: float, detector: Detector
+) -> None:
+    values, inside = z_scores(kind)
+    dark = np.percentile(values[inside], 1)
+    written = np.where(inside, values, outside)
+    found = found_in(written)
+    assert found is not None
+    assert found.black == pytest.approx(dark, abs=0.3)
+    (note, *_) = detector.detect_series(written).slices[0].notes
+    assert note.code == "undeclared-padding"
+
+
+@pytest.mark.parametrize("outside", [-4, -5, -6])
+def test_a_number_that_may_be_no_air_is_told_of(outside: float, detector: Detector) -> None:
+    values, inside = z_scores("head")
+    written = np.where(inside, values, outside)
+    assert found_in(written) is None
+    notes = detector.detect_series(written).slices[0].notes
+    assert [note.code for note in notes] == ["uncertain-black"]
+    assert f"a constant {outside}" in notes[0].reason
+
+
+@pytest.mark.parametrize("over_all", [False, True])
+def test_zeros_around_a_brain_stay_black_in_z_scores(detector: Detector, *, over_all: bool) -> None:
+    drawn = np.stack([brain()] * 6)
+    known = drawn if over_all else drawn[drawn > 0]
+    scored = (drawn - known.mean()) / known.std()
+    assert found_in(scored) is None
+    one, other = detector.detect_series(drawn), detector.detect_series(scored)
+    pairs = zip(one.slices, other.slices, strict=True)
+    assert all(a.score == pytest.approx(b.score, rel=1e-3) for a, b in pairs)
+
+
+def test_zeros_in_filtered_pictures_stay_black() -> None:
+    drawn = np.stack([cv2.resize(plane, None, fx=1.7, fy=1.7, interpolation=cv2.INTER_LANCZOS4)
+                      for plane in np.where(series() > 100, series(), 0)])  # fmt: skip
+    assert drawn.min() < 0
+    assert found_in(drawn) is None
+
+
 def test_masks_that_mask_nothing_or_everything(detector: Detector) -> None:
     plain = draw_head(lesion=0.9)
     assert detector.detect(np.ma.array(plain)).score == detector.detect(plain).score
@@ -388,6 +444,62 @@ def test_a_negative_or_a_light_frame_is_refused_by_name(detector: Detector, chan
     with pytest.raises(InputRefusedError) as error:
         detector.detect(pixels[0])
     assert error.value.code == "light-border"
+
+
+def beside(where: str, size: int, value: Any, *, text: bool = False) -> Any:
+    """Lay a panel along one side of every slice."""
+    widths = {
+        "left": ((0, 0), (size, 0)), "right": ((0, 0), (0, size)),
+        "top": ((size, 0), (0, 0)), "bottom": ((0, size), (0, 0)),
+    }[where]  # fmt: skip
+
+    def change(slices: NDArray[np.uint8]) -> NDArray[np.float32]:
+        drawn = []
+        for plane in slices:
+            wide = np.pad(plane, widths, constant_values=1).astype(np.float32)
+            around = np.pad(np.zeros(plane.shape, bool), widths, constant_values=True)
+            panel = np.zeros(wide.shape, np.float32) + (
+                value(wide.shape) if callable(value) else value
+            )
+            if text:
+                panel = panel.astype(np.uint8)
+                for row in range(20, len(panel), 25):
+                    cv2.putText(panel, "Patient 3", (5, row), 0, 0.6, (20,), 1)
+            drawn.append(np.where(around, panel, wide))
+        return np.stack(drawn)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *(beside(where, 100, 128) for where in ("left", "right", "top", "bottom")),
+        beside("bottom", 80, 110),
+        beside("left", 100, 90),
+        beside("left", 40, 140),
+        beside("left", 150, 200),
+        beside("left", 120, 200, text=True),
+        beside("right", 100, lambda shape: np.linspace(90, 180, shape[0])[:, None]),
+        beside("left", 100, lambda shape: np.random.default_rng(0).normal(128, 1, shape)),
+    ],
+)  # fmt: skip
+def test_a_panel_along_one_side_is_refused_by_name(detector: Detector, change: Any) -> None:
+    result = detector.detect_series(change(eight_bit(series())))
+    assert not result.slices
+    assert codes(result) == {"light-border"}
+    assert "clipped" not in result.not_analysed[0].reason.split(";")[0]
+
+
+def test_heads_that_touch_one_side_are_analysed(detector: Detector) -> None:
+    pixels = eight_bit(series())
+    ys, xs = np.nonzero(pixels.max(axis=0) > 40)
+    for crop in (
+        np.s_[:, ys.min() + 12 :], np.s_[:, : ys.max() - 12], np.s_[:, :, xs.min() + 12 :],
+        np.s_[:, :, : xs.max() - 12], np.s_[:, : ys.max() - 30], np.s_[:, :, xs.min() + 30 :],
+    ):  # fmt: skip
+        result = detector.detect_series(pixels[crop])
+        assert not codes(result) & {"light-border", "clipped"}
 
 
 def test_monochrome1_that_is_wrong_is_refused(detector: Detector) -> None:
@@ -453,6 +565,28 @@ def test_a_hot_pixel_or_text_does_not_hide_clipping(detector: Detector) -> None:
     pixels = windowed(textured(), 420, "12 bit")
     pixels[:, 128, 128] = 30000
     assert codes(detector.detect_series(pixels)) == {"clipped"}
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+@pytest.mark.parametrize("height", [1.2, 1.4])
+@pytest.mark.parametrize("level", [240, 200])
+def test_text_above_the_wall_does_not_hide_clipping(
+    detector: Detector, lines: int, height: float, level: int
+) -> None:
+    drawn = series()
+    inside = float(estimate_frame([Slice(p) for p in drawn], Preprocessing()).brain)
+    cut = np.rint(np.minimum(drawn / inside, height) / height * level).astype(np.uint8)
+    for plane in cut:
+        for row in range(lines):
+            cv2.putText(plane, "L  FLAIR 5.0mm TR 9000", (5, 240 - 15 * row), 0, 0.5, (255,), 1)
+    assert codes(detector.detect_series(cut)) == {"clipped"}
+
+
+def test_a_mask_is_called_one(detector: Detector) -> None:
+    for mask in (series() > 60, np.where(series() > 60, 255, 0), (series() > 300) * 7.0):
+        result = detector.detect_series(mask.astype(np.float32))
+        assert codes(result) == {"clipped"}
+        assert "a mask or a drawing" in result.not_analysed[0].reason
 
 
 # Bits
@@ -537,6 +671,22 @@ def test_a_rescale_that_is_no_number_is_refused(
     (item,) = Detector(model, force=True).stream([tmp_path / "odd.dcm"])
     assert isinstance(item, Refusal)
     assert item.code == "bad-rescale"
+
+
+@pytest.mark.parametrize("uid", [wall.IMPLICIT, wall.EXPLICIT, wall.BIG_ENDIAN])
+@pytest.mark.parametrize("content", ["", "  ", None])
+@pytest.mark.parametrize("empty", ["RescaleSlope", "RescaleIntercept", "both", "table"])
+def test_a_rescale_without_a_value_is_none(uid: str, content: str | None, empty: str) -> None:
+    dataset = syntaxes.with_pixels(uid, head(), bits=16)
+    dataset.RescaleSlope = dataset.RescaleIntercept = content
+    if empty == "RescaleSlope":
+        dataset.RescaleIntercept = "0"
+    elif empty == "RescaleIntercept":
+        dataset.RescaleSlope = "1"
+    elif empty == "table":
+        dataset.ModalityLUTSequence = Sequence([])
+    again = pydicom.dcmread(BytesIO(syntaxes.written(dataset)))
+    assert np.array_equal(one(again).pixels, head())
 
 
 @pytest.mark.parametrize("slope", ["0", "0.0", "1e-42", "1e-300", "1e300", "-0"])

@@ -128,13 +128,93 @@ def test_an_sform_of_odd_numbers_is_refused(tmp_path: Path, fields: Any) -> None
         {"quatern_b": 3.0},
         {"pixdim": [1, 0, 1, 1, 1, 1, 1, 1]},
         {"pixdim": [1, 1, np.nan, 1, 1, 1, 1, 1]},
-        {"pixdim": [1, 1, 1, -4, 1, 1, 1, 1]},
         {"pixdim": [1, np.inf, 1, 1, 1, 1, 1, 1]},
         {"qoffset_x": np.nan},
+        {"quatern_b": 0.8, "quatern_c": 0.8, "quatern_d": 0.0},
+        {"quatern_b": 0.0, "quatern_c": 0.0, "quatern_d": 1.01},
     ],
 )
 def test_a_qform_of_odd_numbers_is_refused(tmp_path: Path, fields: Any) -> None:
     assert code(tmp_path / "a.nii", volume(q=(_BASE, 1), **fields)) == "bad-geometry"
+
+
+@pytest.mark.parametrize("fac", [0, 1, 3, -1, -2, np.nan])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_qform_is_read_as_the_standard_does(tmp_path: Path, fac: float, sign: int) -> None:
+    sizes = [fac, *(sign * size for size in SPACING), 1, 1, 1, 1]
+    content = volume(q=(affine(10, mirror=2 if fac < 0 else None), 1), pixdim=sizes)
+    content = volume(q=(affine(10), 1), pixdim=sizes) if not fac < 0 else content
+    planes = scanned(tmp_path / "a.nii", content).series[0].files[0].planes
+    wanted = _BASE.copy()
+    if fac < 0:
+        wanted[:, 2] *= -1
+    first, second = planes[0], planes[1]
+    step = np.subtract(second.position, first.position) * (-1, -1, 1)
+    assert step == pytest.approx(wanted[:3, 2], abs=1e-3)
+    assert first.spacing == pytest.approx((1.25, 1.5), rel=1e-5)
+
+
+@pytest.mark.parametrize("digits", [3, 4, 5, 6])
+@pytest.mark.parametrize(
+    "turn",
+    [(0, 0, 1), (0.5**0.5, 0.5**0.5, 0), (3**-0.5, 3**-0.5, -(3**-0.5)), (0.2, 0.4, 0.8**0.5)],
+)
+def test_quaternions_may_be_rounded(tmp_path: Path, digits: int, turn: Any) -> None:
+    b, c, d = (float(np.ceil(x * 10**digits) / 10**digits) for x in turn)
+    content = volume(q=(_BASE, 1), quatern_b=b, quatern_c=c, quatern_d=d)
+    assert b * b + c * c + d * d > 1 - 1e-7
+    inventory = scanned(tmp_path / "a.nii", content)
+    assert not inventory.refused
+    x, y, z = np.array(turn) / np.linalg.norm(turn)
+    wanted = 2 * np.outer((x, y, z), (x, y, z)) - np.eye(3)
+    plane = inventory.series[0].files[0].planes[0]
+    along = np.array(plane.orientation[:3]) * (-1, -1, 1)
+    assert along == pytest.approx(wanted[:, 0], abs=3 * 10.0**-digits)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"quatern_b": 9.0},
+        {"quatern_c": np.nan},
+        {"qoffset_y": np.inf},
+        {"pixdim": [1, 1.5, 1.25, 0, 1, 1, 1, 1]},
+        {"pixdim": [1, 0, 0, 0, 0, 0, 0, 0]},
+        {"pixdim": [0, 1.5, np.nan, 4, 0, 0, 0, 0]},
+    ],
+)
+@pytest.mark.parametrize("codes", [(1, 1), (2, 1), (1, 2), (4, 1)])
+def test_a_qform_that_is_none_leaves_the_sform(
+    tmp_path: Path, fields: Any, codes: tuple[int, int]
+) -> None:
+    content = volume(s=(_BASE, codes[0]), q=(affine(0), codes[1]), **fields)
+    (series,) = scanned(tmp_path / "a.nii", content).series
+    assert [note.code for note in series.notes] == ["chosen-space"]
+    assert "qform" in series.notes[0].reason
+    plane = series.files[0].planes[0]
+    assert plane is not None
+    assert np.allclose(plane.position, _BASE[:3, 3] * (-1, -1, 1), atol=1e-3)
+
+
+def test_a_template_that_shears_leaves_the_scanner(tmp_path: Path) -> None:
+    shear = 0.4 * np.eye(4, k=1)
+    for number in (2, 3, 4, 5):
+        content = volume(s=(affine(25) + shear, number), q=(_BASE, 1))
+        (series,) = scanned(tmp_path / "a.nii", content).series
+        assert [note.code for note in series.notes] == ["chosen-space"]
+        plane = series.files[0].planes[0]
+        assert plane is not None
+        assert np.allclose(plane.position, _BASE[:3, 3] * (-1, -1, 1), atol=1e-3)
+    for s, q in (
+        ((affine(10) + shear, 1), (_BASE, 1)),
+        ((affine(10) + shear, 1), (_BASE, 2)),
+        ((affine(10) + shear, 4), (_BASE, 2)),
+        ((affine(10, mirror=0) + shear, 4), (_BASE, 1)),
+        ((affine(150) + shear, 4), (_BASE, 1)),
+    ):
+        assert code(tmp_path / "a.nii", volume(s=s, q=q)) == "bad-geometry"
+    bad = volume(s=(_BASE + shear, 4), q=(_BASE, 1), quatern_b=9.0)
+    assert code(tmp_path / "a.nii", bad) == "bad-geometry"
 
 
 @pytest.mark.parametrize("sizes", [(0, 0, 0), (np.nan, 1.25, 4), (-1.5, -1.25, 4)])

@@ -77,15 +77,15 @@ def pairs(folder: Path) -> dict[Path, Path]:
     """
     files = [path for path in sorted(folder.iterdir()) if _counts(path)]
     there = {stem(path) for path in files}
+    images = names.Images(path.name for path in there)
     found: dict[Path, Path] = {}
     for path in files:
-        name = names.image_of(stem(path).name)
-        image = path.with_name(name) if name else None
-        if image is None or image not in there:
+        masked = images.of(stem(path).name)
+        if not masked:
             _check_name(path, there)
-            continue
-        if (other := found.setdefault(image, path)) != path:
-            raise DatasetError(f"{other} and {path.name}: both are called the mask of {image.name}")
+        for name in masked:
+            if (other := found.setdefault(path.with_name(name), path)) != path:
+                raise DatasetError(f"{other} and {path.name}: both are called the mask of {name}")
     return found
 
 
@@ -139,10 +139,9 @@ def _check_name(path: Path, images: Collection[Path]) -> None:
     """Refuse a file that is called a mask where its image is not there, or not certain."""
     name = stem(path).name
     if _SURELY.fullmatch(name):
-        image = names.image_of(name) or "of that name"
         raise DatasetError(
-            f"{path}: is called a mask, but no image {image} is beside it; rename it, or list both"
-            " in an index.csv"
+            f"{path}: is called a mask, but no image of that name is beside it; rename it, or list"
+            " both in an index.csv"
         )
     named = _PROBABLY.fullmatch(name)
     for image in filter(None, (named["before"], named["after"]) if named else ()):

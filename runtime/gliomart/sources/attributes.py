@@ -44,9 +44,13 @@ class Frame:
     def given(self, keyword: str) -> bool:
         """Tell whether an attribute has a value, be it one that cannot be parsed."""
         found = (place.get_item(keyword) for place in self._places)
-        return any(
-            element is not None and element.value not in (None, b"", "") for element in found
-        )
+        return any(element is not None and not _is_empty(element.value) for element in found)
+
+
+def _is_empty(value: Any) -> bool:  # noqa: ANN401
+    """Tell whether nothing but padding stands in an element, parsed or not (PS3.5 6.2)."""
+    value = value.decode("latin-1") if isinstance(value, bytes) else value
+    return value is None or (isinstance(value, str) and not value.strip(" \0"))
 
 
 def frames_of(dataset: Dataset) -> list[Frame]:

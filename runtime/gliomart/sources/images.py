@@ -51,11 +51,12 @@ def read(file: SourceFile) -> Iterator[Slice | Refusal]:
     """
     with file.path.open("rb") as stream:
         data, picture = _data(stream, file.kind, file.budget)
-    decoded = _decoded(data, len(picture.pages))
-    for index, (pixels, page) in enumerate(zip(decoded, picture.pages, strict=True)):
-        frame = index if len(decoded) > 1 else None
+    waiting = list(_decoded(data, len(picture.pages)))[::-1]
+    for index, page in enumerate(picture.pages):
+        frame = index if len(picture.pages) > 1 else None
         try:
-            grey = luma(_obeyed(pixels, page, file.plane))
+            # Whoever holds the slices need not hold the decoded pages as well.
+            grey = luma(_obeyed(waiting.pop(), page, file.plane))
         except InputRefusedError as error:
             yield Refusal(file.source, frame, error.code, error.reason)
         else:
@@ -122,11 +123,8 @@ def _obeyed(pixels: NDArray[np.generic], page: Page, plane: int | None) -> NDArr
     """Do what the file says of the values of one page: (H, W), or (H, W, 3) of planes alike."""
     if page.left_out is not None:
         raise InputRefusedError("unsupported-format", page.left_out)
-    values = _samples(pixels, page)
-    opacity = None
-    if page.opacity is not None:
-        values, opacity = values[..., :-1], values[..., -1]
-    elif page.see_through is not None:
+    values, opacity = _samples(pixels, page)
+    if page.see_through is not None and opacity is None:
         opacity = (values != page.see_through)[..., 0]
     if page.inverted:
         values = _inverted(values)
@@ -135,23 +133,24 @@ def _obeyed(pixels: NDArray[np.generic], page: Page, plane: int | None) -> NDArr
     return _turned(one_plane(values, plane), page.orientation)
 
 
-def _samples(pixels: NDArray[np.generic], page: Page) -> NDArray[np.generic]:
-    """Bring decoded pixels to (H, W, samples), red first and opacity last."""
+def _samples(
+    pixels: NDArray[np.generic], page: Page
+) -> tuple[NDArray[np.generic], NDArray[np.generic] | None]:
+    """Tell decoded pixels (H, W, samples), red first, from opacity (H, W); None for no opacity."""
     across = page.samples if page.side_by_side else 1
     if pixels.shape[:2] != (page.height, page.width * across):
         raise InputRefusedError("undecodable", "the image is not of the size that it says")
     if page.side_by_side:
-        return pixels.reshape(page.height, page.width, page.samples)
+        samples = pixels.reshape(page.height, page.width, page.samples)
+        return (samples, None) if page.opacity is None else (samples[..., :-1], samples[..., -1])
+    if page.opacity is not None and pixels.shape[2:] != (4,):
+        raise InputRefusedError("undecodable", "the image lacks the opacity that it says it has")
     if pixels.ndim == 2:  # noqa: PLR2004
-        return pixels[..., np.newaxis]
+        return pixels[..., np.newaxis], None
     colour = pixels[..., 2::-1]  # OpenCV decodes it as BGR and BGRA
     if page.copied:
         colour = colour[..., :1]
-    if page.opacity is None:
-        return colour
-    if pixels.shape[2] != 4:  # noqa: PLR2004
-        raise InputRefusedError("undecodable", "the image lacks the opacity that it says it has")
-    return np.concatenate([colour, pixels[..., 3:]], axis=2)
+    return colour, None if page.opacity is None else pixels[..., 3]
 
 
 def _inverted(values: NDArray[np.generic]) -> NDArray[np.generic]:

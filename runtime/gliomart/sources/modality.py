@@ -12,7 +12,7 @@ import numpy as np
 
 from gliomart.errors import InputRefusedError
 from gliomart.printable import said
-from gliomart.sources.attributes import numbers, text
+from gliomart.sources.attributes import numbers, text, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -225,7 +225,10 @@ def _transformed(
     from pydicom.pixels.processing import apply_modality_lut
 
     if slope is None:
-        return np.array(apply_modality_lut(stored, dataset), np.float32)
+        table = value_of(dataset, "ModalityLUTSequence")
+        # pydicom takes an element without a value for one that has one.
+        looked_up = apply_modality_lut(stored, dataset) if table else stored
+        return np.array(looked_up, np.float32)
     if abs(intercept) > _LARGEST or np.spacing(np.float32(intercept)) > abs(slope):
         span = (float(stored.max()) - float(stored.min())) * abs(slope)
         step = float(np.spacing(np.float32(min(abs(intercept), _LARGEST))))

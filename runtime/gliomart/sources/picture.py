@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from gliomart.sources.budget import Budget
 
+_VALUE_BYTES = 4  # of a pixel of a slice, which is float32
+
 Opacity = Literal["straight", "premultiplied"]
 
 
@@ -62,6 +64,11 @@ class Page:
         """Size of the decoded page."""
         return self.width * self.height * self.samples * max(1, -(-self.bits // 8))
 
+    @property
+    def held_bytes(self) -> int:
+        """Size of the page while it is decoded, or of its slice afterwards: what is more."""
+        return max(self.bytes, self.width * self.height * _VALUE_BYTES)
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -82,7 +89,7 @@ class Picture:
                 )
             if page.bytes > budget.frame_bytes:
                 raise beyond("too-many-pixels", "a page takes", page.bytes, budget.frame_bytes)
-        total = sum(page.bytes for page in self.pages)
+        total = sum(page.held_bytes for page in self.pages)
         if total > budget.pixel_bytes:
             raise beyond("too-many-pixels", "the pixels take", total, budget.pixel_bytes)
 

@@ -81,7 +81,9 @@ def _with_own_names(groups: Sequence[Group]) -> Iterator[Group]:
             continue
         numbers[each.series] += 1
         differ = ", ".join(each.apart) or "patient or study"
-        reason = f"{shared[each.series]} series share its Series Instance UID; apart by {differ}"
+        reason = (
+            f"{shared[each.series]} series share this Series Instance UID; told apart by {differ}"
+        )
         yield replace(
             each,
             series=f"{each.series}#{numbers[each.series]}",

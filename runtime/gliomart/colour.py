@@ -100,7 +100,8 @@ def one_plane(pixels: NDArray[np.generic], plane: int | None = None) -> NDArray[
     if not _alike(planes):
         raise InputRefusedError(
             "colour-planes",
-            f"its {count} colour planes differ, as of several sequences; --plane N analyses one",
+            f"it is in colour (a tint, a drawing, a colour scale, or several sequences): its"
+            f" {count} planes differ; --plane N analyses one of them",
         )
     return pixels if count == _COLOUR else planes[..., 0]
 

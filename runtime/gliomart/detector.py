@@ -261,6 +261,7 @@ class Detector:
                 self.card.pons,
                 self.settings.false_alarm_rate,
                 placed=all(r.slice.plane is not None for r in analysed),
+                missed=[r.code for r in refused],
             ),
             settings=self.settings,
         )

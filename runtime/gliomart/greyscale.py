@@ -49,7 +49,7 @@ def luma(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     Raises
     ------
     InputRefusedError
-        ``bad-shape`` or ``too-large``.
+        ``bad-shape``, ``too-large`` or ``bad-scale``.
     """
     values = np.ma.getdata(pixels) if isinstance(pixels, np.ma.MaskedArray) else pixels
     with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite
@@ -59,6 +59,9 @@ def luma(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
         raise InputRefusedError(
             "too-large", f"{width}x{height} pixels; at most {LARGEST_SIDE} a side are read"
         )
+    if _vanished(values, grey):
+        reason = "its values differ by less than single precision tells apart"
+        raise InputRefusedError("bad-scale", reason)
     masked = mask_of(pixels)
     if masked is not None:
         grey[masked] = np.nan
@@ -78,6 +81,17 @@ def _grey(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     raise InputRefusedError(
         "bad-shape", f"shape {pixels.shape} of {pixels.dtype} is not a greyscale or RGB image"
     )
+
+
+def _vanished(values: NDArray[np.generic], grey: NDArray[np.float32]) -> bool:
+    """Tell whether values of a wider type have become one in single precision."""
+    if values.dtype.kind != "f" or values.dtype.itemsize <= grey.dtype.itemsize or not grey.size:
+        return False
+    lowest, highest = np.fmin.reduce(grey, axis=None), np.fmax.reduce(grey, axis=None)
+    if not (lowest == highest and np.isfinite(lowest)):
+        return False
+    wide: NDArray[Any] = values
+    return bool(np.fmin.reduce(wide, axis=None) != np.fmax.reduce(wide, axis=None))
 
 
 def mask_of(pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
@@ -177,7 +191,7 @@ def _in_the_head(
     # In units of what there is between dark and bright: filters must not meet extreme numbers.
     bright_parts = (filled > level) & ~known
     head = head_mask(bright_parts.astype(np.float32), 0.5)
-    holes = _enclosed(gaps) & head
+    holes = enclosed(gaps) & head
     if _surround(gaps):  # then what is dark in a head has no value either, such as skull and sinus
         tissue = float(np.median(filled[bright_parts])) if bright_parts.any() else bright
         left, top, width, height = cv2.boundingRect(head.view(np.uint8))
@@ -224,7 +238,7 @@ def _lies_in_tissue(
     return False
 
 
-def _enclosed(gaps: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def enclosed(gaps: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Leave of gaps the parts that do not reach the image's border."""
     import cv2
 

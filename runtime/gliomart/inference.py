@@ -192,6 +192,7 @@ class Run:
                 self.detector.card.pons,
                 settings.false_alarm_rate,
                 placed=all(w.placed for w in written),
+                missed=[refusal["code"] for refusal in record.not_analysed],
             )
             entry = records.series_entry(
                 series.id,

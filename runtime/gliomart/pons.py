@@ -28,9 +28,11 @@ if TYPE_CHECKING:
     from gliomart.preprocess import Box
 
 COVERED, NOT_COVERED = "pons covered", "pons not covered"
-# No pons was found in images of which it is not known how they lie in the patient. It may well be
-# there: the network knows it the usual way up alone.
+# No pons was found in images of which it is not known how they lie in the patient, or of which some
+# were refused. It may well be there: the network knows it the usual way up alone.
 NOT_JUDGED = "pons not judged"
+# Slices that are refused for this have no head in them, and so no pons.
+_SHOW_NO_PONS = frozenset({"blank-slice", "no-head"})
 # A pixel belongs to the pons where that is likelier than not.
 _LIKELY = 0.5
 # Of an image in [0, 1]; what is darker is taken for this.
@@ -115,8 +117,8 @@ class PonsVerdict:
     ----------
     coverage
         ``pons covered``, ``pons not covered``, or, where it is not known how the images lie in the
-        patient, ``pons not judged``. In the last two nothing is said about it, least of all that it
-        is healthy.
+        patient or slices that may show it were refused, ``pons not judged``. In the last two
+        nothing is said about it, least of all that it is healthy.
     slices
         Number of slices that show it.
     score, p_value, flagged
@@ -268,16 +270,26 @@ def judge(
     false_alarm_rate: float,
     *,
     placed: bool,
+    missed: Iterable[str] = (),
 ) -> PonsVerdict | None:
     """Judge the pons of a whole series; None for a model that does not know it.
 
-    ``placed`` tells that it is known of every slice how it lies in the patient.
+    Parameters
+    ----------
+    sections
+        What each analysed slice shows of it.
+    placed
+        It is known of every slice how it lies in the patient.
+    missed
+        Codes of why slices of the series were not analysed.
     """
     if rules is None:
         return None
-    parts = [part for part in sections if part is not None]
+    analysed = list(sections)
+    parts = [part for part in analysed if part is not None]
     if not parts:
-        return PonsVerdict(NOT_COVERED if placed else NOT_JUDGED, slices=0)
+        seen = analysed and placed and set(missed) <= _SHOW_NO_PONS
+        return PonsVerdict(NOT_COVERED if seen else NOT_JUDGED, slices=0)
     score = series_score([part.score for part in parts], rules)
     p = p_value(score, rules.series_scores)
     anomalous = sum(part.fraction_anomalous * part.area_px for part in parts)

@@ -173,6 +173,32 @@ def test_a_padding_range_is_found_in_either_sign(
     assert np.array_equal(image.air, outside)
 
 
+@pytest.mark.parametrize(
+    ("first", "last"), [(0, 600), (0, 450), (600, 0), (10, 700), (300, 500), (0, 880)]
+)
+@pytest.mark.parametrize("inverted", [False, True])
+def test_a_range_that_takes_tissue_is_refused(first: int, last: int, *, inverted: bool) -> None:
+    pixels = 2000 - head() if inverted else head()
+    dataset = syntaxes.with_pixels(wall.EXPLICIT, pixels.astype(np.int16), bits=16)
+    if inverted:
+        dataset.PhotometricInterpretation = "MONOCHROME1"
+        first, last = 2000 - first, 2000 - last
+    assert code_of(padding_in(dataset, "SS", first, last)) == "bad-padding"
+
+
+@pytest.mark.parametrize("limit", [None, 0, 5, 40, 90])
+def test_a_range_that_takes_air_and_what_is_like_it_is_padding(limit: int | None) -> None:
+    dataset = syntaxes.with_pixels(wall.EXPLICIT, head(), bits=16)
+    assert one(padding_in(dataset, "SS", 0, limit)).air is not None
+
+
+def test_padding_brighter_than_all_is_padding() -> None:
+    pixels = head()
+    pixels[circle(pixels.shape, 0.9)] = 4095
+    dataset = padding_in(syntaxes.with_pixels(wall.EXPLICIT, pixels, bits=16), "SS", 4000, 4095)
+    assert one(dataset).air is not None
+
+
 def test_a_range_from_a_negative_value_to_zero_takes_no_tissue_with_it() -> None:
     pixels, outside = head() + 5, circle((256, 256))
     pixels[outside] = -2000
@@ -778,6 +804,33 @@ def test_a_scale_beyond_single_precision_is_refused(detector: Detector, scale: f
 
 
 # NaN and infinities
+
+
+@pytest.mark.parametrize("change", [
+    lambda p: p * 1e-50, lambda p: p * 1e-300, lambda p: 1e12 + p, lambda p: p * 1e-46,
+    lambda p: np.where(p > 100, p, np.nan) * 1e-60,
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["array", "tiff", "nifti"])
+def test_what_vanishes_in_single_precision_is_no_blank_slice(
+    detector: Detector, tmp_path: Path, kind: str, change: Any
+) -> None:
+    values = change(series().astype(np.float64))
+    if kind == "array":
+        found = codes(detector.detect_series(values))
+    else:
+        if kind == "tiff":
+            assert cv2.imwritemulti(str(tmp_path / "a.tif"), list(values))
+        else:
+            nibabel = pytest.importorskip("nibabel")
+            affine = np.diag([-1, -1, 10, 1])
+            nibabel.save(nibabel.Nifti1Image(values.T, affine), tmp_path / "a.nii")
+        found = {item.code for item in detector.stream([tmp_path]) if isinstance(item, Refusal)}
+    assert found == {"bad-scale"}
+
+
+def test_one_value_in_double_precision_is_a_blank_slice(detector: Detector) -> None:
+    assert codes(detector.detect_series(np.full((3, 64, 64), 1e-60))) == {"blank-slice"}
+    assert codes(detector.detect_series(np.full((3, 64, 64), 0.1))) == {"blank-slice"}
 
 
 def test_nan_around_the_head_is_air(detector: Detector) -> None:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from gliomart.terminal import Ink
 
 _VERDICTS = {True: "FLAGGED", False: "not flagged", None: "not judged (too few patients)"}
-_NOT_JUDGED = "it is not known which way up the picture is, and no pons was found in it"
+_NOT_JUDGED = (
+    "it is not known which way up the picture is, or slices were refused, and no pons was found"
+)
 _DISCLAIMER = "Research software, not a medical device; not for diagnosis."
 # Rows of a table on a terminal; the report and results.csv have them all.
 _MOST_ROWS = 10

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gliomart.errors import InputRefusedError
+from gliomart.greyscale import enclosed
 from gliomart.printable import said
 from gliomart.sources.attributes import numbers, text, value_of
 
@@ -28,6 +29,10 @@ _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 _OVERLAY_BIT_POSITION, _OVERLAY_DATA = 0x0102, 0x3000
 _SMALLEST = float(np.finfo(np.float32).tiny)
 _LARGEST = float(np.finfo(np.float32).max)
+# Padding that differs by more than this, between dark and bright, from most of it is tissue, where
+# it takes more than this of the image (a range up to half of a brain takes 2 % at most), and so is
+# what is not connected to the image's border, where it takes more than this (skull takes 11 %).
+_LIKE_A_HEAD, _MOST_TISSUE, _MOST_ENCLOSED = 0.12, 0.1, 0.15
 # An intercept must leave at least so many levels in single precision between dark and bright.
 _FEWEST_LEVELS = 256
 
@@ -47,7 +52,7 @@ def values_of(
     Raises
     ------
     InputRefusedError
-        ``unused-bits``, ``bad-rescale`` or ``undecodable``.
+        ``unused-bits``, ``bad-padding``, ``bad-rescale`` or ``undecodable``.
     """
     padding = padding_of(words, dataset)
     check_unused_bits(words, dataset, padding)
@@ -63,6 +68,7 @@ def values_of(
         values = -values
     if padding is None or padding.all():
         return values, None
+    _check_padding(words.stored, padding)
     values[padding] = values[~padding].min()
     return values, padding
 
@@ -94,6 +100,29 @@ def padding_of(words: Words, dataset: Dataset) -> NDArray[np.bool_] | None:
     if not signed and -(2 ** (width - 1)) <= low < 0:
         found |= _within(words.raw, low + 2**width, min(high, -1) + 2**width)
     return found if found.any() else None
+
+
+def _check_padding(stored: NDArray[np.integer], padding: NDArray[np.bool_]) -> None:
+    """Refuse a range of padding that takes a head with it.
+
+    Padding is one value, or a few with the noise of air. Tissue differs from it, and within itself,
+    like a head from its surroundings.
+    """
+    taken = stored[padding]
+    if taken[0] == taken[-1] and (taken == taken[0]).all():
+        return
+    values, counts = np.unique(taken, return_counts=True)
+    usual = float(values[counts.argmax()])
+    dark, bright = np.percentile(stored, (1, 99))
+    apart = np.abs(values - usual) > _LIKE_A_HEAD * (bright - dark)
+    share = int(counts[apart].sum()) / stored.size
+    enclosed_share = float(enclosed(padding).mean())
+    if share > _MOST_TISSUE or enclosed_share > _MOST_ENCLOSED:
+        raise InputRefusedError(
+            "bad-padding",
+            f"of many values, what is declared as padding takes {max(share, enclosed_share):.0%} of"
+            " the image with it that are no air",
+        )
 
 
 def _within(words: NDArray[np.integer], low: float, high: float) -> NDArray[np.bool_]:

@@ -265,12 +265,11 @@ def _check_scale(voxels: NDArray[Any], volume: Volume) -> None:
         raise InputRefusedError("undecodable", f"{said_so} leave nothing of the values")
 
 
-def _scaled(stored: NDArray[Any], volume: Volume) -> NDArray[np.float32]:
+def _scaled(stored: NDArray[Any], volume: Volume) -> NDArray[Any]:
     if (volume.slope, volume.intercept) == (1.0, 0.0):
-        return np.ascontiguousarray(stored, np.float32)
+        return np.ascontiguousarray(stored)
     with np.errstate(over="ignore", invalid="ignore"):  # which is refused as not finite
-        values = stored.astype(np.float64) * volume.slope + volume.intercept
-        return np.ascontiguousarray(values, np.float32)
+        return np.ascontiguousarray(stored.astype(np.float64) * volume.slope + volume.intercept)
 
 
 @contextmanager

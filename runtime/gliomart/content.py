@@ -81,6 +81,8 @@ _NOTED_SHARE, _NOTED_HEIGHT = 0.005, 2.5
 _REFUSED_SHARE, _REFUSED_HEIGHT = 0.01, 1.6
 # Where more than this part of a head has one value, there is no picture in it.
 _ONE_VALUE = 0.5
+# Brighter than a wall is what was drawn on the picture, which takes at most this share of the head.
+_DRAWN = 0.03
 # Pixels along the shorter side that are looked at, and slices that frames are looked for in.
 _SIDE, _FEW = 128, 8
 
@@ -299,6 +301,9 @@ def _heaps(head: NDArray[np.float32]) -> Iterator[_Wall]:
             continue
         level = float(head[(first + last) // 2])
         here = _count(head, level, alike)
+        brighter = len(head) - int(np.searchsorted(head, level + alike, "right"))
+        if brighter > _DRAWN * len(head):  # nothing was cut off there
+            continue
         beside = max(_below(head, level, alike), _above(head, level, alike))
         if here >= max(_REFUSED_SHARE * len(head), _HEAPED_WITHIN * beside):
             yield _Wall(here / len(head), level, highest=False)

@@ -6,6 +6,7 @@ all three, and what follows from a missing one is decided where it is needed.
 
 from __future__ import annotations
 
+import math
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +39,11 @@ class Frame:
 
     def get(self, keyword: str) -> Any:  # noqa: ANN401
         """Look at one attribute; None where it is missing, empty or cannot be parsed."""
-        found = (value_of(place, keyword) for place in self._places)
-        return next((value for value in found if value not in (None, "")), None)
+        for place in self._places:
+            value = value_of(place, keyword)
+            if value is not None and value != "":
+                return value
+        return None
 
     def given(self, keyword: str) -> bool:
         """Tell whether an attribute has a value, be it one that cannot be parsed."""
@@ -104,11 +108,13 @@ def words(place: Dataset | Frame, keyword: str) -> tuple[str, ...]:
 def numbers(place: Dataset | Frame, keyword: str, count: int) -> tuple[float, ...] | None:
     """Read so many finite numbers; None where the attribute is not that."""
     value = value_of(place, keyword)
+    if value is None:
+        return None
     try:
         found = tuple(float(number) for number in np.atleast_1d(value))
     except (TypeError, ValueError):
         return None
-    return found if len(found) == count and all(np.isfinite(found)) else None
+    return found if len(found) == count and all(map(math.isfinite, found)) else None
 
 
 def value_of(place: Dataset | Frame, keyword: str) -> Any:  # noqa: ANN401

@@ -15,10 +15,12 @@ as in z-scores, zero or any other number may have been written around the head: 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
+
+from gliomart.head import outermost
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +86,7 @@ def find(slices: Sequence[Slice]) -> Background | None:
     None where black can be told from the pixels as they are, as in every usual picture: these cost
     a look at their extremes, and no more.
     """
-    borders = [_border(s.pixels) for s in slices]
+    borders = [outermost(s.pixels) for s in slices]
     low, high = _extremes(slices, borders)
     constant = _constant(borders)
     if constant is not None and not min(float(s.pixels.min()) for s in slices) < constant:
@@ -109,7 +111,7 @@ def doubtful(slices: Sequence[Slice]) -> float | None:
     slices
         Those in which :func:`find` found no padding below.
     """
-    borders = [_border(s.pixels) for s in slices]
+    borders = [outermost(s.pixels) for s in slices]
     low, _ = _extremes(slices, borders)
     if low is None or _constant(borders) != low[0]:
         return None
@@ -262,10 +264,6 @@ def _thinned(source: Slice) -> _Thinned:
     return _Thinned(source.pixels[::step, ::step], air)
 
 
-def _border(pixels: NDArray[Any]) -> NDArray[Any]:
-    return np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
-
-
 def _constant(borders: Sequence[NDArray[np.float32]]) -> float | None:
     """Tell the value that most pixels along all borders have exactly; None where there is none."""
     values = np.concatenate(borders)
@@ -286,6 +284,6 @@ def _grown(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
 def _from_border(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Keep the parts of a mask that reach the image's border."""
     labels = np.asarray(cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[1])
-    kept = np.isin(np.arange(labels.max() + 1), _border(labels))
+    kept = np.isin(np.arange(labels.max() + 1), outermost(labels))
     kept[0] = False
     return np.asarray(kept[labels])

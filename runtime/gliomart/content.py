@@ -33,7 +33,7 @@ import cv2
 import numpy as np
 
 from gliomart.background import doubtful, filled
-from gliomart.head import head_mask
+from gliomart.head import head_mask, outermost
 from gliomart.preprocess import evenly_spaced
 from gliomart.slices import Concern
 
@@ -138,7 +138,7 @@ def _of_padding(slices: Sequence[Slice], frame: Frame) -> Iterator[Concern]:
 
 
 def _of_border(shown: Sequence[NDArray[np.float32]], frame: Frame) -> Iterator[Concern]:
-    light = sum(_is_light(_border(pixels), _LIGHT_BORDER, frame) for pixels in shown)
+    light = sum(_is_light(outermost(pixels), _LIGHT_BORDER, frame) for pixels in shown)
     if light:
         yield Concern(
             "light-border",
@@ -205,13 +205,13 @@ def _is_framed(pixels: NDArray[np.float32], frame: Frame) -> bool:
     within = plane[top : top + height, left : left + width]
     depths = range(min(width, height) // 4)
     # A filter blurs the outermost lines.
-    outlines = [_border(_inner(within, depth)) for depth in depths[:3]]
+    outlines = [outermost(_inner(within, depth)) for depth in depths[:3]]
     if any(_is_light(line, _LIGHT_OUTLINE, frame) for line in outlines):
         return True
     if not any(_is_light(line, _BRIGHT, frame) for line in outlines):
         return False
     bright = within > np.float32(frame.black) + level
-    shares = [float(_border(_inner(bright, depth)).mean()) for depth in depths]
+    shares = [float(outermost(_inner(bright, depth)).mean()) for depth in depths]
     return max(shares[:3]) > _FRAMED and min(shares) < _WITHIN_FRAME
 
 
@@ -227,11 +227,6 @@ def _has_four_sides(bright: NDArray[np.bool_]) -> bool:
 
 def _inner(pixels: NDArray[Any], depth: int) -> NDArray[Any]:
     return pixels[depth : len(pixels) - depth, depth : pixels.shape[1] - depth]
-
-
-def _border(pixels: NDArray[Any]) -> NDArray[Any]:
-    """Go once around an image."""
-    return np.concatenate([pixels[0], pixels[1:, -1], pixels[-1, -2::-1], pixels[-2:0:-1, 0]])
 
 
 class _Wall(NamedTuple):

@@ -211,8 +211,9 @@ def _in_the_head(
 
 def _surround(gaps: NDArray[np.bool_]) -> bool:
     """Tell whether the picture as a whole lies in pixels without a value."""
-    border = np.concatenate([gaps[0], gaps[-1], gaps[:, 0], gaps[:, -1]])
-    return float(border.mean()) > _SURROUNDED
+    from gliomart.head import outermost
+
+    return float(outermost(gaps).mean()) > _SURROUNDED
 
 
 def _lines_through(gaps: NDArray[np.bool_]) -> bool:
@@ -242,9 +243,10 @@ def enclosed(gaps: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Leave of gaps the parts that do not reach the image's border."""
     import cv2
 
+    from gliomart.head import outermost
+
     _, labels = cv2.connectedComponents(gaps.view(np.uint8), connectivity=8)
-    border = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    return np.asarray(gaps & ~np.isin(labels, np.unique(border)))
+    return np.asarray(gaps & ~np.isin(labels, np.unique(outermost(labels))))
 
 
 def _largest(mask: NDArray[np.bool_]) -> int:

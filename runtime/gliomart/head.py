@@ -1,8 +1,8 @@
-"""The head in an image: what of it is head, and how deep a pixel lies in it."""
+"""The head in an image: what of it is head, how deep a pixel lies in it, and what surrounds it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -26,3 +26,8 @@ def depth(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Distance of every pixel of a mask (H, W) from what is outside; the image's edge is not."""
     distance = cv2.distanceTransform(mask.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     return cast("NDArray[np.float32]", distance)
+
+
+def outermost(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Go once around an image (H, W), from its first pixel on: its outermost pixels."""
+    return np.concatenate([pixels[0], pixels[1:, -1], pixels[-1, -2::-1], pixels[-2:0:-1, 0]])

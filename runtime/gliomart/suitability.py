@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gliomart.anatomy import other_part
 from gliomart.errors import InputRefusedError
 from gliomart.geometry import even_step, overlaps, usual_step
 from gliomart.sequences import SEQUENCE_RULES, SEQUENCES, is_localiser, sequence_of
@@ -210,6 +209,8 @@ def _of_rescale(series: SeriesFiles) -> Iterator[Concern]:
 
 
 def _of_body_part(header: Header) -> Iterator[Concern]:
+    from gliomart.anatomy import other_part  # its lists of words take as long as a slice
+
     other = other_part(
         (header.body_part, header.region),
         own=header.description,

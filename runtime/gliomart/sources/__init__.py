@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from gliomart.errors import InputNotFoundError, InputRefusedError
 from gliomart.slices import Refusal, Slice, checked
-from gliomart.sources import dicom, images, masks, nifti, wall
+from gliomart.sources import changes, dicom, images, masks, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
 from gliomart.sources.grouping import group
 from gliomart.sources.inventory import Inventory, SeriesFiles, SourceFile
 from gliomart.sources.volumes import in_order, turn_of
-from gliomart.sources.walk import Walk, is_hidden, reason_of
+from gliomart.sources.walk import Walk, is_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -131,24 +131,50 @@ def headers(files: Iterable[SourceFile], results: Sequence[SliceResult]) -> list
     -------
     One for each slice, one for all frames of a file, or those of all images that a turned volume
     was put together from; none for files that are not DICOM.
+
+    Raises
+    ------
+    InputRefusedError
+        A file is no longer what it was when it was found.
     """
     of_dicom = [file for file in files if file.kind == "dicom"]
     analysed = dict.fromkeys(result.slice.source for result in results)
     by_source = {file.source: file for file in of_dicom if file.source in analysed}
     chosen = [by_source[source] for source in analysed if source in by_source] or of_dicom
-    return [wall.parse(file.path, pixels=False, budget=file.budget) for file in chosen]
+    return list(map(_header, chosen))
+
+
+def _header(file: SourceFile) -> Dataset:
+    try:
+        header = wall.parse(file.path, pixels=False, budget=file.budget)
+    except OSError as error:
+        raise changes.since_found(error) from error
+    changes.check(file.path, file.stamp)
+    return header
 
 
 def _read(file: SourceFile) -> Iterator[Slice | Refusal]:
     try:
-        match file.kind:
-            case "dicom":
-                yield from dicom.read(file)
-            case "nifti":
-                yield from nifti.read(file)
-            case _:
-                yield from images.read(file)
+        yield from _unchanged(file)
     except InputRefusedError as error:
         yield Refusal(file.source, None, error.code, error.reason)
+
+
+def _unchanged(file: SourceFile) -> Iterator[Slice | Refusal]:
+    """Read a file, and see that what was read is what was found.
+
+    All of it is in memory when its first slice comes: from then on it may change.
+    """
+    read = {"dicom": dicom.read, "nifti": nifti.read}.get(file.kind, images.read)
+    items = read(file)
+    try:
+        first = next(items, None)
+    except InputRefusedError:
+        changes.check(file.path, file.stamp)  # which may be why
+        raise
     except OSError as error:
-        yield Refusal(file.source, None, "unreadable", reason_of(error))
+        raise changes.since_found(error) from error
+    changes.check(file.path, file.stamp)
+    if first is not None:
+        yield first
+    yield from items

@@ -14,7 +14,7 @@ from gliomart.arguments import (
     place,
     positive,
     threads,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import argparse

@@ -33,6 +33,9 @@ __all__ = [
     "headers", "is_hidden", "one_by_one", "read", "read_series", "scan",
 ]  # fmt: skip
 
+_PICTURES = ("png", "jpeg", "tiff")
+# Pictures of a series that are in memory together, unless all of them are described alike.
+_MOST_PICTURES = 512
 _MASK = "mask beside an image"
 
 
@@ -112,8 +115,12 @@ def one_by_one(files: Sequence[SourceFile]) -> bool:
     """Tell whether every file of a series holds one of its axial slices, all of them of one shape.
 
     Their headers say so; then :func:`read` gives, file by file, what :func:`read_series` gives,
-    and the series need not be in memory as a whole.
+    and the series need not be in memory as a whole. Pictures are asked only where there are many:
+    a few are in memory sooner than they have been described.
     """
+    if len(files) > _MOST_PICTURES and all(file.kind in _PICTURES for file in files):
+        shape = images.shape_of(files[0])
+        return shape is not None and all(images.shape_of(file) == shape for file in files)
     shapes = {file.header.shape if file.header else None for file in files}
     turn = turn_of([file.planes[0] for file in files])
     return (

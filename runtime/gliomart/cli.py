@@ -79,7 +79,10 @@ def _infer(options: argparse.Namespace) -> int:
     places = {"overwrite": options.overwrite, "resume": options.resume}
     with output.claimed(options.out, paths, **places) as claim:
         if not claim.locked:
-            _note(options, f"{claim.path}: has no locks; let no other run write into it")
+            _note(
+                options,
+                f"{claim.path}: its file system has no locks; let no other run write into it",
+            )
         inventory = sources.scan(paths, _budget(options), plane=options.plane)
         detector = _detector(options, options.plane)
         claim.clear(overwrite=options.overwrite)

@@ -38,7 +38,7 @@ def of_sources(inventory: Inventory) -> dict[str, PurePosixPath]:
     names = {}
     for source in sources:
         stem = source.with_suffix("")
-        wanted = _fitting(stem if stems[_key(stem)] == 1 else source)
+        wanted = fitting(stem if stems[_key(stem)] == 1 else source)
         names[str(source)] = _free(wanted, taken)
     return names
 
@@ -46,7 +46,7 @@ def of_sources(inventory: Inventory) -> dict[str, PurePosixPath]:
 def of_overviews(inventory: Inventory) -> list[str]:
     """Name each series' overview after its folder, numbered where a folder holds several."""
     taken: dict[str, int] = {}
-    names = [_free(_fitting(PurePosixPath(s.source)), taken) for s in inventory.series]
+    names = [_free(fitting(PurePosixPath(s.source)), taken) for s in inventory.series]
     return [str(OVERVIEWS / name.with_name(f"{name.name}.png")) for name in names]
 
 
@@ -65,15 +65,15 @@ def _key(name: PurePosixPath) -> str:
     return unicodedata.normalize("NFC", str(name)).casefold()
 
 
-def _fitting(name: PurePosixPath) -> PurePosixPath:
+def fitting(name: PurePosixPath) -> PurePosixPath:
     """Make of a name one that no file system and no other output is in the way of."""
     # No folder is called like a picture or map, and no file like a frame of another.
-    folders = [_portable(part) + "~" * part.endswith((".png", ".npy")) for part in name.parts[:-1]]
-    last = _portable(name.name) + "~" * bool(_FRAME.search(name.name))
+    folders = [portable(part) + "~" * part.endswith((".png", ".npy")) for part in name.parts[:-1]]
+    last = portable(name.name) + "~" * bool(_FRAME.search(name.name))
     return PurePosixPath(*_shallow(folders), last)
 
 
-def _portable(name: str) -> str:
+def portable(name: str) -> str:
     """Write a name so that FAT, exFAT and NTFS take it, and with room for what is added to it.
 
     Windows strips dots and spaces at the end, and takes ``con`` and ``con.png`` for a device

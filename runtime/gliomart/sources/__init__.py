@@ -152,12 +152,8 @@ def headers(files: Iterable[SourceFile], results: Sequence[SliceResult]) -> list
 
 
 def _header(file: SourceFile) -> Dataset:
-    try:
-        header = wall.parse(file.path, pixels=False, budget=file.budget)
-    except OSError as error:
-        raise changes.since_found(error) from error
-    changes.check(file.path, file.stamp)
-    return header
+    with changes.unchanged(file.path, file.stamp):
+        return wall.parse(file.path, pixels=False, budget=file.budget)
 
 
 def _read(file: SourceFile) -> Iterator[Slice | Refusal]:
@@ -174,14 +170,8 @@ def _unchanged(file: SourceFile) -> Iterator[Slice | Refusal]:
     """
     read = {"dicom": dicom.read, "nifti": nifti.read}.get(file.kind, images.read)
     items = read(file)
-    try:
+    with changes.unchanged(file.path, file.stamp):
         first = next(items, None)
-    except InputRefusedError:
-        changes.check(file.path, file.stamp)  # which may be why
-        raise
-    except OSError as error:
-        raise changes.since_found(error) from error
-    changes.check(file.path, file.stamp)
     if first is not None:
         yield first
     yield from items

@@ -7,11 +7,13 @@ a file may be removed, replaced or written on, and pixels that are read then bel
 from __future__ import annotations
 
 import errno
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from gliomart.errors import InputRefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 # Removed, with the folder above it, or on the server that it lies on (NFS: ESTALE).
@@ -44,8 +46,9 @@ def reason_of(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def check(path: Path, stamp: Stamp | None) -> None:
-    """See that a file is the one that was found.
+@contextmanager
+def unchanged(path: Path, stamp: Stamp | None) -> Iterator[None]:
+    """Read a file, and see that it is the one that was found; what fails may fail because of that.
 
     Parameters
     ----------
@@ -57,19 +60,31 @@ def check(path: Path, stamp: Stamp | None) -> None:
     Raises
     ------
     InputRefusedError
-        ``vanished`` or ``changed``.
+        ``vanished``, ``changed``, or what reading it raises.
     """
+    try:
+        yield
+    except InputRefusedError:
+        _check(path, stamp)
+        raise
+    except OSError as error:
+        _check(path, stamp)
+        raise _since_found(error) from error
+    _check(path, stamp)
+
+
+def _check(path: Path, stamp: Stamp | None) -> None:
     if stamp is None:
         return
     try:
         now = Stamp.of(path)
     except OSError as error:
-        raise since_found(error) from error
+        raise _since_found(error) from error
     if now != stamp:
         raise InputRefusedError("changed", "the file was changed after it had been found")
 
 
-def since_found(error: OSError) -> InputRefusedError:
+def _since_found(error: OSError) -> InputRefusedError:
     """Make the refusal of a file that could be read when it was found."""
     if error.errno in _DENIED:
         reason = f"the file could be read when it was found, and cannot be now: {reason_of(error)}"

@@ -238,7 +238,8 @@ def _tell(document: dict[str, Any], out: Path, options: argparse.Namespace) -> N
 
 
 def _print_json(values: dict[str, Any]) -> None:
-    print(json.dumps(values, indent=1))  # in ASCII, whatever the terminal's encoding
+    json.dump(values, sys.stdout, indent=1)  # in ASCII, whatever the terminal's encoding
+    print()
 
 
 def _note(options: argparse.Namespace, message: str) -> None:

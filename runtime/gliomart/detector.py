@@ -76,8 +76,8 @@ class Detector:
     ProviderError
         The provider asked for does not run here.
     UsageError
-        The false-alarm rate is not one the model's calibration can hold, or planes do not begin
-        at 1.
+        The false-alarm rate is not one the model's calibration can hold, planes do not begin at
+        1, or the path of the model is empty.
 
     Examples
     --------
@@ -103,7 +103,7 @@ class Detector:
         plane: int | None = None,
     ) -> None:
         self._model = Model(
-            model, provider=provider, allow_fallback=allow_fallback, threads=threads
+            _checked_path(model), provider=provider, allow_fallback=allow_fallback, threads=threads
         )
         self.card = self._model.card
         if self.card.calibration is None:
@@ -382,6 +382,12 @@ class Detector:
 def _raising(error: Exception) -> Iterator[SliceResult | Refusal]:
     raise error
     yield
+
+
+def _checked_path(asked: Path | str | None) -> Path | str | None:
+    if asked is not None and (not os.fspath(asked) or "\0" in os.fspath(asked)):
+        raise UsageError("the path of the model is empty, or holds a zero byte")
+    return asked
 
 
 def _checked_plane(asked: int | None) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from gliomart.series import Verdict
     from gliomart.slices import Concern
     from gliomart.sources import SeriesFiles
+
+
+_NOTHING = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,8 @@ class SeriesOutput:
             not_written=not_written,
             shown=shown,
             tile=tile,
-            result=result if self.dicom else None,
+            # DICOM objects show neither, and half of what a result takes is theirs.
+            result=replace(result, reconstruction=_NOTHING, brain=_NOTHING) if self.dicom else None,
             score=result.score,
             pons=result.pons.part if result.pons else None,
             placed=result.slice.plane is not None,

@@ -6,7 +6,6 @@ and ends with what an undisturbed one would have written.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from contextlib import ExitStack
@@ -16,19 +15,13 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from gliomart import log, suitability
-from gliomart.errors import (
-    GliomartError,
-    InputRefusedError,
-    NothingAnalysedError,
-    UnwritableError,
-)
+from gliomart.errors import NothingAnalysedError
 from gliomart.outputs import folder as output
 from gliomart.outputs import journal, lock, names, records, report
 from gliomart.outputs.gallery import Gallery
 from gliomart.outputs.journal import Journal
 from gliomart.outputs.records import SeriesRecord
-from gliomart.outputs.series import SeriesOutput
-from gliomart.printable import said
+from gliomart.outputs.series import SeriesOutput, cause_of
 from gliomart.slices import Refusal
 
 if TYPE_CHECKING:
@@ -180,20 +173,8 @@ class Run:
 
 
 def _failed(outputs: SeriesOutput, error: Exception) -> SeriesRecord:
-    """Record that a series failed, and remove what was written of it.
-
-    What concerns the whole run is raised instead: its model, its provider, its folder. So is
-    everything where ``GLIOMART_DEBUG`` is set, for a defect to show where it is.
-    """
-    own = isinstance(error, (InputRefusedError, UnwritableError))
-    if (isinstance(error, GliomartError) and not own) or os.environ.get("GLIOMART_DEBUG"):
-        raise error
-    if isinstance(error, (InputRefusedError, UnwritableError)):
-        code, reason = error.code, error.reason
-    elif isinstance(error, MemoryError) or "insufficient memory" in str(error).lower():  # OpenCV's
-        code, reason = "out-of-memory", "there was too little memory for its series"
-    else:
-        code, reason = "internal-error", f"its series met a defect: {said(error)}"
+    """Record that a series failed, of whatever is of itself, and remove what was written of it."""
+    code, reason = cause_of(error)
     log.failed(code)
     outputs.remove()
     sources = dict.fromkeys(file.source for file in outputs.series.files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from time import perf_counter
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gliomart import pons, sources
-from gliomart.errors import InputRefusedError, UnwritableError
+from gliomart.errors import GliomartError, InputRefusedError, UnwritableError
 from gliomart.outputs import folder as output
 from gliomart.outputs import names, pictures, records
 from gliomart.outputs.gallery import Gallery
@@ -19,6 +20,7 @@ from gliomart.outputs.pictures import Overview
 from gliomart.outputs.records import SeriesRecord
 from gliomart.outputs.report import ReportSlice
 from gliomart.pipeline import in_order
+from gliomart.printable import said
 from gliomart.series import judge
 from gliomart.slices import Refusal
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from gliomart.arguments import Overlays
     from gliomart.detector import Detector
+    from gliomart.outputs.dicom import Written
     from gliomart.pons import Part, PonsVerdict
     from gliomart.results import SliceResult
     from gliomart.series import Verdict
@@ -171,12 +174,24 @@ class SeriesOutput:
             reason = f"the source's headers cannot be read once more: {error.reason}"
             return records.dicom_entry([], [_missing("all", error.code, reason)]), ()
         if not headers:
-            missing = [_missing("all", "not-dicom", "the series is not DICOM")]
-            return records.dicom_entry([], missing), ()
+            none = _missing("all", "not-dicom", "the series is not DICOM")
+            return records.dicom_entry([], [none]), ()
         limit = self.detector.calibration.display_limit
         stack = dicom.Stack(results, headers, verdict, pons_verdict, limit)
-        written, missing = [], []
-        for each in dicom.objects(stack):
+        written: list[str] = []
+        missing: list[dict[str, str]] = []
+        try:
+            self._write_objects(dicom.objects(stack), written, missing)
+            notes = stack.notes
+        except Exception as error:  # noqa: BLE001  # it costs objects, and no finding
+            missing.append(_missing("all", *cause_of(error)))
+            notes = ()
+        return records.dicom_entry(written, missing), notes
+
+    def _write_objects(
+        self, objects: Iterable[Written], written: list[str], missing: list[dict[str, str]]
+    ) -> None:
+        for each in objects:
             if each.dataset is None:
                 missing.append(_missing(each.name, each.code, each.reason))
                 continue
@@ -185,7 +200,6 @@ class SeriesOutput:
                 missing.append(_missing(each.name, trouble.code, trouble.reason))
             else:
                 written.append(place)
-        return records.dicom_entry(written, missing), stack.notes
 
     def _write_slice(self, result: SliceResult, name: PurePosixPath, *, wanted: bool) -> _Written:
         """Write the files of one slice, and keep what its series' own outputs are made of."""
@@ -260,6 +274,22 @@ class _Seen:
         self.notes |= dict.fromkeys(item.notes)
         if item.result is not None:
             self.results.append(item.result)
+
+
+def cause_of(error: Exception) -> tuple[str, str]:
+    """Tell why one series failed, by a code and a reason; raise what concerns the whole run.
+
+    That is its model, its provider and its folder, and where ``GLIOMART_DEBUG`` is set everything,
+    for a defect to show where it is.
+    """
+    own = isinstance(error, (InputRefusedError, UnwritableError))
+    if os.environ.get("GLIOMART_DEBUG") or (isinstance(error, GliomartError) and not own):
+        raise error
+    if isinstance(error, (InputRefusedError, UnwritableError)):
+        return error.code, error.reason
+    if isinstance(error, MemoryError) or "insufficient memory" in str(error).lower():  # OpenCV's
+        return "out-of-memory", "there was too little memory for its series"
+    return "internal-error", f"its series met a defect: {said(error)}"
 
 
 def _missing(name: str, code: str, reason: str) -> dict[str, str]:

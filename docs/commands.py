@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gliomart
+from gliomart.arguments import place
 from gliomart.parser import SHELLS
 from gliomart.parser import parser as own_parser
 from gliomart_export.commands import export_parser
@@ -54,7 +55,7 @@ def scripts() -> dict[Path, str]:
     parser = whole_parser()
     for each in (parser, *parsers_of(parser).values()):
         for action in _actions(each):
-            if action.type is Path or action.metavar == "PATH":
+            if action.type is place or action.metavar == "PATH":
                 names = {action.metavar} if isinstance(action.metavar, str) else set()
                 kind = shtab.DIRECTORY if names & _FOLDERS else shtab.FILE
                 action.complete = kind  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gliomart.arguments import ArgumentParser
+from gliomart.arguments import ArgumentParser, place
 from gliomart.errors import DatasetError, ModelNotFoundError, UsageError
 from gliomart.outputs.folder import write_atomically
 from gliomart.printable import printable
@@ -231,10 +231,10 @@ def export_parser() -> ArgumentParser:
         },
     )
     parser.add_argument(
-        "network", type=Path, metavar="NETWORK.keras", help="from train, its run beside it"
+        "network", type=place, metavar="NETWORK.keras", help="from train, its run beside it"
     )
-    parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="where the model goes")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="dataset, if it has moved")
+    parser.add_argument("model", type=place, metavar="MODEL.onnx", help="where the model goes")
+    parser.add_argument("--data", type=place, metavar="DIR", help="dataset, if it has moved")
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32",
         help="int8 is fastest on CPUs, fp16 is for GPUs (default: fp32)",
@@ -246,5 +246,5 @@ def export_parser() -> ArgumentParser:
     parser.add_argument("--plane", default="axial", help="what it was trained for")
     parser.add_argument("--trained-on", metavar="TEXT", help="the data, in words, for the card")
     parser.add_argument("--licence", default="not stated", metavar="TEXT", help="of the weights")
-    parser.add_argument("--metrics", type=Path, metavar="FILE", help="figures from evaluate --out")
+    parser.add_argument("--metrics", type=place, metavar="FILE", help="figures from evaluate --out")
     return parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
 from gliomart.errors import UsageError
@@ -53,7 +54,14 @@ def path(text: str) -> str:
     """Read a path; an empty one would stand for the working directory."""
     if not text:
         raise argparse.ArgumentTypeError("an empty path was given")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError("a path holds a zero byte")
     return text
+
+
+def place(text: str) -> Path:
+    """Read a path, as one."""
+    return Path(path(text))
 
 
 def positive(text: str) -> int:

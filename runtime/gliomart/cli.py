@@ -76,29 +76,35 @@ def _infer(options: argparse.Namespace) -> int:
     if options.dicom_out:
         import gliomart.outputs.dicom  # noqa: F401  # says so at once where its extra is missing
     paths = [Path(path) for path in options.paths]
-    inventory = sources.scan(paths, _budget(options), plane=options.plane)
-    detector = _detector(options, options.plane)
-    out = options.out or output.default_folder()
-    output.open_folder(out, paths, overwrite=options.overwrite, resume=options.resume)
-    try:
-        document = Run(
+    places = {"overwrite": options.overwrite, "resume": options.resume}
+    with output.claimed(options.out, paths, **places) as claim:
+        if not claim.locked:
+            _note(
+                options,
+                f"{claim.path}: its file system has no locks; let no other run write into it",
+            )
+        inventory = sources.scan(paths, _budget(options), plane=options.plane)
+        detector = _detector(options, options.plane)
+        claim.clear(overwrite=options.overwrite)
+        run = Run(
             detector,
             inventory,
-            out,
+            claim.path,
             overlays=options.overlays,
             maps=options.maps,
             dicom=options.dicom_out,
             identify=options.identify,
             progress=not options.quiet,
-        ).write()
-    except KeyboardInterrupt:
-        hint = f"finished series are kept; go on with --out {out} --resume"
-        return _fail(f"interrupted; {hint}", INTERRUPTED)
-    _tell(document, out, options)
-    if failed := len(records.failures(document)):
-        objects = "1 DICOM object" if failed == 1 else f"{failed} DICOM objects"
-        where = out / output.RESULTS
-        raise WrittenInPartError(f"{objects} could not be written; {where} says which and why")
+        )
+        try:
+            document = run.write()
+        except KeyboardInterrupt:
+            hint = f"finished series are kept; go on with --out {claim.path} --resume"
+            return _fail(f"interrupted; {hint}", INTERRUPTED)
+    _tell(document, claim.path, options)
+    if failed := records.failed(document):
+        where = claim.path / output.RESULTS
+        raise WrittenInPartError(f"{failed}; {where} says which and why")
     return 0
 
 
@@ -232,7 +238,8 @@ def _tell(document: dict[str, Any], out: Path, options: argparse.Namespace) -> N
 
 
 def _print_json(values: dict[str, Any]) -> None:
-    print(json.dumps(values, indent=1))  # in ASCII, whatever the terminal's encoding
+    json.dump(values, sys.stdout, indent=1)  # in ASCII, whatever the terminal's encoding
+    print()
 
 
 def _note(options: argparse.Namespace, message: str) -> None:

@@ -76,8 +76,8 @@ class Detector:
     ProviderError
         The provider asked for does not run here.
     UsageError
-        The false-alarm rate is not one the model's calibration can hold, or planes do not begin
-        at 1.
+        The false-alarm rate is not one the model's calibration can hold, planes do not begin at
+        1, or the path of the model is empty.
 
     Examples
     --------
@@ -103,7 +103,7 @@ class Detector:
         plane: int | None = None,
     ) -> None:
         self._model = Model(
-            model, provider=provider, allow_fallback=allow_fallback, threads=threads
+            _checked_path(model), provider=provider, allow_fallback=allow_fallback, threads=threads
         )
         self.card = self._model.card
         if self.card.calibration is None:
@@ -228,8 +228,19 @@ class Detector:
     def stream_each(
         self, every_series: Iterable[sources.SeriesFiles]
     ) -> Iterator[Iterator[SliceResult | Refusal]]:
-        """Analyse series of an inventory; the next one is begun while one is analysed."""
-        yield from map(self._stream, in_order(self._open, every_series, workers=1))
+        """Analyse series of an inventory; the next one is begun while one is analysed.
+
+        What a series raises is raised by its own iterator, and the others can be gone on with.
+        """
+
+        def begin(series: sources.SeriesFiles) -> Opened | Exception:
+            try:
+                return self._open(series)
+            except Exception as error:  # noqa: BLE001  # raised where the series is taken
+                return error
+
+        for opened in in_order(begin, every_series, workers=1):
+            yield _raising(opened) if isinstance(opened, Exception) else self._stream(opened)
 
     def stream_series(self, series: sources.SeriesFiles) -> Iterator[SliceResult | Refusal]:
         """Analyse one series of an inventory, one result or refusal per slice."""
@@ -366,6 +377,17 @@ class Detector:
             rules=self.card.pons,
             false_alarm_rate=self.settings.false_alarm_rate,
         )
+
+
+def _raising(error: Exception) -> Iterator[SliceResult | Refusal]:
+    raise error
+    yield
+
+
+def _checked_path(asked: Path | str | None) -> Path | str | None:
+    if asked is not None and (not os.fspath(asked) or "\0" in os.fspath(asked)):
+        raise UsageError("the path of the model is empty, or holds a zero byte")
+    return asked
 
 
 def _checked_plane(asked: int | None) -> int | None:

@@ -18,7 +18,7 @@ status    meaning
 8         a dataset for training or evaluation was refused
 9         a latency budget was exceeded
 10        a training came to nothing
-11        written in part: some objects could not be, the rest was
+11        written in part: some inputs or outputs failed, the rest was written
 130       interrupted (Ctrl-C)
 ========  =====================================================================
 """
@@ -46,6 +46,12 @@ class OutputExistsError(UsageError, FileExistsError):
     """The output folder holds something already."""
 
     code = "output-exists"
+
+
+class OutputBusyError(UsageError):
+    """Another run is writing into the output folder."""
+
+    code = "output-busy"
 
 
 class InputNotFoundError(UsageError, FileNotFoundError):
@@ -105,6 +111,21 @@ class OutputError(GliomartError, OSError):
     exit_status = 6
 
 
+class UnwritableError(OutputError):
+    """One output cannot be written where it belongs, such as under its name; others may be."""
+
+    code = "unwritable"
+
+    def __init__(self, place: object, reason: str) -> None:
+        super().__init__(f"{place}: cannot be written ({reason})")
+        self.reason = f"it cannot be written ({reason})"
+        self._given = (place, reason)
+
+    def __reduce__(self) -> tuple[type[UnwritableError], tuple[object, str]]:
+        """Cross from one process to another, which makes an error of its arguments."""
+        return type(self), self._given
+
+
 class MissingExtraError(GliomartError, ImportError):
     """A part of gliomart that this needs is not installed."""
 
@@ -137,7 +158,7 @@ class BudgetExceededError(GliomartError):
 
 
 class WrittenInPartError(GliomartError):
-    """Some DICOM objects could not be written; the rest was, and results say which and why."""
+    """Some inputs or outputs failed; the rest was written, and results say which and why."""
 
     code = "written-in-part"
     exit_status = 11

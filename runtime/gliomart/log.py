@@ -6,6 +6,7 @@ one, so that they may go where all other logs go. Until a handler is set they go
 =======  ======================================================================
 level    message
 =======  ======================================================================
+ERROR    the code of each series that failed
 WARNING  the provider asked for does not run or fails, and another runs
 INFO     the model and the provider of a new detector; the code of each refusal
 DEBUG    the milliseconds that each slice took, by stage
@@ -45,6 +46,11 @@ def choice(settings: Settings) -> None:
 def fallback(choice: ProviderChoice) -> None:
     """Log that a GPU failed in the middle of its work."""
     logger.warning("%s failed; using %s from here on", choice.requested, choice.effective)
+
+
+def failed(code: str) -> None:
+    """Log that a series failed and the others are gone on with."""
+    logger.error("a series failed: %s", code)
 
 
 def outcome(item: SliceResult | Refusal) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomart._version import __version__
-from gliomart.arguments import OVERLAYS, PROVIDERS, ArgumentParser, limit, path, positive, threads
+from gliomart.arguments import (
+    OVERLAYS,
+    PROVIDERS,
+    ArgumentParser,
+    limit,
+    path,
+    place,
+    positive,
+    threads,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import argparse
@@ -96,7 +104,7 @@ def parser() -> ArgumentParser:
             "gliomart info --json | jq .metrics": "every figure that the card holds",
         },
     )
-    info.add_argument("model", nargs="?", type=Path, help="model file (default: the built-in one)")
+    info.add_argument("model", nargs="?", type=place, help="model file (default: the built-in one)")
     info.add_argument("--json", action="store_true", help="print the whole card as JSON")
     info.set_defaults(
         command="info",
@@ -118,19 +126,21 @@ def parser() -> ArgumentParser:
             "gliomart bench study/ --provider cpu --threads 1": "on slices of your own, one thread",
         },
     )
-    bench.add_argument("path", nargs="?", type=Path, help="folder (default: the simulated study)")
+    bench.add_argument("path", nargs="?", type=place, help="folder (default: the simulated study)")
     bench.add_argument("--repeats", type=positive, default=10, help="passes over it (default: 10)")
-    bench.add_argument("--budget", type=Path, metavar="FILE", help="fail past these budgets (TOML)")
+    bench.add_argument(
+        "--budget", type=place, metavar="FILE", help="fail past these budgets (TOML)"
+    )
     bench.add_argument("--json", action="store_true", help="print JSON")
-    bench.add_argument("--out", type=Path, metavar="FILE", help="write the report as JSON")
-    bench.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the report")
+    bench.add_argument("--out", type=place, metavar="FILE", help="write the report as JSON")
+    bench.add_argument("--plot", type=place, metavar="FILE.png", help="draw the report")
     bench.add_argument("--load", action="store_true", help="beside a busy process as well")
     bench.add_argument("--overlays", choices=OVERLAYS, help="as infer does, for the series")
     bench.add_argument(
         "--compare", action="store_true", help="other engines on the same network, turn by turn"
     )
     bench.add_argument(
-        "--float", dest="float_model", type=Path, metavar="FILE",
+        "--float", dest="float_model", type=place, metavar="FILE",
         help="the same network in single precision, to be compared as well",
     )  # fmt: skip
     bench.add_argument(
@@ -159,7 +169,7 @@ def parser() -> ArgumentParser:
 
 def _output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="output folder (default: gliomart-results/<time>)"
+        "--out", type=place, metavar="DIR", help="output folder (default: gliomart-results/<time>)"
     )
     said = parser.add_mutually_exclusive_group()
     said.add_argument("--json", action="store_true", help="print results.json, and nothing else")
@@ -172,7 +182,9 @@ def _output_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, metavar="FILE", help="model file (default: built in)")
+    parser.add_argument(
+        "--model", type=place, metavar="FILE", help="model file (default: built in)"
+    )
     parser.add_argument(
         "--provider", choices=PROVIDERS, default="auto",
         help="execution provider (default: the fastest that runs)",

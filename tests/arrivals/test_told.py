@@ -106,7 +106,7 @@ def test_an_interrupted_run_that_is_resumed_ends_with_the_same_status(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(report, "report", interrupted)
+        patch.setattr(report, "parts", interrupted)
         assert infer(broken, "--dicom-out") == 130
     assert infer(broken, "--dicom-out", "--resume") == 11
 
@@ -146,15 +146,18 @@ def test_a_file_that_goes_away_meanwhile_is_no_defect(
 ) -> None:
     from gliomart import sources
 
-    def gone(*_: object) -> None:
-        raise FileNotFoundError(2, "No such file or directory", "/secret/1.dcm")
+    study, headers = _study(tmp_path / "study", lambda _: None), sources.headers
+
+    def gone(*arguments: Any) -> Any:
+        (study / "slice_012.dcm").unlink()
+        return headers(*arguments)
 
     monkeypatch.setattr(sources, "headers", gone)
-    assert infer(_study(tmp_path / "study", lambda _: None), "--dicom-out") == 11
+    assert infer(study, "--dicom-out") == 11
     (series,) = _document(tmp_path)["series"]
     (missing,) = series["dicom"]["not_written"]
-    assert missing["code"] == "unreadable"
-    assert "secret" not in missing["reason"]
+    assert missing["code"] == "vanished"
+    assert str(tmp_path) not in missing["reason"]
 
 
 def _ignoring(**kinds: int) -> dict[str, Any]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gliomart.arguments import PROVIDERS, ArgumentParser, positive
+from gliomart.arguments import PROVIDERS, ArgumentParser, place, positive
 from gliomart.errors import UsageError
 from gliomart.outputs.folder import write_atomically
 from gliomart.preprocess import Channel, Preprocessing
@@ -17,6 +16,7 @@ from gliomart_training import dataset, tables
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
 _CHANNELS: dict[str, tuple[Channel, ...]] = {
     "plain": ("plain",),
@@ -160,13 +160,13 @@ def train_parser() -> ArgumentParser:
             "gliomart export own.keras own.onnx": "what comes next: a model file for infer",
         },
     )
-    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset folder")
+    parser.add_argument("directory", type=place, metavar="DIR", help="dataset folder")
     parser.add_argument(
         "--network", choices=("cae", "dae", "dae-attention"), default="dae",
         help="what is trained: an autoencoder, or one that undoes noise (default: dae)",
     )  # fmt: skip
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE.keras", help="where the network goes"
+        "--out", type=place, required=True, metavar="FILE.keras", help="where the network goes"
     )
     parser.add_argument(
         "--split", metavar="NAME", help="split of index.csv (default: train, where it is named)"
@@ -214,15 +214,15 @@ def evaluate_parser() -> ArgumentParser:
             "gliomart evaluate scans/ --compare a.onnx b.onnx --split test": "which is better",
         },
     )
-    parser.add_argument("directory", type=Path, metavar="DIR", help="dataset folder")
+    parser.add_argument("directory", type=place, metavar="DIR", help="dataset folder")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--model", type=Path, metavar="FILE", help="model file (default: built in)")
+    what.add_argument("--model", type=place, metavar="FILE", help="model file (default: built in)")
     what.add_argument(
-        "--held-out", type=Path, metavar="RUN",
+        "--held-out", type=place, metavar="RUN",
         help="folder of an exported training run: each fold's model on the patients it never saw",
     )  # fmt: skip
     what.add_argument(
-        "--compare", type=Path, nargs=2, metavar=("A", "B"),
+        "--compare", type=place, nargs=2, metavar=("A", "B"),
         help="two models, each a FILE or a RUN as above, paired patient by patient",
     )  # fmt: skip
     parser.add_argument(
@@ -231,7 +231,7 @@ def evaluate_parser() -> ArgumentParser:
         " (needs a pons.csv that marks it)",
     )  # fmt: skip
     parser.add_argument(
-        "--plots", type=Path, metavar="DIR",
+        "--plots", type=place, metavar="DIR",
         help="write plots, and pictures of slices of the data set, into this folder",
     )  # fmt: skip
     parser.add_argument(
@@ -251,6 +251,6 @@ def evaluate_parser() -> ArgumentParser:
     parser.add_argument(
         "--seed", type=int, metavar="N", default=0, help="of the resampling (default: 0)"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--out", type=place, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser

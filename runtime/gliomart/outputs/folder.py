@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import count, pairwise, takewhile
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING
 
-from gliomart.errors import OutputError, OutputExistsError, UsageError
+from gliomart.errors import OutputError, OutputExistsError, UnwritableError, UsageError
+from gliomart.outputs import lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 RESULTS = "results.json"
 TABLE = "results.csv"
@@ -25,60 +29,96 @@ PICTURES = "report-pictures"
 _FOLDERS = ("overlays", "overview", "maps", "masks", "dicom", PICTURES)
 # Of a file that is being written; a writer that is killed leaves one.
 _BEGINNING, _ENDING = ".gliomart-", ".partial"
+# Where results go unless a folder is named.
+_DEFAULTS = Path("gliomart-results")
+# Names and sizes that some file systems take and others do not (open(2), mkdir(2), write(2)).
+_OF_ONE_PATH = {errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EFBIG}
 
 
-def default_folder() -> Path:
-    """Name a folder after the present moment, in the working directory."""
-    return Path("gliomart-results") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+@dataclass(frozen=True)
+class Claim:
+    """A folder that one run has to itself until it ends.
+
+    Attributes
+    ----------
+    path
+        The folder.
+    locked
+        Whether other runs are kept out; False where the file system has no locks.
+    """
+
+    path: Path
+    locked: bool
+
+    def clear(self, *, overwrite: bool) -> None:
+        """Remove what a killed run left half-written and, to overwrite it, an earlier run.
+
+        Raises
+        ------
+        OutputError
+            It cannot be removed, or the folder cannot be written into.
+        """
+        with output_errors(self.path):
+            if (overwrite and _holds_results(self.path)) or _is_empty(self.path / JOURNAL):
+                _remove_results(self.path)
+            for abandoned in _abandoned(self.path):
+                abandoned.unlink()
+            with tempfile.TemporaryFile(dir=self.path):
+                pass  # it can be written into
 
 
-def open_folder(
-    folder: Path, inputs: Iterable[Path], *, overwrite: bool = False, resume: bool = False
-) -> None:
-    """Make a folder ready to be written into.
+@contextmanager
+def claimed(
+    asked: Path | None, inputs: Sequence[Path], *, overwrite: bool = False, resume: bool = False
+) -> Iterator[Claim]:
+    """Take a folder for one run; nothing that it holds is changed yet.
+
+    It is made where it is missing, and removed again where nothing comes to lie in it.
 
     Parameters
     ----------
-    folder
-        Where results go; made where it is missing.
+    asked
+        Where results go; None for a new folder in the working directory, named after the present
+        moment.
     inputs
         Input paths; results never go into one of them, where the next run would read them.
     overwrite
-        Remove an earlier run's results from it; everything else stays.
+        An earlier run's results may be replaced; everything else stays.
     resume
-        Go on in a folder that an interrupted run left; what it was writing when it was killed is
-        removed.
+        An interrupted run may be gone on with.
 
     Raises
     ------
+    OutputBusyError
+        Another run has it.
     UsageError
-        The folder lies inside an input or an input inside its results, it holds something and
-        neither option is given, or a link among its results leads elsewhere.
+        It lies inside an input or among another run's results, or an input among its own; it
+        holds something and neither option is given; or a link among its results leads elsewhere.
     OutputError
         It cannot be made or written into.
     """
-    for path in inputs:
-        if path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
-            raise UsageError(f"{folder}: lies inside the input {path}; choose another --out")
-        if any(path.resolve().is_relative_to(folder.resolve() / name) for name in _FOLDERS):
-            raise UsageError(f"{path}: lies among the results in {folder}; choose another --out")
+    folder = asked or _DEFAULTS / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     with output_errors(folder):
+        _refuse_overlap(folder, inputs)
         if folder.exists() and not folder.is_dir():
             raise OutputExistsError(f"{folder}: is a file, not a folder; choose another --out")
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            if not (overwrite or resume):
-                raise OutputExistsError(f"{folder}: is not empty; give --overwrite or --resume")
-            _refuse_links(folder)
-            if overwrite or _is_empty(folder / JOURNAL):
-                _remove_results(folder)
-            for abandoned in _abandoned(folder):
-                abandoned.unlink()
-        with tempfile.TemporaryFile(dir=folder):
-            pass  # it can be written into
+        made = _make(folder.parent)
+        if asked is None:
+            folder = _make_new(folder)
+            made.append(folder)
+        else:
+            made += _make(folder)
+    try:
+        with ExitStack() as stack:
+            with output_errors(folder):
+                locked = stack.enter_context(lock.exclusive(folder))
+                _refuse_contents(folder, overwrite=overwrite, resume=resume)
+            yield Claim(folder, locked)
+    finally:
+        _remove_empty(made)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
     """Write a file under a temporary name, then rename it: it is whole or not there.
 
     That holds however the process ends. It does not hold where the power fails: to wait until the
@@ -86,17 +126,24 @@ def write_atomically(path: Path, content: bytes) -> None:
     with maps, and what may be lost so is seen (an empty picture, results that are damaged) and
     costs a run, never a finding.
 
+    Parameters
+    ----------
+    path
+        Its folder is made where it is missing.
+    content
+        As a whole or in parts, of which no more than one need be in memory.
+
     Raises
     ------
     OutputError
         The file cannot be written; nothing of it is left.
     """
     with output_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         temporary = path.with_name(f"{_BEGINNING}{token_hex(8)}{_ENDING}")
         try:
             with temporary.open("xb") as stream:
-                stream.write(content)
+                stream.writelines([content] if isinstance(content, bytes) else content)
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -112,21 +159,92 @@ def remove_pictures(folder: Path) -> None:
 
 @contextmanager
 def output_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's errors about a path into :class:`OutputError`."""
+    """Turn the operating system's errors about a path into :class:`OutputError`.
+
+    What is wrong with this one path alone becomes :class:`UnwritableError`.
+    """
     try:
         yield
     except (OutputError, UsageError):
         raise
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
+        if error.errno in _OF_ONE_PATH:
+            raise UnwritableError(path, reason) from error
         raise OutputError(f"{path}: cannot be written ({reason})") from error
 
 
-def _remove_results(folder: Path) -> None:
-    if not ((folder / RESULTS).is_file() or (folder / JOURNAL).is_file()):
+def _make(folder: Path) -> list[Path]:
+    """Make a folder and those above it, where they are missing; gives those made, outermost first.
+
+    Not by ``mkdir(parents=True)``, which calls itself once for every folder.
+    """
+    missing = list(takewhile(lambda place: not place.is_dir(), (folder, *folder.parents)))
+    made = []
+    for place in reversed(missing):
+        try:
+            place.mkdir()
+        except FileExistsError:
+            if not place.is_dir():  # else somebody else made it at the same moment
+                raise
+        else:
+            made.append(place)
+    return made
+
+
+def _make_new(folder: Path) -> Path:
+    """Make a folder that nobody else has, with a number where its name is taken."""
+    for number in count(1):
+        name = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+        try:
+            name.mkdir()
+        except FileExistsError:
+            continue
+        break
+    return name
+
+
+def _remove_empty(made: Sequence[Path]) -> None:
+    """Remove folders that were made for nothing."""
+    for place in reversed(made):
+        try:
+            place.rmdir()
+        except OSError:  # something lies in it: it was made for that
+            return
+
+
+def _refuse_overlap(folder: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a folder in which results would meet inputs or another run's results."""
+    place = Path(os.path.realpath(folder))
+    for path in inputs:
+        given = Path(os.path.realpath(path))
+        if path.is_dir() and place.is_relative_to(given):
+            raise UsageError(f"{folder}: lies inside the input {path}; choose another --out")
+        if any(given.is_relative_to(place / name) for name in _FOLDERS):
+            raise UsageError(f"{path}: lies among the results in {folder}; choose another --out")
+    for inner, outer in pairwise((place, *place.parents)):
+        if inner.name in _FOLDERS and (_holds_results(outer) or (outer / lock.NAME).exists()):
+            raise UsageError(f"{folder}: lies among the results in {outer}; choose another --out")
+
+
+def _refuse_contents(folder: Path, *, overwrite: bool, resume: bool) -> None:
+    """Refuse a folder that holds what the options do not allow for."""
+    if all(path.name == lock.NAME for path in folder.iterdir()):
+        return
+    if not (overwrite or resume):
+        raise OutputExistsError(f"{folder}: is not empty; give --overwrite or --resume")
+    _refuse_links(folder)
+    if overwrite and not _holds_results(folder):
         raise OutputExistsError(
             f"{folder}: holds something other than results; choose another --out"
         )
+
+
+def _holds_results(folder: Path) -> bool:
+    return (folder / RESULTS).is_file() or (folder / JOURNAL).is_file()
+
+
+def _remove_results(folder: Path) -> None:
     # An empty journal goes first and stays: whatever ends this half-way, none of it is finished.
     (folder / JOURNAL).write_bytes(b"")
     (folder / RESULTS).unlink(missing_ok=True)
@@ -152,7 +270,8 @@ def _refuse_links(folder: Path) -> None:
 def _abandoned(folder: Path) -> Iterator[Path]:
     """Find the files that a killed writer left, in the folder itself and among its results."""
     for path in (*folder.iterdir(), *_results(folder)):
-        if path.name.startswith(_BEGINNING) and path.name.endswith(_ENDING):
+        partial = path.name.startswith(_BEGINNING) and path.name.endswith(_ENDING)
+        if partial and path != folder / lock.NAME:
             yield path
 
 

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 # Bytes of a file name, of the 255 that file systems allow.
 _LONGEST_NAME = 200
+# Bytes of a source's folders in the name of an output, of the 4096 that a path may have on Linux
+# (PATH_MAX) with the output folder before them, and how many folders are kept at either end of
+# longer ones.
+_LONGEST_FOLDER, _DEEPEST_END = 1500, 50
+# What exFAT and Windows take in no name, and names that they keep for devices.
+_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"/\\|?*]')
+_DEVICE = re.compile(r"(?:con|prn|aux|nul|(?:com|lpt)[0-9¹²³])\s*(?:\.|$)", re.IGNORECASE)
 OVERVIEWS = PurePosixPath("overview")
 # What is added to the name of a source for a frame of it.
 _FRAME = re.compile(r"@\d+$")
@@ -31,7 +38,7 @@ def of_sources(inventory: Inventory) -> dict[str, PurePosixPath]:
     names = {}
     for source in sources:
         stem = source.with_suffix("")
-        wanted = _fitting(stem if stems[_key(stem)] == 1 else source)
+        wanted = fitting(stem if stems[_key(stem)] == 1 else source)
         names[str(source)] = _free(wanted, taken)
     return names
 
@@ -39,7 +46,7 @@ def of_sources(inventory: Inventory) -> dict[str, PurePosixPath]:
 def of_overviews(inventory: Inventory) -> list[str]:
     """Name each series' overview after its folder, numbered where a folder holds several."""
     taken: dict[str, int] = {}
-    names = [_free(_fitting(PurePosixPath(s.source)), taken) for s in inventory.series]
+    names = [_free(fitting(PurePosixPath(s.source)), taken) for s in inventory.series]
     return [str(OVERVIEWS / name.with_name(f"{name.name}.png")) for name in names]
 
 
@@ -58,16 +65,41 @@ def _key(name: PurePosixPath) -> str:
     return unicodedata.normalize("NFC", str(name)).casefold()
 
 
-def _fitting(name: PurePosixPath) -> PurePosixPath:
+def fitting(name: PurePosixPath) -> PurePosixPath:
     """Make of a name one that no file system and no other output is in the way of."""
     # No folder is called like a picture or map, and no file like a frame of another.
-    folders = [_short(part) + "~" * part.endswith((".png", ".npy")) for part in name.parts[:-1]]
-    return PurePosixPath(*folders, _short(name.name) + "~" * bool(_FRAME.search(name.name)))
+    folders = [portable(part) + "~" * part.endswith((".png", ".npy")) for part in name.parts[:-1]]
+    last = portable(name.name) + "~" * bool(_FRAME.search(name.name))
+    return PurePosixPath(*_shallow(folders), last)
 
 
-def _short(name: str) -> str:
-    """Keep room in a name for what is added to it."""
+def portable(name: str) -> str:
+    """Write a name so that FAT, exFAT and NTFS take it, and with room for what is added to it.
+
+    Windows strips dots and spaces at the end, and takes ``con`` and ``con.png`` for a device
+    (Microsoft, *Naming Files, Paths, and Namespaces*; exFAT specification, 7.7.3).
+    """
+    name = _FORBIDDEN.sub("_", name)
+    if name.endswith((".", " ")):
+        name = name[:-1] + "_"
+    if _DEVICE.match(name):
+        name = f"_{name}"
     if len(name.encode()) <= _LONGEST_NAME:
         return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
-    return name.encode()[:100].decode(errors="ignore") + "~" + digest
+    return _tail(name.encode()[:100].decode(errors="ignore"), name)
+
+
+def _shallow(folders: list[str]) -> list[str]:
+    """Leave out the middle of a path that is too deep or long, and put a digest in its place."""
+    size = len("/".join(folders).encode())
+    if len(folders) <= 2 * _DEEPEST_END and size <= _LONGEST_FOLDER:
+        return folders
+    ends = _DEEPEST_END
+    while len("/".join(folders[:ends] + folders[-ends:]).encode()) > _LONGEST_FOLDER:
+        ends -= 1
+    middle = _tail("", "/".join(folders[ends:-ends]))
+    return [*folders[:ends], middle, *folders[-ends:]]
+
+
+def _tail(begin: str, whole: str) -> str:
+    return begin + "~" + hashlib.sha256(whole.encode()).hexdigest()[:16]

@@ -36,6 +36,8 @@ _PNG = [
 ]  # fmt: skip
 # Enough for any stack that is looked at as a whole; longer series are shown evenly thinned.
 _MOST_TILES = 60
+# Tiles that wait to be chosen from: 27 MB.
+_MOST_WAITING = 256
 
 
 def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
@@ -99,9 +101,6 @@ def tile(result: SliceResult, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def overview(tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Lay tiles out in rows, in series order; uint8 (H, W, 3), BGR."""
-    if len(tiles) > _MOST_TILES:
-        chosen = np.linspace(0, len(tiles) - 1, _MOST_TILES).round().astype(int)
-        tiles = [tiles[i] for i in chosen]
     columns = min(_COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
     sheet = np.zeros((rows * _TILE, columns * _TILE, 3), np.uint8)
@@ -109,6 +108,33 @@ def overview(tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
         y, x = _TILE * (number // columns), _TILE * (number % columns)
         sheet[y : y + _TILE, x : x + _TILE] = picture
     return sheet
+
+
+class Overview:
+    """The tiles of a series as they come.
+
+    Of a long series they are thinned evenly on the way, so that memory does not grow with it: one
+    of more than 256 slices shows, for each place on the sheet, that slice or one just before it.
+    """
+
+    def __init__(self) -> None:
+        self._tiles: dict[int, NDArray[np.uint8]] = {}
+        self._count, self._step = 0, 1
+
+    def add(self, tile: NDArray[np.uint8]) -> None:
+        """Add the next slice."""
+        if self._count % self._step == 0:
+            self._tiles[self._count] = tile
+        self._count += 1
+        if len(self._tiles) > _MOST_WAITING:
+            self._step *= 2
+            self._tiles = {at: each for at, each in self._tiles.items() if at % self._step == 0}
+
+    def sheet(self) -> NDArray[np.uint8]:
+        """Lay them out; see :func:`overview`."""
+        shown = min(self._count, _MOST_TILES)
+        chosen = np.linspace(0, self._count - 1, shown).round().astype(int).tolist()
+        return overview([self._tiles[at - at % self._step] for at in chosen])
 
 
 def png(picture: NDArray[np.uint8]) -> bytes:

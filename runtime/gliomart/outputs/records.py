@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gliomart._version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from gliomart.pons import Pons, PonsVerdict
     from gliomart.results import Settings, SliceResult
@@ -20,8 +22,12 @@ if TYPE_CHECKING:
     from gliomart.sources import Inventory
 
 SCHEMA = 1
+# Parts of JSON text, a few bytes each, that are written at once.
+_BATCH = 8192
 # Why a DICOM object is not there though nothing went wrong: see gliomart.outputs.dicom.
 NOT_MISSED = ("nothing-to-show", "not-dicom")
+# Why an input was not analysed though it was there and could have been: something failed.
+LOST = ("vanished", "changed", "out-of-memory", "internal-error", "unwritable")
 _COLUMNS = (
     "source", "frame", "series", "analysed", "score", "p_value", "flagged",
     "regions", "area_px", "area_mm2", "peak",
@@ -45,6 +51,7 @@ class SeriesRecord:
     series: list[dict[str, Any]] = field(default_factory=list)
     slices: list[dict[str, Any]] = field(default_factory=list)
     not_analysed: list[dict[str, Any]] = field(default_factory=list)
+    not_written: list[dict[str, Any]] = field(default_factory=list)
 
 
 def provenance(settings: Settings) -> dict[str, Any]:
@@ -93,14 +100,15 @@ def header(
 
 
 def document(header: dict[str, Any], records: list[SeriesRecord]) -> dict[str, Any]:
-    """Assemble the whole of results.json."""
+    """Assemble the whole of results.json; ``not_written`` is there only where something failed."""
+    missing = [entry for record in records for entry in record.not_written]
     return {
         **header,
         "provider": _least_provider(header["provider"], records),
         "series": [entry for record in records for entry in record.series],
         "slices": [entry for record in records for entry in record.slices],
         "not_analysed": [entry for record in records for entry in record.not_analysed],
-    }
+    } | ({"not_written": missing} if missing else {})
 
 
 def what_makes_a_run(header: dict[str, Any]) -> dict[str, Any]:
@@ -125,7 +133,7 @@ def series_entry(
     pons: PonsVerdict | None,
     concerns: Iterable[Concern],
     notes: Iterable[Concern],
-    overview: str,
+    overview: str | None,
 ) -> dict[str, Any]:
     """Describe one analysed series; its ``pons`` is None where the model does not know it."""
     return {
@@ -148,14 +156,24 @@ def dicom_entry(written: list[str], not_written: list[dict[str, str]]) -> dict[s
     return {"written": written, "not_written": not_written}
 
 
-def failures(document: dict[str, Any]) -> list[dict[str, str]]:
-    """Find the DICOM objects that could not be written, though there was something to write."""
-    return [
-        missing
+def failed(document: dict[str, Any]) -> str:
+    """Say how much failed of a run of which the rest was written; nothing where nothing did."""
+    lost = Counter(e["code"] for e in document["not_analysed"] if e["code"] in LOST)
+    objects = sum(
+        missing.get("code") not in NOT_MISSED
         for series in document["series"]
         for missing in (series["dicom"] or {}).get("not_written", [])
-        if missing.get("code") not in NOT_MISSED
+    )
+    counts = [
+        (lost.total(), "input", f"analysed ({', '.join(sorted(lost))})"),
+        (len(document.get("not_written", [])), "output", "written"),
+        (objects, "DICOM object", "written"),
     ]
+    return ", ".join(
+        f"{count} {what}{'s' if count > 1 else ''} could not be {done}"
+        for count, what, done in counts
+        if count
+    )
 
 
 def slice_entry(
@@ -233,9 +251,12 @@ def ignored(document: dict[str, Any], most: int | None = None) -> str:
     return f"{count} other file{'s' if count > 1 else ''} ignored ({', '.join(named)})"
 
 
-def to_json(values: dict[str, Any]) -> bytes:
-    """Serialise results.json."""
-    return (json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+def to_json(values: dict[str, Any]) -> Iterator[bytes]:
+    """Serialise results.json, a little at a time."""
+    parts = json.JSONEncoder(indent=1, ensure_ascii=False, allow_nan=False).iterencode(values)
+    while batch := "".join(islice(parts, _BATCH)):
+        yield batch.encode()
+    yield b"\n"
 
 
 def to_csv(document: dict[str, Any]) -> bytes:

@@ -25,7 +25,7 @@ from gliomart.outputs import pictures, records
 from gliomart.preprocess import uncrop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from jinja2 import Environment
     from numpy.typing import NDArray
@@ -39,6 +39,7 @@ MOST_PICTURES = 400
 _SOURCE_SIDE, _MODEL_SIDE, _MAP_SIDE = 352, 256, 128
 _JPEG_QUALITY = 75
 _HASH_DIGITS = 8
+_BATCH = 4096  # parts of the page that are written at once, a few bytes each
 _HEAT_STEPS = 33  # of the colour scale; in between it is linear
 _AXIAL = 0.7  # cosine above which an axis is named after a direction of the patient
 
@@ -97,12 +98,12 @@ class ReportSlice:
         )
 
 
-def to_json(slices: Sequence[ReportSlice]) -> bytes:
+def to_json(slices: Sequence[ReportSlice | None]) -> bytes:
     """Serialise the pictures of a series, to be kept until the report is written."""
-    return json.dumps([asdict(each) for each in slices]).encode()
+    return json.dumps([each and asdict(each) for each in slices]).encode()
 
 
-def from_json(content: bytes) -> list[ReportSlice]:
+def from_json(content: bytes) -> list[ReportSlice | None]:
     """Read what :func:`to_json` wrote.
 
     Raises
@@ -110,17 +111,28 @@ def from_json(content: bytes) -> list[ReportSlice]:
     ValueError, TypeError
         It is something else.
     """
-    return [ReportSlice(**values) for values in json.loads(content)]
+    return [values and ReportSlice(**values) for values in json.loads(content)]
 
 
 def report(
     document: dict[str, Any],
-    slices: Iterable[ReportSlice],
+    slices: Iterable[ReportSlice | None],
     card: ModelCard,
     *,
     identify: bool = False,
 ) -> bytes:
-    """Write the page.
+    """Write the page as a whole; see :func:`parts`."""
+    return b"".join(parts(document, slices, card, identify=identify))
+
+
+def parts(
+    document: dict[str, Any],
+    slices: Iterable[ReportSlice | None],
+    card: ModelCard,
+    *,
+    identify: bool = False,
+) -> Iterator[bytes]:
+    """Write the page, a little at a time.
 
     Parameters
     ----------
@@ -128,19 +140,19 @@ def report(
         The content of results.json.
     slices
         One for each of its ``slices``, in that order. Of more than ``MOST_PICTURES``, the page
-        holds the pictures of those with the lowest p-values, and says so.
+        holds the pictures of those with the lowest p-values, and says so; of others, None will do.
     card
         Of the model.
     identify
         Show paths, UIDs and the reasons of refusals, any of which may tell who was examined,
         instead of short hashes.
 
-    Returns
-    -------
+    Yields
+    ------
     UTF-8.
     """
     entries = document["slices"]
-    by_anomaly = sorted(range(len(entries)), key=lambda i: _least_likely_first(entries[i]))
+    by_anomaly = sorted(range(len(entries)), key=lambda i: least_likely_first(entries[i]))
     chosen = set(by_anomaly[:MOST_PICTURES])
     shown = [each if i in chosen else None for i, each in enumerate(slices)]
     name = _naming(document, identify=identify)
@@ -152,13 +164,12 @@ def report(
     ]
     environment = _environment()
     style, script = _source("report.css"), _source("report.js")
-    page = environment.get_template("report.html.j2").render(
+    page = environment.get_template("report.html.j2").generate(
         document=document,
         series=series,
         not_analysed=[
             entry | {"name": name(entry["source"])} for entry in document["not_analysed"]
         ],
-        pictures=[[each["picture"] for each in one["slices"]] for one in series],
         left_out=len(entries) - len(chosen),
         ignored=records.ignored(document),
         card=card,
@@ -172,8 +183,9 @@ def report(
         script=script,
         script_hash=_csp_hash(script),
     )
-    # File names that are not UTF-8 come with lone surrogates, which no encoding holds.
-    return page.encode("utf-8", "backslashreplace")
+    while part := "".join(islice(page, _BATCH)):
+        # File names that are not UTF-8 come with lone surrogates, which no encoding holds.
+        yield part.encode("utf-8", "backslashreplace")
 
 
 def _series(
@@ -197,19 +209,20 @@ def _series(
         "folder": name(entry["source"]),
         "slices": slices,
         "flagged_first": sorted(slices, key=_flagged_first),
-        "most_anomalous": min(slices, key=_least_likely_first)["number"],
+        "most_anomalous": min(slices, key=least_likely_first)["number"],
         "flagged_slices": sum(each["flagged"] for each in slices),
         "plot": _plot(slices, rate),
     }
 
 
-def _least_likely_first(entry: dict[str, Any]) -> tuple[float, float]:
+def least_likely_first(entry: Mapping[str, Any]) -> tuple[float, float]:
+    """Order entries of slices by how anomalous they are."""
     return entry["p_value"], -entry["score"]  # many share the smallest p-value
 
 
 def _flagged_first(entry: dict[str, Any]) -> tuple[bool, tuple[float, float]]:
     """Order the flagged by how anomalous they are; the others, all alike, stay as they were."""
-    return not entry["flagged"], _least_likely_first(entry) if entry["flagged"] else (0.0, 0.0)
+    return not entry["flagged"], least_likely_first(entry) if entry["flagged"] else (0.0, 0.0)
 
 
 def _geometry(entry: dict[str, Any], picture: ReportSlice) -> dict[str, Any]:

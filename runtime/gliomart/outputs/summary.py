@@ -62,7 +62,8 @@ def plain(document: dict[str, Any], out: Path) -> Iterator[str]:
     yield f"results: {printable(str(out))}"
     yield f"report: {printable(str(out / output.REPORT))}"
     for series in document["series"]:
-        yield f"overview: {printable(str(out / series['overview']))}"
+        if series["overview"]:
+            yield f"overview: {printable(str(out / series['overview']))}"
         yield from _not_written(series)
     yield _DISCLAIMER
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from gliomart.errors import InputNotFoundError, InputRefusedError
 from gliomart.slices import Refusal, Slice, checked
-from gliomart.sources import dicom, images, masks, nifti, wall
+from gliomart.sources import changes, dicom, images, masks, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
 from gliomart.sources.grouping import group
 from gliomart.sources.inventory import Inventory, SeriesFiles, SourceFile
 from gliomart.sources.volumes import in_order, turn_of
-from gliomart.sources.walk import Walk, is_hidden, reason_of
+from gliomart.sources.walk import Walk, is_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +33,9 @@ __all__ = [
     "headers", "is_hidden", "one_by_one", "read", "read_series", "scan",
 ]  # fmt: skip
 
+_PICTURES = ("png", "jpeg", "tiff")
+# Pictures of a series that are in memory together, unless all of them are described alike.
+_MOST_PICTURES = 512
 _MASK = "mask beside an image"
 
 
@@ -112,8 +115,12 @@ def one_by_one(files: Sequence[SourceFile]) -> bool:
     """Tell whether every file of a series holds one of its axial slices, all of them of one shape.
 
     Their headers say so; then :func:`read` gives, file by file, what :func:`read_series` gives,
-    and the series need not be in memory as a whole.
+    and the series need not be in memory as a whole. Pictures are asked only where there are many:
+    a few are in memory sooner than they have been described.
     """
+    if len(files) > _MOST_PICTURES and all(file.kind in _PICTURES for file in files):
+        shape = images.shape_of(files[0])
+        return shape is not None and all(images.shape_of(file) == shape for file in files)
     shapes = {file.header.shape if file.header else None for file in files}
     turn = turn_of([file.planes[0] for file in files])
     return (
@@ -131,24 +138,40 @@ def headers(files: Iterable[SourceFile], results: Sequence[SliceResult]) -> list
     -------
     One for each slice, one for all frames of a file, or those of all images that a turned volume
     was put together from; none for files that are not DICOM.
+
+    Raises
+    ------
+    InputRefusedError
+        A file is no longer what it was when it was found.
     """
     of_dicom = [file for file in files if file.kind == "dicom"]
     analysed = dict.fromkeys(result.slice.source for result in results)
     by_source = {file.source: file for file in of_dicom if file.source in analysed}
     chosen = [by_source[source] for source in analysed if source in by_source] or of_dicom
-    return [wall.parse(file.path, pixels=False, budget=file.budget) for file in chosen]
+    return list(map(_header, chosen))
+
+
+def _header(file: SourceFile) -> Dataset:
+    with changes.unchanged(file.path, file.stamp):
+        return wall.parse(file.path, pixels=False, budget=file.budget)
 
 
 def _read(file: SourceFile) -> Iterator[Slice | Refusal]:
     try:
-        match file.kind:
-            case "dicom":
-                yield from dicom.read(file)
-            case "nifti":
-                yield from nifti.read(file)
-            case _:
-                yield from images.read(file)
+        yield from _unchanged(file)
     except InputRefusedError as error:
         yield Refusal(file.source, None, error.code, error.reason)
-    except OSError as error:
-        yield Refusal(file.source, None, "unreadable", reason_of(error))
+
+
+def _unchanged(file: SourceFile) -> Iterator[Slice | Refusal]:
+    """Read a file, and see that what was read is what was found.
+
+    All of it is in memory when its first slice comes: from then on it may change.
+    """
+    read = {"dicom": dicom.read, "nifti": nifti.read}.get(file.kind, images.read)
+    items = read(file)
+    with changes.unchanged(file.path, file.stamp):
+        first = next(items, None)
+    if first is not None:
+        yield first
+    yield from items

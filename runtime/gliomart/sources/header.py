@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ _FINEST_MM, _COARSEST_MM = 0.05, 20.0
 _STRONGEST_T, _WEAKEST_GAUSS = 30.0, 1000.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be very many
 class Header:
     """Attributes of one DICOM image (PS3.3); what is missing is empty or None.
 
@@ -169,7 +170,7 @@ class Header:
         image_type = words(first, "FrameType") or words(dataset, "ImageType")
         planes = tuple(map(_plane, own))
         inversions = _all_positive(first, "InversionTime") or _all_positive(first, "InversionTimes")
-        return cls(
+        return cls._sharing(
             sop_class=sop_class,
             sop_instance_uid=text(dataset, "SOPInstanceUID"),
             series=text(dataset, "SeriesInstanceUID"),
@@ -214,6 +215,11 @@ class Header:
             rescale=tuple(dict.fromkeys(map(_rescale, own))),
         )
 
+    @classmethod
+    def _sharing(cls, **values: Any) -> Header:  # noqa: ANN401
+        """Make a header; values that were met before are held once, of however many files."""
+        return cls(**{name: _once(name, value) for name, value in values.items()})
+
     def only(self, which: Sequence[int]) -> Header:
         """Leave out all frames but these, by their place among the header's own."""
         return replace(
@@ -222,6 +228,13 @@ class Header:
             planes=tuple(self.planes[index] for index in which),
             of_repeats=tuple(self.of_repeats[index] for index in which),
         )
+
+
+@lru_cache(maxsize=1 << 12)
+def _once(name: str, value: Any) -> Any:  # noqa: ANN401
+    """Give the first of equal values of an attribute."""
+    del name
+    return value
 
 
 def _kinds(frames: list[int], values: list[Value]) -> list[list[int]]:
@@ -279,7 +292,7 @@ def _plane(frame: Frame) -> Plane | None:
     spacing = _spacing(frame)
     if position is None or orientation is None or spacing is None or not is_plane(orientation):
         return None
-    return Plane(position, orientation, spacing)
+    return Plane(position, _once("orientation", orientation), _once("spacing", spacing))
 
 
 def _rescale(frame: Frame) -> tuple[float, float] | None:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # Bytes that tell the kind of a file.
 _HEAD = 132
+# Orientations from this one on have rows stored as columns.
+_SIDEWAYS = 5
 _DESCRIBE: dict[Kind, Callable[[Window, Budget], Picture]] = {
     "png": png.describe,
     "jpeg": jpeg.describe,
@@ -61,6 +63,20 @@ def read(file: SourceFile) -> Iterator[Slice | Refusal]:
             yield Refusal(file.source, frame, error.code, error.reason)
         else:
             yield Slice(grey, source=file.source, series=file.series, frame=frame)
+
+
+def shape_of(file: SourceFile) -> tuple[int, int] | None:
+    """Tell the shape of a picture's slice from its description; None unless it has just one."""
+    try:
+        with file.path.open("rb") as stream:
+            pages = _described(Window(stream), file.kind, file.budget).pages
+    except (InputRefusedError, OSError):  # which is told where it is read
+        return None
+    if len(pages) != 1:
+        return None
+    (page,) = pages
+    height, width = page.height, page.width
+    return (width, height) if page.orientation >= _SIDEWAYS else (height, width)
 
 
 def labels(data: bytes) -> list[NDArray[np.generic]]:
@@ -166,7 +182,7 @@ def _turned(values: NDArray[np.generic], orientation: int) -> NDArray[np.generic
     1 is as stored; 2, 4 mirrored left to right and upside down; 3 turned by 180°. From 5 on, rows
     are stored as columns: 5 as they are, 6 turned clockwise, 8 anticlockwise, 7 mirrored across.
     """
-    if orientation >= 5:  # noqa: PLR2004
+    if orientation >= _SIDEWAYS:
         values = values.swapaxes(0, 1)
     if orientation in {3, 4, 7, 8}:
         values = values[::-1]

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
     from gliomart.geometry import Plane
     from gliomart.slices import Concern
+    from gliomart.sources.changes import Stamp
     from gliomart.sources.header import Header
 
 Kind = Literal["dicom", "png", "jpeg", "tiff", "nifti"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be very many
 class SourceFile:
     """A file that holds at least one slice.
 
@@ -46,6 +47,8 @@ class SourceFile:
         What may be spent on reading it.
     plane
         Which colour plane of a picture is analysed, from 1; None where all have to be alike.
+    stamp
+        What the file was when it was found; None where that is not known.
     """
 
     path: Path
@@ -58,6 +61,7 @@ class SourceFile:
     notes: tuple[Concern, ...] = ()
     budget: Budget = DEFAULT
     plane: int | None = None
+    stamp: Stamp | None = None
 
     def only(self, which: Sequence[int]) -> SourceFile:
         """Leave out all of its images but these, by their place among ``planes``."""
@@ -175,13 +179,16 @@ class Inventory:
         return sum(self.ignored_kinds.values())
 
     def digest(self) -> str:
-        """Tell this inventory from any other: SHA-256 of every file's place, size and time."""
+        """Tell this inventory from any other: SHA-256 of every file's place, size and time.
+
+        Size and time are those of when the file was found, whatever became of it since.
+        """
         known = hashlib.sha256()
         for series in self.series:
             for file in series.files:
-                status = file.path.stat()
-                place = os.fsencode(file.path.resolve())
-                known.update(place + f"\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+                size, modified = file.stamp or ("", "")
+                place = os.fsencode(os.path.realpath(file.path))
+                known.update(place + f"\0{size}\0{modified}\n".encode())
         for refusal in self.refused:
             known.update(f"{refusal.source}\0{refusal.code}\n".encode())
         return known.hexdigest()

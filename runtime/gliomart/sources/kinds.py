@@ -76,6 +76,7 @@ def _claimed(name: str) -> Kind | None:
 
 def _first_bytes(path: Path) -> bytes:
     if not path.is_file():
+        path.lstat()  # a link that leads nowhere is there; what was removed meanwhile is not
         raise InputRefusedError("not-a-file", "not a regular file")
     # Files that the kernel makes up, such as /proc/kmsg, may never have anything to read.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

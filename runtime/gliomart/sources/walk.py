@@ -7,12 +7,12 @@ import re
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gliomart.errors import InputNotFoundError, InputRefusedError
 from gliomart.printable import printable
 from gliomart.slices import Refusal
-from gliomart.sources import dicom, formats, media, nifti
+from gliomart.sources import changes, dicom, formats, media, nifti
 from gliomart.sources.inventory import SourceFile
 from gliomart.sources.kinds import kind_of
 
@@ -87,9 +87,9 @@ class Walk:
         try:
             entry = _identify(file, source, budget)
         except InputRefusedError as error:
-            self.refused.append(Refusal(source, None, error.code, error.reason))
+            self._refuse(source, error)
         except OSError as error:
-            self.refused.append(Refusal(source, None, "unreadable", reason_of(error)))
+            self._refuse(source, changes.refusal_of(error))
         else:
             if isinstance(entry, media.Directory):
                 self.ignored["DICOMDIR"] += 1
@@ -99,29 +99,111 @@ class Walk:
             self.found += entry
         return None
 
+    def _refuse(self, source: str, error: InputRefusedError) -> None:
+        self.refused.append(Refusal(source, None, error.code, error.reason))
+
     def _files(self, path: Path, root: str) -> Iterator[tuple[Path, str]]:
         """List the files of a folder, each with what results call it; count what is hidden."""
         if not path.is_dir():
             yield path, root
             return
-
-        def refuse_folder(error: OSError) -> None:
-            name = name_of(Path(error.filename or path))
-            self.refused.append(Refusal(name, None, "unreadable", reason_of(error)))
-
-        def name_of(file: Path) -> str:
-            return str(PurePosixPath(root) / _printable(file.relative_to(path).as_posix()))
-
-        for folder, folders, names in os.walk(path, onerror=refuse_folder):
-            for name in filter(is_hidden, folders + names):
-                self.ignored["hidden"] += _count(Path(folder, name), refuse_folder)
-            folders[:] = _shown(folders)
-            for link in (Path(folder, name) for name in folders):
-                if link.is_symlink():  # it may lead anywhere, this folder included
+        for folder in _folders(str(path), root, self._refuse):
+            for name in filter(is_hidden, folder.folders + folder.files):
+                self.ignored["hidden"] += self._count(*folder.child(name))
+            folder.folders[:] = _shown(folder.folders)
+            for place, source in map(folder.child, folder.folders):
+                if os.path.islink(place):  # it may lead anywhere, this folder included  # noqa: PTH114
                     reason = "a link to a folder is not followed"
-                    self.refused.append(Refusal(name_of(link), None, "symbolic-link", reason))
-            for file in (Path(folder, name) for name in _shown(names)):
-                yield file, name_of(file)
+                    self.refused.append(Refusal(source, None, "symbolic-link", reason))
+            for name in _shown(folder.files):
+                place, source = folder.child(name)
+                yield Path(place), source
+
+    def _count(self, place: str, source: str) -> int:
+        """Count the files under what is hidden, itself included where it is one."""
+        path = Path(place)
+        if path.is_symlink() or not path.is_dir():
+            return 1
+        return sum(len(folder.files) for folder in _folders(place, source, self._refuse))
+
+
+class _Folder(NamedTuple):
+    """A folder on the way.
+
+    Attributes
+    ----------
+    path, source
+        Where it is, and what results call it.
+    folders, files
+        Names of what lies in it; folders that are taken out are not entered.
+    """
+
+    path: str
+    source: str
+    folders: list[str]
+    files: list[str]
+
+    def child(self, name: str) -> tuple[str, str]:
+        """Tell where one of its names is, and what results call it."""
+        return os.path.join(self.path, name), f"{self.source}/{_printable(name)}"  # noqa: PTH118
+
+
+def _folders(
+    path: str, source: str, refuse: Callable[[str, InputRefusedError], None]
+) -> Iterator[_Folder]:
+    """Walk folders from the outermost, in the order that their taker gives their names.
+
+    As :func:`os.walk` does, which up to Python 3.11 calls itself for every folder, so that a tree
+    of a thousand ends in a RecursionError. Links are not followed. A folder that lies in itself, as
+    file systems of their own making can have it, is entered once.
+    """
+    waiting: list[tuple[str, str, _Above | None]] = [(path, source, None)]
+    while waiting:
+        place, name, above = waiting.pop()
+        try:
+            own = _Above.of(place, above)
+            with os.scandir(place) as entries:
+                kinds = [(entry.name, _is_folder(entry)) for entry in entries]
+        except InputRefusedError as error:
+            refuse(name, error)
+            continue
+        except OSError as error:
+            refuse(name, changes.refusal_of(error))
+            continue
+        folder = _Folder(
+            place,
+            name,
+            folders=[each for each, is_folder in kinds if is_folder],
+            files=[each for each, is_folder in kinds if not is_folder],
+        )
+        yield folder
+        inner = [folder.child(each) for each in reversed(folder.folders)]
+        waiting += [(*each, own) for each in inner if not os.path.islink(each[0])]  # noqa: PTH114
+
+
+class _Above(NamedTuple):
+    """A folder that others lie in, by device and inode (stat(2)), and what it lies in itself."""
+
+    identity: tuple[int, int]
+    above: _Above | None
+
+    @classmethod
+    def of(cls, place: str, above: _Above | None) -> _Above:
+        """Look a folder up; refused as ``folder-loop`` where it lies in itself."""
+        status = os.stat(place)  # noqa: PTH116
+        own = cls((status.st_dev, status.st_ino), above)
+        while above is not None and status.st_ino:  # 0 where the file system has no numbers
+            if above.identity == own.identity:
+                raise InputRefusedError("folder-loop", "it is one of the folders that it lies in")
+            above = above.above
+        return own
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that cannot be followed; it is refused where it is looked at
+        return False
 
 
 def is_hidden(name: str) -> bool:
@@ -135,43 +217,32 @@ def folder_of(source: str) -> str:
     return source if str(parent) == "." else str(parent)
 
 
-def reason_of(error: OSError) -> str:
-    """Say in a few words what the operating system said."""
-    return (error.strerror or type(error).__name__).lower()
-
-
 def _identify(path: Path, source: str, budget: Budget) -> list[SourceFile] | media.Directory:
     """Tell what a file is, once for every kind of image in it; nothing where it is no image."""
     kind = kind_of(path, budget)
     if kind is None:
         return []
+    stamp = changes.Stamp.of(path)  # before the header is read: what changes later is seen
     if kind == "nifti":
         planes, _, concerns, notes = nifti.describe(path, budget).placement
         return [
             SourceFile(
                 path, source, kind, source, None, planes,
-                concerns=concerns, notes=notes, budget=budget,
+                concerns=concerns, notes=notes, budget=budget, stamp=stamp,
             )
         ]  # fmt: skip
     if kind != "dicom":
-        return [SourceFile(path, source, kind, series=folder_of(source), budget=budget)]
+        return [SourceFile(path, source, kind, folder_of(source), budget=budget, stamp=stamp)]
     headers = dicom.read_headers(path, budget)
     if not isinstance(headers, list):
         return media.Directory.of(headers, path, source)
     return [
         SourceFile(
             path, source, kind, header.series or folder_of(source), header, header.planes,
-            budget=budget,
+            budget=budget, stamp=stamp,
         )
         for header in headers
     ]  # fmt: skip
-
-
-def _count(path: Path, refuse_folder: Callable[[OSError], None]) -> int:
-    """Count the files under what is hidden, itself included where it is one."""
-    if path.is_symlink() or not path.is_dir():
-        return 1
-    return sum(len(names) for _, _, names in os.walk(path, onerror=refuse_folder))
 
 
 def _none(path: Path, ignored: Counter[str]) -> str:
@@ -211,7 +282,7 @@ def _absent(path: Path) -> str:
     try:
         return "" if path.exists() else "no such file or folder"
     except OSError as error:  # such as a name that is too long for any file
-        return reason_of(error)
+        return changes.reason_of(error)
 
 
 def _printable(name: str) -> str:

@@ -1,0 +1,119 @@
+"""Series of ten thousand slices: what a run holds of them does not grow with their number."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import runs
+from gliomart.outputs.gallery import Gallery
+from gliomart.outputs.pictures import Overview, overview
+from gliomart.outputs.report import MOST_PICTURES, ReportSlice, from_json
+from samples import golden_slice
+
+_MOST_MB = 300
+# Runs a command, and tells the most memory that it had at any time, in MB (proc(5), VmHWM).
+_MEASURED = """
+import sys
+from gliomart import cli
+status = cli.main(sys.argv[1:])
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(int(peak.split()[1]) >> 10)
+sys.exit(status)
+"""
+
+
+def _peak(*arguments: object) -> int:
+    command = [sys.executable, "-c", _MEASURED, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.splitlines()[-1])
+
+
+def _dicom(folder: Path, count: int) -> Path:
+    """Write a series of so many slices, 0.2 mm apart."""
+    folder.mkdir()
+    known = [golden_slice(number) for number in range(1, 25)]
+    for number in range(count):
+        dataset = known[number * len(known) // count]
+        uid = f"1.2.3.4.{number + 1}"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
+        dataset.InstanceNumber = number + 1
+        across, down, _ = dataset.ImagePositionPatient
+        dataset.ImagePositionPatient = [across, down, round(0.2 * number, 1)]
+        dataset.save_as(folder / f"{number}.dcm", enforce_file_format=True)
+    return folder
+
+
+def _pictures(folder: Path, count: int) -> Path:
+    runs.pictures(folder, 1, side=256)
+    for number in range(1, count):
+        shutil.copy(folder / "0.png", folder / f"{number}.png")
+    return folder
+
+
+def _short_series(folder: Path, count: int) -> Path:
+    """Write as many slices in series of five."""
+    runs.pictures(folder / "0", 5, side=256)
+    for number in range(1, count // 5):
+        shutil.copytree(folder / "0", folder / str(number))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory as Linux tells it")
+@pytest.mark.parametrize("make", [_dicom, _pictures, _short_series])
+def test_ten_thousand_slices_fit_into_memory(make: Any, tmp_path: Path) -> None:
+    study, out = make(tmp_path / "study", 10_000), tmp_path / "out"
+    assert _peak("infer", study, "--out", out, "--provider", "cpu") <= _MOST_MB
+    assert len(runs.results(out)["slices"]) == 10_000
+    assert (out / "report.html").stat().st_size < 40e6
+
+
+@pytest.mark.slow
+def test_many_pictures_give_what_few_at_a_time_give(model: Path, tmp_path: Path) -> None:
+    """Beyond 512 they are read one by one; up to there, together."""
+    counts = {}
+    for count in (512, 513):
+        study, out = _pictures(tmp_path / f"{count}", count), tmp_path / f"out-{count}"
+        assert runs.run("infer", study, "--model", model, "--out", out).returncode == 0
+        counts[count] = {entry["score"] for entry in runs.results(out)["slices"]}
+    assert counts[512] == counts[513]
+    assert len(counts[512]) == 1
+
+
+def _tile(number: int) -> np.ndarray:
+    return np.full((192, 192, 3), number % 251, np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 59, 60, 61, 176, 256])
+def test_an_overview_of_a_usual_series_shows_evenly_spaced_slices(count: int) -> None:
+    kept = Overview()
+    for number in range(count):
+        kept.add(_tile(number))
+    chosen = np.linspace(0, count - 1, min(count, 60)).round().astype(int)
+    np.testing.assert_array_equal(kept.sheet(), overview([_tile(at) for at in chosen]))
+
+
+def test_an_overview_of_a_long_series_is_thinned_evenly() -> None:
+    kept = Overview()
+    for number in range(10_000):
+        kept.add(_tile(number))
+        assert len(kept._tiles) <= 256
+    assert kept.sheet().shape == (10 * 192, 6 * 192, 3)
+
+
+def test_a_gallery_keeps_the_most_anomalous_and_no_more() -> None:
+    values = np.random.default_rng(0).integers(1, 100, 2000) / 100
+    gallery = Gallery()
+    for number, p in enumerate(values.tolist()):
+        picture = ReportSlice(number, 1, "", "", "", "", "")
+        gallery.add({"p_value": p, "score": 0.5}, picture)
+    kept = [number for number, each in enumerate(from_json(gallery.to_json())) if each]
+    assert kept == sorted(np.argsort(values, kind="stable")[:MOST_PICTURES].tolist())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gliomart.arguments import ArgumentParser, place
 from gliomart.errors import DatasetError, ModelNotFoundError, UsageError
 from gliomart.outputs.folder import write_atomically
+from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart_export.precision import PRECISIONS
 from gliomart_training.record import RECORD, folds_of, read_record, run_folder
@@ -34,6 +35,10 @@ INTENDED_USE = (
 # Held-out slices that parity is checked on, and those that ranges of integers are taken from.
 _PARITY_SLICES = 8
 _RANGE_SLICES = 64
+_READ_OF_RECORD = {
+    "data", "folds", "patients", "pons", "preprocessing", "recipe", "slices", "software", "split",
+    "variation",
+}  # fmt: skip
 
 
 def export(arguments: Sequence[str]) -> int:
@@ -43,17 +48,16 @@ def export(arguments: Sequence[str]) -> int:
     from gliomart_training import backend
 
     backend.load_quietly()
-    import keras
     import numpy as np
     import tf2onnx  # noqa: F401  # first, so that its absence names the extra
 
     from gliomart.preprocess import Preprocessing, stack_channels
     from gliomart_export import calibration, conversion, precision
-    from gliomart_training import dataset, networks  # noqa: F401  # Keras then knows its layers
+    from gliomart_training import dataset, network_file
     from gliomart_training.batches import tumour_free_images
     from gliomart_training.residual import Residual
 
-    record = _record(options.network)
+    record = _record(options)
     spec = record["preprocessing"]
     spec = Preprocessing(**(spec | {"channels": tuple(spec["channels"])}))
     residual = Residual()
@@ -72,7 +76,7 @@ def export(arguments: Sequence[str]) -> int:
     samples, for_ranges = evenly(_PARITY_SLICES), evenly(_RANGE_SLICES)
 
     def convert(file: Path, card: ModelCard) -> tuple[Any, dict[str, float]]:
-        network = keras.models.load_model(file, compile=False)
+        network = network_file.load(file)
         graph = conversion.to_onnx(network, residual)
         conversion.parity(network, residual, conversion.with_card(graph, card), samples)
         graph = precision.converted(graph, numbers, for_ranges)
@@ -84,7 +88,7 @@ def export(arguments: Sequence[str]) -> int:
         return replace(card, calibration=calibration.calibrate(scores), pons=pons)
 
     _step("converting the network and comparing it with Keras")
-    network = keras.models.load_model(options.network, compile=False)
+    network = network_file.load(options.network)
     # What is left in float for the final network is so for the folds that calibrate it.
     numbers = precision.choose(options.precision, conversion.to_onnx(network, residual), samples)
     card = _card(options, record, spec, residual, numbers)
@@ -156,15 +160,25 @@ def _card(
     )
 
 
-def _record(network: Path) -> dict[str, Any]:
+def _record(options: argparse.Namespace) -> dict[str, Any]:
+    """Read the record of a network's run, and see that none of what is read would be replaced."""
+    network: Path = options.network
+    if options.model.suffix != ".onnx":
+        raise UsageError(f"{options.model}: a model's name has to end in .onnx")
     if not network.is_file():
-        raise ModelNotFoundError(f"{network}: no such network; gliomart train makes one")
+        what = "a folder, not a network" if network.is_dir() else "no such network"
+        raise ModelNotFoundError(f"{network}: {what}; gliomart train makes one")
     folder = run_folder(network)
     if not (folder / RECORD).is_file():
         raise ModelNotFoundError(
             f"{folder / RECORD}: the run's record is missing; keep {folder.name} beside the network"
         )
-    return read_record(folder)
+    record = read_record(folder)
+    if missing := sorted(_READ_OF_RECORD - record.keys()):
+        raise DatasetError(f"{folder / RECORD}: does not say {missing[0]}; train again")
+    data = options.data or Path(record["data"])
+    check_target(options.model, [network, folder, data, options.metrics])
+    return record
 
 
 def _metrics(file: Path) -> dict[str, Any]:

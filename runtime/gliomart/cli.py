@@ -147,7 +147,10 @@ def _completion(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from gliomart import bench
     from gliomart.outputs.folder import write_atomically
+    from gliomart.outputs.target import check_target
 
+    for target in filter(None, (options.out, options.plot)):
+        check_target(target, [options.path, options.model, options.float_model, options.budget])
     budgets = bench.read_budgets(options.budget) if options.budget else []
     plan = bench.Plan(
         study=options.path,

@@ -5,24 +5,24 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from gliomart import background, log, pons, scoring, sources, suitability
+from gliomart import background, given, log, pons, reading, scoring, sources, suitability
 from gliomart.content import judge_alike as judge_content
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
 from gliomart.pipeline import in_order
 from gliomart.preprocess import Frame, estimate_frame, prepare
-from gliomart.reading import Opened, Timed, ms_since, open_planes, open_series, read_one
+from gliomart.reading import Opened, Timed, ms_since, open_series, read_one
 from gliomart.rehearsal import simulated_slice
 from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
 from gliomart.series import judge
 from gliomart.slices import Refusal, Slice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
     from typing import BinaryIO
 
     import numpy as np
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from gliomart.card import Calibration, ModelCard
     from gliomart.content import Content
+    from gliomart.given import Member
     from gliomart.model import Outputs
     from gliomart.pons import Pons
     from gliomart.preprocess import Box
@@ -76,8 +77,8 @@ class Detector:
     ProviderError
         The provider asked for does not run here.
     UsageError
-        The false-alarm rate is not one the model's calibration can hold, planes do not begin at
-        1, or the path of the model is empty.
+        An option is not of its kind, or the false-alarm rate is not one the model's calibration
+        can hold.
 
     Examples
     --------
@@ -102,8 +103,16 @@ class Detector:
         budget: sources.Budget = sources.DEFAULT,
         plane: int | None = None,
     ) -> None:
+        threads = given.count("threads", threads)
+        false_alarm_rate = given.rate("false_alarm_rate", false_alarm_rate)
+        plane = given.count("plane", plane)
+        given.instance("provider", provider, str)
+        given.instance("budget", budget, sources.Budget)
         self._model = Model(
-            _checked_path(model), provider=provider, allow_fallback=allow_fallback, threads=threads
+            None if model is None else given.path("model", model),
+            provider=provider,
+            allow_fallback=given.choice("allow_fallback", allow_fallback),
+            threads=threads,
         )
         self.card = self._model.card
         if self.card.calibration is None:
@@ -115,8 +124,8 @@ class Detector:
             model_sha256=self._model.sha256,
             provider=self._model.provider,
             false_alarm_rate=_checked_rate(false_alarm_rate, self.calibration),
-            forced=force,
-            plane=_checked_plane(plane),
+            forced=given.choice("force", force),
+            plane=plane,
         )
         self.budget = budget
         # One slice after the other would leave cores idle wherever a step is not parallel itself.
@@ -187,33 +196,37 @@ class Detector:
         return result
 
     def detect_series(
-        self, series: Path | str | sources.SeriesFiles | Sequence[Slice] | NDArray[Any]
+        self, series: Path | str | sources.SeriesFiles | Iterable[Member] | NDArray[Any]
     ) -> SeriesResult:
         """Analyse all slices of one series together.
 
         Parameters
         ----------
         series
-            A folder or file of exactly one series, one series of an inventory, slices in anatomical
-            order, or an array (Z, H, W).
+            A folder or file of exactly one series, or one series of an inventory. Paths or pydicom
+            data sets of exactly one, in any order: they are sorted as those of a folder are. Slices
+            and arrays in anatomical order, or an array (Z, H, W). What is refused of them stays out
+            of the way of the others. Of none there is a result without slices and a verdict.
 
         Raises
         ------
         UsageError
-            The folder holds no series, or several: :func:`gliomart.scan` tells them apart.
+            It is none of these, or holds no series, or several: :func:`gliomart.scan` tells them
+            apart.
         """
         if isinstance(series, sources.SeriesFiles):
             return self._gather(series.id, series.source, self.stream_series(series))
-        if isinstance(series, (str, Path)):
-            inventory = self._scan([series])
-            if len(inventory.series) != 1:
-                raise UsageError(f"{series}: holds {len(inventory.series)} series, not one")
-            (files,) = inventory.series
-            refused = log.each(inventory.refused)
-            return self._gather(files.id, files.source, chain(refused, self.stream_series(files)))
-        return self._gather(
-            "series", "series", self._stream(open_planes(series, self.card, self.settings.plane))
-        )
+        whole: Any = series if given.is_path(series) else given.members(series)
+        inventory = reading.inventory_of(whole, self.budget, self.settings.plane)
+        if inventory is None:
+            planes = reading.open_planes(whole, self.card, self.settings.plane)
+            return self._gather("series", "series", self._stream(planes))
+        if len(inventory.series) != 1:
+            what = "the list" if isinstance(whole, list) else whole
+            raise UsageError(f"{what}: holds {len(inventory.series)} series, not one")
+        (files,) = inventory.series
+        refused = log.each(inventory.refused)
+        return self._gather(files.id, files.source, chain(refused, self.stream_series(files)))
 
     def stream(self, paths: Iterable[Path | str]) -> Iterator[SliceResult | Refusal]:
         """Analyse files and folders, series by series, one result or refusal per slice.
@@ -382,18 +395,6 @@ class Detector:
 def _raising(error: Exception) -> Iterator[SliceResult | Refusal]:
     raise error
     yield
-
-
-def _checked_path(asked: Path | str | None) -> Path | str | None:
-    if asked is not None and (not os.fspath(asked) or "\0" in os.fspath(asked)):
-        raise UsageError("the path of the model is empty, or holds a zero byte")
-    return asked
-
-
-def _checked_plane(asked: int | None) -> int | None:
-    if asked is not None and asked < 1:
-        raise UsageError(f"planes are counted from 1, and there is no plane {asked}")
-    return asked
 
 
 def _checked_rate(asked: float | None, calibration: Calibration) -> float:

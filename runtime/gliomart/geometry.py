@@ -26,6 +26,8 @@ Points = NDArray[np.floating[Any] | np.integer[Any]]
 
 _PLANES: tuple[PlaneName, ...] = ("sagittal", "coronal", "axial")  # by the axis they are across
 _PARALLEL = math.cos(math.radians(1))  # directions this near are the same
+# Pixels of no scanner are smaller or larger than this.
+FINEST_MM, COARSEST_MM = 0.05, 20.0
 # Positions in headers may be rounded to a tenth of a millimetre, those of both ends as well.
 ROUNDED_MM = 0.11
 _UNEVEN, _MOST_UNEVEN = 0.02, 0.25  # of a step

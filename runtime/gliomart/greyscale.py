@@ -51,7 +51,8 @@ def luma(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     InputRefusedError
         ``bad-shape``, ``too-large`` or ``bad-scale``.
     """
-    values = np.ma.getdata(pixels) if isinstance(pixels, np.ma.MaskedArray) else pixels
+    # Without a subclass, which may slice in its own way (numpy.matrix).
+    values = np.asarray(np.ma.getdata(pixels))
     with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite
         grey = _grey(values)
     height, width = grey.shape

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from itertools import chain
-from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
-from gliomart import content, sources, suitability
+from gliomart import content, given, sources, suitability
 from gliomart.content import Content
 from gliomart.errors import InputRefusedError
 from gliomart.pipeline import in_order
 from gliomart.preprocess import FRAME_SLICES, Frame, estimate_frames, evenly_spaced
-from gliomart.slices import Refusal, Slice, checked, of_array, settled
+from gliomart.slices import Refusal, Slice, checked, of_array
 from gliomart.sources import dicom
 from gliomart.sources.header import Header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
     from typing import BinaryIO
 
     from numpy.typing import NDArray
@@ -93,19 +93,45 @@ def read_one(
 ) -> One:
     """Read one image; see :meth:`gliomart.Detector.detect`."""
     if isinstance(image, Slice):
-        return One(settled(image))
+        return One(given.checked(image))
     if isinstance(image, np.ndarray):
         return One(of_array(image, plane))
-    if isinstance(image, (str, Path)):
-        inventory = sources.scan([image], budget, plane=plane)
+    if given.is_path(image):
+        path = given.path("image", image)
+        inventory = sources.scan([path], budget, plane=plane)
         files = [file for series in inventory.series for file in series.files]
-        read = [*inventory.refused, *sources.read_series(files, str(image))]
+        read = [*inventory.refused, *sources.read_series(files, str(path))]
         slice_ = _only(read)
         return One(slice_, files[0].header, files[0].concerns, files[0].notes)
-    dataset = dicom.in_memory(image, budget)
+    dataset = dicom.in_memory(cast("Any", image), budget)
     header = Header.of(dataset)
     slices = dicom.slices_of(dataset, header, "image", "image", budget)
     return One(_only(list(map(checked, slices))), header)
+
+
+def inventory_of(
+    series: Path | str | list[Any], budget: sources.Budget, plane: int | None
+) -> sources.Inventory | None:
+    """Find the series among files or data sets, sorted as any others are.
+
+    Parameters
+    ----------
+    series
+        A path, or a list of what a program handed over.
+
+    Returns
+    -------
+    None where the list is of slices in order, in memory already.
+    """
+    from pydicom import Dataset
+
+    if not isinstance(series, list):
+        return sources.scan([series], budget, plane=plane)
+    if series and all(map(given.is_path, series)):
+        return sources.scan(series, budget, plane=plane)
+    if series and all(isinstance(each, Dataset) for each in series):
+        return sources.scan_datasets(series, budget)
+    return None
 
 
 def _only(read: Sequence[Slice | Refusal]) -> Slice:
@@ -140,10 +166,16 @@ def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -
 
 
 def open_planes(
-    planes: Sequence[Slice] | NDArray[Any], card: ModelCard, plane: int | None = None
+    planes: Sequence[Slice | Refusal | NDArray[Any]], card: ModelCard, plane: int | None = None
 ) -> Opened:
-    """Take slices, or an array (Z, H, W), that are in memory already; of colour, one ``plane``."""
-    items = [(_plane(number, pixels, plane), 0.0) for number, pixels in enumerate(planes)]
+    """Take slices and arrays (H, W) that are in memory already; of colour, one ``plane``.
+
+    Raises
+    ------
+    UsageError
+        As :func:`gliomart.given.plane_of`.
+    """
+    items = [(given.plane_of(number, item, plane), 0.0) for number, item in enumerate(planes)]
     return _framed(items, items, len(items), card)
 
 
@@ -199,15 +231,6 @@ def _read_alone(file: sources.SourceFile) -> Timed:
     started = perf_counter()
     (item,) = sources.read(file)
     return item, ms_since(started)
-
-
-def _plane(number: int, pixels: Slice | NDArray[Any], plane: int | None) -> Slice | Refusal:
-    if isinstance(pixels, Slice):
-        return checked(pixels)
-    try:
-        return of_array(pixels, plane, number)
-    except InputRefusedError as error:
-        return Refusal("image", number, error.code, error.reason)
 
 
 def ms_since(started: float) -> float:

@@ -52,7 +52,7 @@ def test_a_series_written_in_part_is_published_once_and_told(
 
 
 def test_the_watcher_and_the_walk_hide_the_same(inbox: Path) -> None:
-    watched = runpy.run_path(str(SCRIPT))["Inbox"](inbox, 0.0)._walk()
+    watched = runpy.run_path(str(SCRIPT))["Inbox"](inbox, 0.0).walk()
     seen = {Path(folder) / name for folder, names in watched for name in names}
     (series,) = sources.scan([inbox]).series
     assert seen == {file.path for file in series.files}

@@ -185,7 +185,7 @@ def test_a_full_disk_puts_off_and_loses_nothing(results: Path, watch: Any, size:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks are inherited where there is fork")
 def test_two_watches_do_not_work_in_one_folder(results: Path, watch: Any) -> None:
-    made = runpy.run_path(str(SCRIPT))
+    made = runpy.run_path(str(SCRIPT.with_name("watch_host.py")))
     handle = made["lock"](results / ".lock")
     ended = subprocess.run(watch(), capture_output=True, text=True, check=False)
     os.close(handle)

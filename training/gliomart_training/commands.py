@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gliomart.arguments import PROVIDERS, ArgumentParser, place, positive
 from gliomart.errors import UsageError
 from gliomart.outputs.folder import write_atomically
+from gliomart.outputs.target import check_target
 from gliomart.preprocess import Channel, Preprocessing
 from gliomart.printable import printable
 from gliomart_training import dataset, tables
@@ -73,8 +74,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.compare and (options.pons or options.plots):
         parser.error("--compare goes with neither --pons nor --plots, which show one model")
-    if options.plots:
-        _keep_pictures_out(options.directory, options.plots)
+    _check_outputs(options)
 
     # First, so that their absence names the extra before anything has been measured.
     import sklearn  # noqa: F401
@@ -124,6 +124,16 @@ def evaluate(arguments: Sequence[str]) -> int:
     if options.plots and not options.json:
         print(f"plots: {printable(str(options.plots))}")
     return 0
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """See that an evaluation can write what it is to, and replaces nothing that it reads."""
+    read = [options.directory, options.model, options.held_out, *(options.compare or ())]
+    if options.out is not None:
+        check_target(options.out, read)
+    if options.plots:
+        _keep_pictures_out(options.directory, options.plots)
+        check_target(options.plots / "plots.png", read)
 
 
 def _keep_pictures_out(directory: Path, path: Path) -> None:

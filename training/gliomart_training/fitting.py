@@ -6,18 +6,23 @@ Only ``keras`` and ``keras.ops``: the same code trains on TensorFlow, JAX or PyT
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 from keras import ops
 from tqdm import tqdm
 
-from gliomart.errors import TrainingError
+from gliomart.errors import OutputError, TrainingError
 from gliomart.outputs.folder import write_atomically
+from gliomart.printable import said
+from gliomart_training.network_file import check_finite
 from gliomart_training.networks import NETWORKS
+from gliomart_training.record import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
     from gliomart_training.validation import WithLesions
 
 History = dict[str, list[float]]
+
+DIVERGED = "training diverged (try a lower --learning-rate)"
 
 AVERAGE_PRECISION = "val_average_precision"
 # What is told of an epoch, of all that is kept.
@@ -103,11 +110,19 @@ def fit(
     later
         How many trainings like it follow, for the time that is left.
 
+    Raises
+    ------
+    TrainingError
+        It diverged, in its last step as in any other, or an interrupted one left a broken state.
+    OutputError
+        Its state cannot be kept.
+
     Returns
     -------
     The trained network for whole images, and the losses of every epoch, with the average precision
     on lesions as ``val_average_precision``.
     """
+    check(recipe)
     keras.utils.set_random_seed(recipe.seed)
     channels = len(batches.spec.channels)
     trainer = NETWORKS[recipe.network](batches.side, channels)
@@ -152,14 +167,44 @@ def fit(
         shuffle=False,  # the batches bring their own order
         verbose=0,
         callbacks=[
-            keras.callbacks.BackupAndRestore(str(checkpoints)),
+            _Restore(str(checkpoints)),
             keras.callbacks.TerminateOnNaN(raise_error=True),
             progress,
         ],
     )
     network = NETWORKS[recipe.network](batches.spec.size, channels)
     network.set_weights(trainer.get_weights())
+    check_finite(network, f"{DIVERGED}: not all weights of {label} are numbers")
+    _check_outputs(network, batches)
     return network, progress.history
+
+
+def check(recipe: Recipe) -> None:
+    """See that a recipe can train anything at all.
+
+    Raises
+    ------
+    TrainingError
+        Its learning rate is no finite number above zero, or it has no epochs or empty batches.
+    """
+    if not (math.isfinite(recipe.learning_rate) and recipe.learning_rate > 0):
+        raise TrainingError(
+            f"nothing is learned at a rate of {recipe.learning_rate:g}: it has to be above zero"
+        )
+    if recipe.epochs < 1 or recipe.batch_size < 1:
+        raise TrainingError(
+            f"nothing is learned in {recipe.epochs} epochs with batches of {recipe.batch_size}"
+        )
+
+
+def _check_outputs(network: keras.Model, batches: HealthyBatches) -> None:
+    """See that a network gives numbers: finite weights may still be too large for that."""
+    size = batches.spec.size
+    image = np.full((1, size, size, len(batches.spec.channels)), 0.5, np.float32)
+    outputs = network(image, training=False)
+    for name, values in outputs.items():
+        if not np.isfinite(ops.convert_to_numpy(values)).all():
+            raise TrainingError(f"{DIVERGED}: its {name} is not finite")
 
 
 def _on_cells(loss: Callable[[Any, Any], Any], cell: int) -> Callable[[Any, Any], Any]:
@@ -176,8 +221,22 @@ def _fit(trainer: keras.Model, batches: HealthyBatches, **options: Any) -> None:
     except RuntimeError as error:
         if "NaN" not in str(error) and "Invalid loss" not in str(error):
             raise
-        reason = "training diverged: its loss is not finite; try a lower --learning-rate"
-        raise TrainingError(reason) from error
+        raise TrainingError(f"{DIVERGED}: its loss is not finite") from error
+    except OSError as error:
+        raise OutputError(f"the state of the training cannot be kept ({said(error)})") from error
+
+
+class _Restore(keras.callbacks.BackupAndRestore):
+    """Goes on from the state of an interrupted training, or says that it is broken."""
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        try:
+            super().on_train_begin(logs)
+        except Exception as error:
+            raise TrainingError(
+                f"{self.backup_dir}: the state of the interrupted training is broken; remove it,"
+                f" and --resume begins this network again ({said(error)})"
+            ) from error
 
 
 class _Progress(keras.callbacks.Callback):
@@ -217,7 +276,7 @@ class _Progress(keras.callbacks.Callback):
             self.first_epoch, self.started = epoch, time.monotonic()
             self.bar.initial = self.bar.n = epoch * len(self.batches)
         self.batches.start(epoch)
-        earlier = json.loads(self.file.read_text()) if epoch and self.file.exists() else {}
+        earlier = read_json(self.file) if epoch and self.file.exists() else {}
         self.history = {name: values[:epoch] for name, values in earlier.items()}
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -226,6 +285,8 @@ class _Progress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for name, value in (logs or {}).items():
+            if not math.isfinite(value):
+                raise TrainingError(f"{DIVERGED}: {name} of epoch {epoch + 1} is not finite")
             self.history.setdefault(name, []).append(float(value))
         if self.lesions is not None:
             found = self.lesions.average_precision(self.model)

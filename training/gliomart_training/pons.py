@@ -21,10 +21,11 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from gliomart.errors import DatasetError, InputRefusedError
+from gliomart.errors import DatasetError, InputRefusedError, TrainingError
 from gliomart.preprocess import Preprocessing, crop, estimate_frames, prepare
 from gliomart.slices import Slice
 from gliomart_training.corruption import lesions_anywhere
+from gliomart_training.network_file import check_finite
 from gliomart_training.networks import PONS_POOLING, pons_localiser
 
 if TYPE_CHECKING:
@@ -216,6 +217,8 @@ def fit_localiser(
     ------
     DatasetError
         No image shows the pons, or none is clear of it.
+    TrainingError
+        It diverged.
     """
     everything = PonsImages.together([marked, simulated], spec)
     if not everything.shown.any() or everything.shown.all():
@@ -238,10 +241,13 @@ def fit_localiser(
     batches = PonsBatches(marked, simulated, variation, recipe, spec.brain_level)
     watched = _Losses(len(batches))
     localiser.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watched])
+    if not np.isfinite(watched.losses).all():
+        raise TrainingError("training the pons localiser diverged: its loss is not finite")
     # Without its optimizer, which a network that is joined with it would carry into its file, and
     # which another backend could not read.
     trained = pons_localiser(spec.size)
     trained.set_weights(localiser.get_weights())
+    check_finite(trained, "training the pons localiser diverged: not all weights are numbers")
     parts = np.array_split(watched.losses, min(20, len(watched.losses)))
     return trained, [float(np.mean(part)) for part in parts]
 

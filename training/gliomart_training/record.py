@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gliomart.errors import DatasetError
+from gliomart.errors import DatasetError, TrainingError
 from gliomart.printable import printable
 
 if TYPE_CHECKING:
@@ -40,9 +40,25 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise DatasetError(
             f"{file}: not the record of a training run; give the folder FILE.run that train left"
         ) from error
+    if not isinstance(record, dict):
+        raise DatasetError(f"{file}: not the record of a training run")
     if "fits" not in record:
         raise DatasetError(f"{file}: its training has not finished; go on with train --resume")
     return record
+
+
+def read_json(file: Path) -> Any:  # noqa: ANN401
+    """Read what a training run wrote for itself.
+
+    Raises
+    ------
+    TrainingError
+        It is broken.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{file}: is broken; remove it, and --resume makes it again") from error
 
 
 def folds_of(record: dict[str, Any], known: Container[str]) -> list[list[str]]:

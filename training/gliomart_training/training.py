@@ -21,13 +21,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from gliomart._version import __version__, installed_version
-from gliomart.errors import DatasetError, OutputExistsError
-from gliomart.outputs.folder import write_atomically
+from gliomart.errors import DatasetError, OutputExistsError, UsageError
+from gliomart.outputs.folder import output_errors, write_atomically
+from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart_training import dataset, pictures
 from gliomart_training.batches import HealthyBatches, HealthyImages, Variation, tumour_free_images
 from gliomart_training.corruption import CORRUPTIONS
-from gliomart_training.fitting import Recipe, fit
+from gliomart_training.fitting import Recipe, check, fit
+from gliomart_training.network_file import copy, load, save
 from gliomart_training.networks import with_pons
 from gliomart_training.patients import count_masks, doubts
 from gliomart_training.pons import (
@@ -37,7 +39,7 @@ from gliomart_training.pons import (
     marked_images,
     simulated_images,
 )
-from gliomart_training.record import RECORD, SCHEMA, run_folder
+from gliomart_training.record import RECORD, SCHEMA, read_json, run_folder
 from gliomart_training.validation import WithLesions
 
 if TYPE_CHECKING:
@@ -96,6 +98,12 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
     ------
     DatasetError
         The dataset cannot be trained on.
+    TrainingError
+        Nothing comes of it, or what an interrupted run left is broken.
+    UsageError
+        Its outputs would replace the dataset.
+    OutputError
+        A network cannot be written.
     OutputExistsError
         There is something at ``plan.out``, and neither option is given; or what is to be
         resumed was started differently.
@@ -104,6 +112,8 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
     -------
     The run's record, as written to ``record.json``.
     """
+    check(plan.recipe)
+    _keep_data(plan)
     patients = dataset.load(plan.data, plan.split)
     images = {p.id: tumour_free_images([p], plan.preprocessing) for p in patients}
     total = sum(len(prepared) for prepared in images.values())
@@ -134,7 +144,7 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
     def fit_one(name: str, held_out: Sequence[str], later: int) -> dict[str, Any]:
         outcome = _fit_autoencoder(plan, name, images, held_out, later)
         if simulated is None:
-            shutil.copyfile(plan.folder / _AUTOENCODER.format(name), plan.folder / f"{name}.keras")
+            copy(plan.folder / _AUTOENCODER.format(name), plan.folder / f"{name}.keras")
             return outcome
         seen = [marked for patient, marked in pons.items() if patient not in held_out]
         return outcome | {"pons": _fit_pons(plan, name, seen, simulated)}
@@ -149,14 +159,14 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
         pictures.scores([fit["scores"] for fit in fits.values() if fit["scores"]], plan.folder)
         unseen = _unseen(plan, images, held_out, plan.preprocessing.size)
         if unseen is not None:
-            network = keras.models.load_model(plan.folder / f"{name}.keras", compile=False)
+            network = load(plan.folder / f"{name}.keras")
             pictures.reconstructions(network, unseen, plan.folder)
     if plan.folds == 1:
-        shutil.copyfile(plan.folder / "fold-1.keras", plan.folder / f"{FINAL}.keras")
+        copy(plan.folder / "fold-1.keras", plan.folder / f"{FINAL}.keras")
 
     record["fits"] = fits
     write_atomically(plan.folder / RECORD, json.dumps(record, indent=1).encode())
-    shutil.copyfile(plan.folder / f"{FINAL}.keras", plan.out)
+    copy(plan.folder / f"{FINAL}.keras", plan.out)
     return record
 
 
@@ -167,7 +177,7 @@ def _fit_autoencoder(
     network_file = plan.folder / _AUTOENCODER.format(name)
     losses_file = plan.folder / f"{name}.json"
     if network_file.exists() and losses_file.exists():
-        finished: dict[str, Any] = json.loads(losses_file.read_text())
+        finished: dict[str, Any] = read_json(losses_file)
         return finished
     started = time.monotonic()
     seen = _together(plan, images, [patient for patient in images if patient not in held_out])
@@ -190,7 +200,7 @@ def _fit_autoencoder(
         later=later,
     )
     seconds = round(time.monotonic() - started, 1)
-    _save(network, network_file)
+    save(network, network_file)
     whole = _unseen(plan, images, held_out, plan.preprocessing.size)
     outcome = {
         "losses": losses,
@@ -208,7 +218,7 @@ def _fit_pons(
     """Train one pons localiser and join it to its autoencoder, unless an earlier call did."""
     network_file, losses_file = plan.folder / f"{name}.keras", plan.folder / f"{name}.pons.json"
     if network_file.exists() and losses_file.exists():
-        finished: dict[str, Any] = json.loads(losses_file.read_text())
+        finished: dict[str, Any] = read_json(losses_file)
         return finished
     started = time.monotonic()
     marked = PonsImages.together(seen, plan.preprocessing)
@@ -217,8 +227,8 @@ def _fit_pons(
         marked, simulated, plan.pons, plan.variation, plan.preprocessing
     )
     print(f"{name}: pons localiser, loss {losses[-1]:.5f}", file=sys.stderr, flush=True)
-    autoencoder = keras.models.load_model(plan.folder / _AUTOENCODER.format(name), compile=False)
-    _save(with_pons(autoencoder, localiser), network_file)
+    autoencoder = load(plan.folder / _AUTOENCODER.format(name))
+    save(with_pons(autoencoder, localiser), network_file)
     outcome = {
         "losses": losses,
         "seconds": round(time.monotonic() - started, 1),
@@ -226,12 +236,6 @@ def _fit_pons(
     }
     write_atomically(losses_file, json.dumps(outcome).encode())
     return outcome
-
-
-def _save(network: keras.Model, file: Path) -> None:
-    temporary = file.with_suffix(".partial.keras")
-    network.save(temporary)
-    temporary.replace(file)
 
 
 def _pons_images(patients: Sequence[Patient], plan: Plan) -> dict[str, PonsImages]:
@@ -300,17 +304,29 @@ def _describe(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _keep_data(plan: Plan) -> None:
+    """Refuse a run's folder that would replace the data that it is trained on."""
+    if plan.data.resolve().is_relative_to(plan.folder.resolve()):
+        raise UsageError(f"{plan.data}: lies in the run's own folder {plan.folder}")
+    check_target(plan.out, [plan.data])
+
+
 def _prepare_folder(plan: Plan, record: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+    file = plan.folder / RECORD
     existing = [path for path in (plan.out, plan.folder) if path.exists()]
     if existing and overwrite:
-        shutil.rmtree(plan.folder, ignore_errors=True)
-        plan.out.unlink(missing_ok=True)
+        if plan.folder.is_dir() and any(plan.folder.iterdir()) and not file.exists():
+            raise OutputExistsError(f"{plan.folder}: holds something other than a training run")
+        with output_errors(plan.folder):
+            if plan.folder.is_dir():
+                shutil.rmtree(plan.folder)
+            plan.out.unlink(missing_ok=True)
     elif existing and not resume:
         raise OutputExistsError(f"{existing[0]}: exists already; give --resume or --overwrite")
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    file = plan.folder / RECORD
+    with output_errors(plan.folder):
+        plan.folder.mkdir(parents=True, exist_ok=True)
     if file.exists():
-        earlier = json.loads(file.read_text())
+        earlier = read_json(file)
         if any(earlier.get(key) != value for key, value in json.loads(json.dumps(record)).items()):
             raise OutputExistsError(f"{plan.folder}: was started differently; give --overwrite")
     else:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gliomart.errors import InputNotFoundError, InputRefusedError
+from gliomart.errors import InputRefusedError
+from gliomart.given import paths as given_paths
 from gliomart.slices import Refusal, Slice, checked
 from gliomart.sources import changes, dicom, images, masks, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT", "Budget", "Inventory", "SeriesFiles", "SourceFile",
-    "headers", "is_hidden", "one_by_one", "read", "read_series", "scan",
+    "headers", "is_hidden", "one_by_one", "read", "read_series", "scan", "scan_datasets",
 ]  # fmt: skip
 
 _PICTURES = ("png", "jpeg", "tiff")
@@ -67,10 +68,7 @@ def scan(
     """
     walk = Walk()
     images: list[SourceFile] = []
-    for given in paths:
-        if given == "":  # which Path takes for the working directory
-            raise InputNotFoundError("an empty path was given")
-        path = Path(given)
+    for path in given_paths(paths):
         known = len(walk.found)
         walk.take(path, budget)
         met = walk.found[known:]
@@ -88,6 +86,28 @@ def scan(
         files=files,
         ignored_kinds=dict(walk.ignored),
     )
+
+
+def scan_datasets(datasets: Iterable[Dataset], budget: Budget = DEFAULT) -> Inventory:
+    """Group data sets that are in memory into series, as :func:`scan` groups files."""
+    found: list[SourceFile] = []
+    refused: list[Refusal] = []
+    roots = []
+    for number, dataset in enumerate(datasets):
+        roots.append(source := f"dataset-{number}")
+        try:
+            for header in dicom.headers_of(dicom.in_memory(dataset, budget)):
+                series = header.series or "datasets"
+                found.append(
+                    SourceFile(
+                        Path(source), source, "dicom", series, header, header.planes,
+                        budget=budget, dataset=dataset,
+                    )
+                )  # fmt: skip
+        except InputRefusedError as error:
+            refused.append(Refusal(source, None, error.code, error.reason))
+    series_found = group(found, refused)
+    return Inventory(tuple(roots), tuple(series_found), tuple(refused), len(roots), {})
 
 
 def read(file: SourceFile) -> Iterator[Slice | Refusal]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from gliomart.errors import InputRefusedError, UsageError
+from gliomart.given import is_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pydicom import Dataset
 
 _MIB = 1 << 20
+# No clock waits for ever: threading.TIMEOUT_MAX is 49 days on Windows.
+_MOST_SECONDS = 1e6
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,13 @@ class Budget:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if not getattr(self, field.name) > 0:
-                raise UsageError(f"the budget {field.name} has to be above zero")
+            name, value = field.name, getattr(self, field.name)
+            if not (is_number(value) and value > 0):
+                raise UsageError(f"the budget {name} has to be a number above zero")
+            if name != "seconds" and value != int(value):
+                raise UsageError(f"the budget {name} has to be a whole number")
+        if self.seconds > _MOST_SECONDS:
+            raise UsageError(f"the budget seconds has to be at most {_MOST_SECONDS:g}")
 
     def but(self, limits: Mapping[str, float]) -> Budget:
         """Make a budget that differs in the limits given, by the names of the attributes.
@@ -66,13 +73,17 @@ class Budget:
         UsageError
             A name that is none of the attributes, or a limit that is not above zero.
         """
+        if not isinstance(limits, Mapping):
+            raise UsageError("limits are given by name, as a mapping")
         known = [field.name for field in fields(self)]
         for name in limits:
             if name not in known:
                 raise UsageError(f"there is no budget {name!r}, only {', '.join(known)}")
-        seconds = float(limits.get("seconds", self.seconds))
-        counts = {name: int(limit) for name, limit in limits.items() if name != "seconds"}
-        return replace(self, **counts, seconds=seconds)
+        counts = {
+            name: int(limit) if is_number(limit) and limit == int(limit) else limit
+            for name, limit in limits.items()
+        }
+        return replace(self, **counts)  # type: ignore[arg-type]  # it checks them
 
     def admit(self, image: Image) -> None:
         """Refuse an image that promises more than this, as ``too-many-pixels``."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from io import SEEK_END, TextIOBase
-from typing import TYPE_CHECKING
+from mmap import mmap
+from typing import TYPE_CHECKING, Any, cast
 
 from gliomart.errors import InputRefusedError, UsageError
+from gliomart.given import IMAGE
+from gliomart.printable import said
 from gliomart.slices import Refusal, Slice, luma
 from gliomart.sources import codecs, modality, wall
 from gliomart.sources.attributes import frames_of, text
@@ -50,6 +54,17 @@ def read_headers(path: Path, budget: Budget) -> list[Header] | Dataset:
     kind = text(dataset.file_meta, "MediaStorageSOPClassUID")
     if kind == _MEDIA_STORAGE_DIRECTORY or "DirectoryRecordSequence" in dataset:
         return dataset
+    return headers_of(dataset)
+
+
+def headers_of(dataset: Dataset) -> list[Header]:
+    """Read what a data set says of itself, once for every kind of image among its frames.
+
+    Raises
+    ------
+    InputRefusedError
+        ``no-pixels`` or ``bad-geometry``.
+    """
     if "Rows" not in dataset or "Columns" not in dataset:
         raise _no_image()
     return Header.each(dataset)
@@ -68,7 +83,9 @@ def read(file: SourceFile) -> Iterator[Slice | Refusal]:
         it holds other images by now.
     """
     assert file.header is not None  # noqa: S101  # no DICOM file is found without one
-    dataset = wall.parse(file.path, pixels=True, budget=file.budget)
+    dataset = file.dataset
+    if dataset is None:
+        dataset = wall.parse(file.path, pixels=True, budget=file.budget)
     yield from slices_of(dataset, file.header, file.source, file.series, file.budget)
 
 
@@ -89,20 +106,63 @@ def in_memory(image: Dataset | BinaryIO, budget: Budget) -> Dataset:
         if all(keyword in image for keyword in ("Rows", "Columns", "PixelData")):
             budget.admit(promised(image))  # before its frames are looked at, as of a file
         return image
-    if not hasattr(image, "read") or isinstance(image, TextIOBase) or not image.seekable():
-        raise UsageError("an image is a path, array, data set, slice or seekable binary stream")
-    try:
-        start = image.tell()
-        size = image.seek(0, SEEK_END) - image.seek(start)
-        if size <= 0:
-            raise InputRefusedError("empty-file", "the stream holds no bytes")
-        dataset = wall.parse_stream(image, size, pixels=True, budget=budget)
-    except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise InputRefusedError("unreadable", f"the stream cannot be read ({reason})") from error
+    stream = Stream(image)
+    dataset = wall.parse_stream(cast("BinaryIO", stream), stream.size, pixels=True, budget=budget)
     if "Rows" not in dataset or "Columns" not in dataset:
         raise _no_image()
     return dataset
+
+
+class Stream:
+    """A stream that a program handed over, from where it stands; nothing is believed of it.
+
+    Raises
+    ------
+    InputRefusedError
+        ``empty-file``; ``truncated``: it has become shorter; ``unreadable``: it is closed, or what
+        it is asked for fails.
+    UsageError
+        It is no stream, one of text, or one that cannot be sought in.
+    """
+
+    def __init__(self, stream: Any) -> None:  # noqa: ANN401
+        # Memory maps could not be asked before Python 3.13, and can be sought in.
+        seeks = isinstance(stream, mmap) or hasattr(stream, "seekable")
+        if isinstance(stream, (type, TextIOBase)) or not (hasattr(stream, "read") and seeks):
+            raise UsageError(f"{IMAGE}; this is of type {type(stream).__name__}")
+        self._stream = stream
+        with _unreadable():
+            if not (isinstance(stream, mmap) or stream.seekable()):
+                raise UsageError(f"{IMAGE}; this stream cannot be sought in")
+            start = stream.tell()
+            stream.seek(0, SEEK_END)
+            self.size = int(stream.tell() - start)
+            stream.seek(start)
+        if self.size <= 0:
+            raise InputRefusedError("empty-file", "the stream holds no bytes")
+        self._left = self.size
+
+    def read(self, count: int) -> bytes:
+        """Read as :meth:`io.RawIOBase.read` does; nothing at the end."""
+        with _unreadable():
+            content = bytes(memoryview(self._stream.read(count)))
+        self._left -= len(content)
+        if count and not content and self._left > 0:
+            raise InputRefusedError("truncated", "the stream ends before the end that it gave")
+        return content
+
+
+@contextmanager
+def _unreadable() -> Iterator[None]:
+    """Refuse a stream whose own methods fail, whatever with."""
+    try:
+        yield
+    except (InputRefusedError, UsageError):
+        raise
+    except Exception as error:
+        strerror = getattr(error, "strerror", None)
+        reason = strerror.lower() if strerror else said(error)
+        raise InputRefusedError("unreadable", f"the stream cannot be read ({reason})") from error
 
 
 def slices_of(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gliomart.errors import InputRefusedError
-from gliomart.geometry import Plane, is_plane
+from gliomart.geometry import COARSEST_MM, FINEST_MM, Plane, is_plane
 from gliomart.sources.attributes import Frame, frames_of, numbers, text, value_of, words
 from gliomart.sources.loss import was_lossy
 from gliomart.sources.traits import (
@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 
     from gliomart.sources.traits import Value, Values
 
-# Pixels of no scanner are smaller or larger than this.
-_FINEST_MM, _COARSEST_MM = 0.05, 20.0
-# Nor is a field stronger than this; a number between both is one of mT, a larger one of gauss.
+# No field is stronger than this; a number between both is one of mT, a larger one of gauss.
 _STRONGEST_T, _WEAKEST_GAUSS = 30.0, 1000.0
 
 
@@ -308,6 +306,6 @@ def _spacing(frame: Frame) -> tuple[float, float] | None:
     if not frame.given("PixelSpacing"):
         return None
     spacing = numbers(frame, "PixelSpacing", 2)
-    if spacing is None or not (_FINEST_MM <= min(spacing) <= max(spacing) <= _COARSEST_MM):
+    if spacing is None or not (FINEST_MM <= min(spacing) <= max(spacing) <= COARSEST_MM):
         raise InputRefusedError("bad-geometry", "the pixel spacing is not two lengths in mm")
     return spacing[0], spacing[1]

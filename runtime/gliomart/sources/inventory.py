@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gliomart.geometry import doubles, gaps
@@ -14,6 +14,8 @@ from gliomart.sources.budget import DEFAULT, Budget
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from pydicom import Dataset
 
     from gliomart.geometry import Plane
     from gliomart.slices import Concern
@@ -49,6 +51,8 @@ class SourceFile:
         Which colour plane of a picture is analysed, from 1; None where all have to be alike.
     stamp
         What the file was when it was found; None where that is not known.
+    dataset
+        What a program handed over instead of a file; None where there is a file.
     """
 
     path: Path
@@ -62,6 +66,7 @@ class SourceFile:
     budget: Budget = DEFAULT
     plane: int | None = None
     stamp: Stamp | None = None
+    dataset: Dataset | None = field(default=None, compare=False, repr=False)
 
     def only(self, which: Sequence[int]) -> SourceFile:
         """Leave out all of its images but these, by their place among ``planes``."""

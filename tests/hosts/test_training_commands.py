@@ -1,0 +1,384 @@
+"""Training and export: what comes to nothing publishes nothing, and inputs stay what they are."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from samples import draw_head, tiny_model
+
+keras = pytest.importorskip("keras", reason="needs the extra: training")
+pytest.importorskip("tf2onnx", reason="needs the extra: export")
+pytest.importorskip("sklearn", reason="needs the extra: evaluate")
+
+from dataclasses import replace  # noqa: E402
+
+from gliomart import cli  # noqa: E402
+from gliomart.errors import ModelError, TrainingError  # noqa: E402
+from gliomart.preprocess import Preprocessing  # noqa: E402
+from gliomart_training import network_file, training  # noqa: E402
+from gliomart_training.batches import Variation  # noqa: E402
+from gliomart_training.fitting import RECIPES  # noqa: E402
+from gliomart_training.networks import NETWORKS  # noqa: E402
+from gliomart_training.pons import PonsRecipe  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three patients of six slices; the last slice of each shows a lesion."""
+    folder = tmp_path_factory.mktemp("scans") / "scans"
+    rows = []
+    for patient in range(3):
+        for number in range(10):
+            image, marked = f"images/p{patient}-{number}.png", number == 9
+            mask = f"masks/p{patient}-{number}.png" if marked else ""
+            head = draw_head((128, 128), lesion=0.9 * marked, seed=10 * patient + number) / 5
+            truth = (draw_head((128, 128), lesion=9.0) > 2500) * 255.0
+            for name, pixels in ((image, head), (mask, truth)):
+                if name:
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    assert cv2.imwrite(str(folder / name), pixels.clip(0, 255).astype(np.uint8))
+            rows.append({"image": image, "mask": mask, "patient": f"p{patient}"})
+    with (folder / "index.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def _plan(scans: Path, out: Path, **changes: Any) -> training.Plan:
+    recipe = replace(RECIPES["dae"], epochs=1, batch_size=64, **changes)
+    return training.Plan(
+        data=scans,
+        split=None,
+        out=out,
+        recipe=recipe,
+        pons=PonsRecipe(),
+        preprocessing=Preprocessing(size=64),
+        variation=Variation(),
+        folds=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained") / "own.keras"
+    training.run(_plan(scans, out))
+    return out
+
+
+@pytest.fixture
+def network(trained: Path, tmp_path: Path) -> Path:
+    """A network and its run that a test may break."""
+    shutil.copytree(trained.parent, tmp_path / "run")
+    return tmp_path / "run" / trained.name
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _fails(arguments: list[Any], status: int, capsys: pytest.CaptureFixture[str]) -> str:
+    capsys.readouterr()
+    assert cli.main([str(argument) for argument in arguments]) == status
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1, said
+    assert "internal error" not in said
+    return said
+
+
+@pytest.mark.parametrize("rate", ["nan", "-1", "0", "inf", "-inf"])
+def test_a_rate_that_teaches_nothing_is_refused(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], rate: str
+) -> None:
+    out = tmp_path / "own.keras"
+    said = _fails(["train", scans, "--out", out, f"--learning-rate={rate}"], 10, capsys)
+    assert "nothing is learned" in said
+    assert not list(tmp_path.rglob("*.keras"))
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--batch-size", "--folds"])
+@pytest.mark.parametrize("value", ["0", "-1", "1.5", "nan"])
+def test_counts_that_are_none_are_usage_errors(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    _fails(["train", scans, "--out", tmp_path / "own.keras", f"{option}={value}"], 2, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rate", [1e20, 1e38])
+def test_a_training_whose_last_step_diverges_publishes_no_network(
+    scans: Path, tmp_path: Path, rate: float
+) -> None:
+    plan = _plan(scans, tmp_path / "own.keras", learning_rate=rate)
+    with pytest.raises(TrainingError, match="diverged"):
+        training.run(plan)
+    assert not list(tmp_path.rglob("*.keras"))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_not_exported(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float
+) -> None:
+    broken = keras.models.load_model(network, compile=False)
+    weights = broken.get_weights()
+    weights[0][0, 0, 0, 0] = value
+    broken.set_weights(weights)
+    broken.save(network)
+    _fails(["export", network, tmp_path / "own.onnx"], 10, capsys)
+    assert not (tmp_path / "own.onnx").exists()
+
+
+@pytest.mark.parametrize("broken", ["state", "record", "losses", "network"])
+def test_what_an_interrupted_run_left_broken_is_named(
+    scans: Path, network: Path, capsys: pytest.CaptureFixture[str], broken: str
+) -> None:
+    folder = network.with_suffix(".run")
+    network.unlink()
+    match broken:
+        case "state":
+            for name in ("fold-1.json", "fold-1.keras", "fold-1.autoencoder.keras"):
+                (folder / name).unlink()
+            (folder / "fold-1.state").mkdir()
+            (folder / "fold-1.state" / "training_metadata.json").write_text('{"epoch": 0')
+            (folder / "fold-1.state" / "latest.weights.h5").write_bytes(b"\x89HDF")
+        case "record":
+            (folder / "record.json").write_text("{")
+        case "losses":
+            (folder / "fold-1.json").write_text("{")
+        case "network":
+            half = (folder / "fold-1.autoencoder.keras").read_bytes()[:5000]
+            (folder / "fold-1.autoencoder.keras").write_bytes(half)
+    error: type[Exception] = ModelError if broken == "network" else TrainingError
+    with pytest.raises(error, match=r"broken") as refused:
+        training.run(_plan(scans, network), resume=True)
+    assert "\n" not in str(refused.value)
+    assert not network.exists()
+    capsys.readouterr()
+
+
+def _truncated(network: Path) -> None:
+    network.write_bytes(network.read_bytes()[:-2000])
+
+
+def _other_zip(network: Path) -> None:
+    with zipfile.ZipFile(network, "w") as archive:
+        archive.writestr("mimetype", "application/epub+zip")
+
+
+def _no_zip(network: Path) -> None:
+    network.write_bytes(b"network")
+
+
+def _empty(network: Path) -> None:
+    network.write_bytes(b"")
+
+
+def _folder(network: Path) -> None:
+    network.unlink()
+    network.mkdir()
+
+
+def _missing(network: Path) -> None:
+    network.unlink()
+
+
+def _with_config(network: Path, change: Any) -> None:
+    with zipfile.ZipFile(network) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    members["config.json"] = json.dumps(change(config)).encode()
+    with zipfile.ZipFile(network, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def _custom(network: Path) -> None:
+    def change(config: Any) -> Any:
+        config["config"]["layers"][1]["class_name"] = "Mine"
+        return config
+
+    _with_config(network, change)
+
+
+def _hostile_module(network: Path) -> None:
+    target = str(network.parent / "ran")
+    hostile = {"module": "os", "class_name": "mkdir", "config": target}
+    _with_config(network, lambda _: hostile)
+
+
+def _hostile_function(network: Path) -> None:
+    def change(config: Any) -> Any:
+        function = {"module": "os", "class_name": "function", "config": "mkdir"}
+        config["config"]["layers"][1]["config"]["activation"] = function
+        return config
+
+    _with_config(network, change)
+
+
+def _lambda(network: Path) -> None:
+    target = str(network.parent / "ran")
+    layers = keras.layers.Lambda(lambda x, target=target: [os.mkdir(target), x][1])  # noqa: PTH102
+    image = keras.Input((64, 64, 1), name="image")
+    keras.Model(image, layers(image)).save(network)
+    shutil.rmtree(target, ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _truncated, _other_zip, _no_zip, _empty, _folder, _missing, _custom, _lambda,
+        _hostile_module, _hostile_function,
+    ],
+)  # fmt: skip
+def test_what_is_no_network_is_refused_and_never_run(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Any
+) -> None:
+    spoil(network)
+    said = _fails(["export", network, tmp_path / "own.onnx"], 4, capsys)
+    assert str(network) in said
+    assert not (tmp_path / "own.onnx").exists()
+    assert not (network.parent / "ran").exists()
+
+
+def test_every_network_is_one_that_is_let_through(tmp_path: Path) -> None:
+    for name, make in NETWORKS.items():
+        make(64, 2).save(tmp_path / f"{name}.keras")
+        assert network_file.load(tmp_path / f"{name}.keras").name == make(64, 2).name
+
+
+def _itself(network: Path) -> Path:
+    return network
+
+
+def _link(network: Path) -> Path:
+    (network.parent / "link.onnx").symlink_to(network)
+    return network.parent / "link.onnx"
+
+
+def _hard_link(network: Path) -> Path:
+    (network.parent / "hard.onnx").hardlink_to(network)
+    return network.parent / "hard.onnx"
+
+
+def _relative(network: Path) -> Path:
+    return network.parent / "run" / ".." / network.name
+
+
+def _in_the_run(network: Path) -> Path:
+    place = network.with_suffix(".run") / "fold-1.onnx"
+    place.write_bytes(b"another model")
+    return place
+
+
+def _of_the_run(network: Path) -> Path:
+    return network.with_suffix(".run") / "fold-1.keras"
+
+
+@pytest.mark.parametrize("place", [_itself, _link, _hard_link, _relative, _in_the_run, _of_the_run])
+def test_export_overwrites_no_input(
+    network: Path, capsys: pytest.CaptureFixture[str], place: Any
+) -> None:
+    model = place(network)
+    before = _contents(network.parent)
+    _fails(["export", network, model], 2, capsys)
+    assert _contents(network.parent) == before
+
+
+def test_export_overwrites_neither_data_nor_figures(
+    scans: Path, network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shutil.copytree(scans, tmp_path / "data")
+    (data / "old.onnx").write_bytes(b"old")
+    figures = tmp_path / "figures.onnx"
+    figures.write_text("{}")
+    (tmp_path / "hard.onnx").hardlink_to(data / "images" / "p0-0.png")
+    before = _contents(tmp_path)
+    for model in (data / "old.onnx", tmp_path / "hard.onnx", figures):
+        _fails(["export", network, model, "--data", data, "--metrics", figures], 2, capsys)
+    assert _contents(tmp_path) == before
+
+
+def test_where_no_model_can_go_is_said_before_work_begins(
+    network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    assert "is a folder" in _fails(["export", network, tmp_path / "folder.onnx"], 2, capsys)
+    _fails(["export", network, tmp_path / "file" / "own.onnx"], 6, capsys)
+    _fails(["export", network, "/proc/own.onnx"], 6, capsys)
+    assert "end in .onnx" in _fails(["export", network, tmp_path / "notes.txt"], 2, capsys)
+
+
+def test_training_does_not_replace_its_data(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = shutil.copytree(scans, tmp_path / "own.run")
+    (data / "net.keras").write_bytes(b"an earlier network")
+    (tmp_path / "folder.keras").mkdir()
+    other = tmp_path / "other.run"
+    other.mkdir()
+    (other / "thesis.txt").write_text("not a run")
+    before = _contents(tmp_path)
+    overwrite = ["--overwrite", "--epochs", "1"]
+    _fails(["train", data, "--out", tmp_path / "own.keras", *overwrite], 2, capsys)
+    _fails(["train", data / "images", "--out", tmp_path / "own.keras", *overwrite], 2, capsys)
+    _fails(["train", data, "--out", data / "net.keras", *overwrite], 2, capsys)
+    _fails(["train", scans, "--out", tmp_path / "folder.keras", *overwrite], 2, capsys)
+    _fails(["train", scans, "--out", "/proc/own.keras", *overwrite], 6, capsys)
+    assert cli.main(["train", str(scans), "--out", str(tmp_path / "other.keras"), *overwrite]) == 2
+    assert "other than a training run" in capsys.readouterr().err
+    assert _contents(tmp_path) == before
+
+
+def test_evaluation_and_measurement_replace_nothing_that_they_read(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tiny_model(tmp_path / "tiny.onnx")
+    data = shutil.copytree(scans, tmp_path / "data")
+    (tmp_path / "link").symlink_to(model)
+    before = _contents(tmp_path)
+    for out in (model, tmp_path / "link", data / "index.csv", data / "images" / "p0-0.png", data):
+        evaluate = ["evaluate", data, "--bootstrap", "5", "--model", model]
+        _fails([*evaluate, "--out", out], 2, capsys)
+        bench = ["bench", data / "images", "--model", model, "--repeats", "1"]
+        if out != data / "index.csv" and out != data:
+            _fails([*bench, "--out", out], 2, capsys)
+            _fails([*bench, "--plot", out], 2, capsys)
+    assert _contents(tmp_path) == before
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk]
+    root = sys.platform == "linux" and os.geteuid() == 0
+    if not root or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("a small disk is mounted, which only root may")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_network_that_does_not_fit_on_the_disk_leaves_nothing(
+    small_disk: Path, tmp_path: Path
+) -> None:
+    from gliomart.errors import OutputError
+
+    with pytest.raises(OutputError, match="cannot be written") as failed:
+        network_file.save(NETWORKS["dae"](64, 1), small_disk / "own.keras")
+    assert "\n" not in str(failed.value)
+    assert list(small_disk.iterdir()) == []
+    del tmp_path

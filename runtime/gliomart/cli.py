@@ -62,9 +62,19 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911  # one
     except Exception as error:
         if os.environ.get("GLIOMART_DEBUG"):
             raise
-        kind = type(error).__name__
-        return _fail(f"internal error ({kind}: {error}); GLIOMART_DEBUG=1 shows where", 1)
+        return _fail(*_unforeseen(error))
     return status
+
+
+def _unforeseen(error: Exception) -> tuple[str, int]:
+    """Say what no part of gliomart raises on purpose, and the exit status."""
+    module = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ImportError) and module and not module.startswith("gliomart"):
+        from gliomart import extras  # the base installation is broken: by a shared library, mostly
+
+        told = extras.broken("gliomart", module, error)
+        return str(told), told.exit_status
+    return f"internal error ({type(error).__name__}: {error}); GLIOMART_DEBUG=1 shows where", 1
 
 
 def _infer(options: argparse.Namespace) -> int:
@@ -176,6 +186,8 @@ def _no_command(options: argparse.Namespace) -> int:
 def _run_external(name: str, arguments: Sequence[str]) -> int:
     from importlib.metadata import entry_points
 
+    from gliomart import extras
+
     found = entry_points(group="gliomart.commands", name=name)
     extra = EXTERNAL[name][1]
     if not found:
@@ -183,12 +195,10 @@ def _run_external(name: str, arguments: Sequence[str]) -> int:
     try:
         command = next(iter(found)).load()
         status: int = command(list(arguments))
-    except ModuleNotFoundError as error:
-        if isinstance(error, MissingExtraError) or (error.name or "").startswith("gliomart"):
+    except ImportError as error:
+        if isinstance(error, GliomartError) or (error.name or "").startswith("gliomart"):
             raise
-        raise MissingExtraError(
-            f"gliomart {name} ({error.name} is not installed)", extra
-        ) from error
+        raise extras.refused(f"gliomart {name}", extra, error) from error
     return status
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gliomart import background, log, pons, scoring, sources, suitability
 from gliomart.content import judge_alike as judge_content
 from gliomart.errors import InputRefusedError, ModelError, UsageError
+from gliomart.forking import at_work
 from gliomart.model import Model
 from gliomart.pipeline import in_order
 from gliomart.preprocess import Frame, estimate_frame, prepare
@@ -148,6 +149,7 @@ class Detector:
         self.detect(simulated_slice())
         return ms_since(started)
 
+    @at_work
     def detect(self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice) -> SliceResult:
         """Analyse one image by itself.
 
@@ -269,6 +271,7 @@ class Detector:
     def _stream(self, series: Opened) -> Iterator[SliceResult | Refusal]:
         """Analyse what is read of one series."""
 
+        @at_work
         def look(timed: Timed) -> SliceResult | Refusal:
             item, read_ms = timed
             if isinstance(item, Refusal):

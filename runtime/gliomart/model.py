@@ -15,6 +15,7 @@ import numpy as np
 from gliomart import onnx_file
 from gliomart.card import METADATA_KEY, ModelCard
 from gliomart.errors import ModelCardError, ModelError, ModelNotFoundError, ProviderError
+from gliomart.forking import at_work
 from gliomart.printable import printable
 from gliomart.providers.opening import LARGEST_BATCH, open_on_cpu, open_session
 from gliomart.providers.probe import would_use_gpu
@@ -106,6 +107,7 @@ class Model:
     card: ModelCard
     sha256: str
 
+    @at_work
     def __init__(
         self,
         path: Path | str | None = None,

@@ -24,7 +24,13 @@ from gliomart.bench import floor
 from gliomart.bench.engines import GROUP
 from gliomart.bench.machine import percentiles, precision
 from gliomart.bench.worker import IMAGE
-from gliomart.errors import GliomartError, MissingExtraError, ModelError, UsageError
+from gliomart.errors import (
+    BrokenExtraError,
+    GliomartError,
+    MissingExtraError,
+    ModelError,
+    UsageError,
+)
 from gliomart.model import Model
 
 if TYPE_CHECKING:
@@ -72,7 +78,7 @@ def measure(
         for path in filter(None, (float_model, model)):
             numbers = precision(Model(path, provider="cpu").card)
             operations[numbers] = floor.operations(path)
-    except MissingExtraError as error:
+    except (MissingExtraError, BrokenExtraError) as error:
         not_compared["operations"] = str(error)
     report: dict[str, Any] = {
         "what": "One slice, image to maps, CPU. Keras and LiteRT run the same architecture with"

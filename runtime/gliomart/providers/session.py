@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart.errors import ModelError
+from gliomart import forking
+from gliomart.errors import GliomartError, ModelError, ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +50,11 @@ class Session:
     def __init__(self, onnx: Any) -> None:  # noqa: ANN401
         self.onnx = onnx
         self.effective: str = onnx.get_providers()[0]
+        forking.inherited(self)
+
+    def forked(self) -> None:
+        """Stay, in the child of a fork: to destroy it is to wait for threads that are not there."""
+        forking.leave_alone(self)
 
     def run(
         self, names: Sequence[str], inputs: Mapping[str, NDArray[np.float32]]
@@ -70,10 +76,13 @@ class Session:
         ------
         ModelError
             The graph, or its device, fails.
+        ProviderError
+            This process was forked from one that was running it.
         """
         try:
-            return self._run(names, inputs)
-        except ModelError:
+            with forking.at_work:
+                return self._run(names, inputs)
+        except GliomartError:
             raise
         except Exception as error:  # ONNX Runtime's own errors share no base but Exception
             reason = what_went_wrong(error, self._largest_memory)
@@ -105,7 +114,11 @@ class CpuSession(Session):
                 results.append(error)
 
         thread = Thread(target=first, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more
+            reason = f"the model's first slice needs a thread of its own ({error})"
+            raise ProviderError(reason) from error
         thread.join(LONGEST_FIRST_RUN_S)
         if not results:
             raise ModelError(f"the graph takes more than {LONGEST_FIRST_RUN_S:g} s for one slice")
@@ -198,17 +211,22 @@ def onnx_session(runtime: Any, model: bytes, options: Any, providers: list[Any])
     ------
     ModelError
         It does not.
+    ProviderError
+        This process was forked from one that was at work.
     """
     try:
-        return runtime.InferenceSession(
-            model,
-            options,
-            providers=providers,
-            # It computes outside the bounded memory, and exported graphs have nothing to fold.
-            disabled_optimizers=["ConstantFolding"],
-            # Where a provider fails it would print to standard output and go on with another.
-            enable_fallback=False,
-        )
+        with forking.at_work:
+            return runtime.InferenceSession(
+                model,
+                options,
+                providers=providers,
+                # It computes outside the bounded memory, and exported graphs have nothing to fold.
+                disabled_optimizers=["ConstantFolding"],
+                # Where a provider fails it would print to standard output and use another.
+                enable_fallback=False,
+            )
+    except GliomartError:
+        raise
     except Exception as error:  # ONNX Runtime's own errors share no base but Exception
         raise ModelError(
             f"not a model that ONNX Runtime can run ({what_went_wrong(error)})"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputNotFoundError, InputRefusedError
+from gliomart.forking import at_work
 from gliomart.slices import Refusal, Slice, checked
 from gliomart.sources import dicom, images, masks, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
@@ -36,6 +37,7 @@ __all__ = [
 _MASK = "mask beside an image"
 
 
+@at_work
 def scan(
     paths: Iterable[Path | str], budget: Budget = DEFAULT, *, plane: int | None = None
 ) -> Inventory:

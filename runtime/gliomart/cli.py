@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911  # one
 def _unforeseen(error: Exception) -> tuple[str, int]:
     """Say what no part of gliomart raises on purpose, and the exit status."""
     module = (getattr(error, "name", None) or "").partition(".")[0]
-    if isinstance(error, ImportError) and module and not module.startswith("gliomart"):
+    if isinstance(error, ImportError) and module not in {"", "gliomart"}:
         from gliomart import extras  # the base installation is broken: by a shared library, mostly
 
         told = extras.broken("gliomart", module, error)
@@ -113,15 +113,15 @@ def _infer(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from importlib import resources
+    from gliomart.rehearsal import simulated_study
 
-    study = Path(str(resources.files("gliomart") / "golden"))
     _note(options, "a simulated head with a pontine lesion in some slices (no real person)")
-    options.paths = [study]
     options.overlays = "flagged"
     options.maps = options.dicom_out = options.identify = False
     options.plane = None
-    return _infer(options)
+    with simulated_study() as study:
+        options.paths = [study]
+        return _infer(options)
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -196,7 +196,7 @@ def _run_external(name: str, arguments: Sequence[str]) -> int:
         command = next(iter(found)).load()
         status: int = command(list(arguments))
     except ImportError as error:
-        if isinstance(error, GliomartError) or (error.name or "").startswith("gliomart"):
+        if isinstance(error, GliomartError):
             raise
         raise extras.refused(f"gliomart {name}", extra, error) from error
     return status

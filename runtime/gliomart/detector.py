@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gliomart import background, log, pons, scoring, sources, suitability
 from gliomart.content import judge_alike as judge_content
@@ -123,6 +123,12 @@ class Detector:
         # One slice after the other would leave cores idle wherever a step is not parallel itself.
         self.workers = min(threads or os.cpu_count() or 1, _MOST_WORKERS)
         log.choice(self.settings)
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "a detector is neither copied nor sent to another process; make one there,"
+            " and send files and results"
+        )
 
     @property
     def settings(self) -> Settings:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack, suppress
 from importlib.metadata import entry_points
@@ -22,6 +21,7 @@ import numpy as np
 
 from gliomart.bench import floor
 from gliomart.bench.engines import GROUP
+from gliomart.bench.fresh import python
 from gliomart.bench.machine import percentiles, precision
 from gliomart.bench.worker import IMAGE
 from gliomart.errors import (
@@ -102,9 +102,10 @@ class _Worker:
     def __init__(self, kind: str, model: Path, threads: int, folder: Path) -> None:
         self.kind = kind
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed on leaving
-        environment = os.environ | dict.fromkeys(_BLAS_THREADS, str(threads))
+        executable, environment = python()
+        environment |= dict.fromkeys(_BLAS_THREADS, str(threads))
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own code
-            [sys.executable, "-m", "gliomart.bench.worker", kind, str(model), str(threads), folder],
+            [executable, "-m", "gliomart.bench.worker", kind, str(model), str(threads), folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

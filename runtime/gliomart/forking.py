@@ -48,8 +48,8 @@ class AtWork(ContextDecorator):
     """A piece of work that a fork waits for: it holds locks that would stay locked in the child.
 
     ``@at_work`` on, or ``with at_work:`` around, each piece that ends by itself and waits for no
-    other one; it may hold others. Where a fork cannot wait (a piece takes too long, or is what forks), the child is
-    not let in any more.
+    other one; it may hold others. Where a fork cannot wait (a piece takes too long, or is what
+    forks), the child is not let in any more.
     """
 
     def __init__(self) -> None:

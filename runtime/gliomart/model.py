@@ -14,6 +14,7 @@ import numpy as np
 
 from gliomart import onnx_file
 from gliomart.card import METADATA_KEY, ModelCard
+from gliomart.equality import ByContent
 from gliomart.errors import (
     ModelCardError,
     ModelError,
@@ -55,8 +56,8 @@ _UNSUITED = "the model's integers are for CPUs"
 _ROUNDING = 1e-3  # of half precision and of quantised graphs
 
 
-@dataclass(frozen=True)
-class Outputs:
+@dataclass(frozen=True, eq=False)
+class Outputs(ByContent):
     """What a model makes of one slice, on its own grid; float32 (size, size) each.
 
     Attributes

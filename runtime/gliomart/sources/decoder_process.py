@@ -78,6 +78,14 @@ _DECODERS: dict[bytes, Callable[[bytes, int, int, int], bytes | bytearray]] = {
 }
 
 
+def address_space() -> int | None:
+    """Bytes of address space that this process may take (``ulimit -v``); None without a limit."""
+    if resource is None:
+        return None
+    given, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if given == resource.RLIM_INFINITY else given
+
+
 @contextmanager
 def _limited(seconds: float, memory: int) -> Iterator[None]:
     """Limit this process where the platform can: memory by an error, time by its end.
@@ -89,7 +97,7 @@ def _limited(seconds: float, memory: int) -> Iterator[None]:
         yield
         return
     given, hard = resource.getrlimit(resource.RLIMIT_AS)
-    least = memory if given == resource.RLIM_INFINITY else min(memory, given)
+    least = min(memory, address_space() or memory)
     signal.setitimer(signal.ITIMER_REAL, seconds + 1)
     resource.setrlimit(resource.RLIMIT_AS, (least, hard))
     try:

@@ -22,7 +22,7 @@ from gliomart import forking, frozen
 from gliomart.errors import InputRefusedError
 from gliomart.printable import printable, without_folders
 from gliomart.sources import decoder_process
-from gliomart.sources.decoder_process import GREETING, REPLY, REQUEST, resource
+from gliomart.sources.decoder_process import GREETING, REPLY, REQUEST, address_space
 
 if TYPE_CHECKING:
     from typing import BinaryIO, NoReturn
@@ -48,7 +48,8 @@ class DecoderProcess:
         """Leave the process to the parent: hold no end of its pipes, for it ends with them."""
         process, self._lock, self._process = self._process, Lock(), None
         if process is not None:
-            for stream in cast("list[Any]", [process.stdin, process.stdout, process.stderr]):
+            streams: list[Any] = [process.stdin, process.stdout, process.stderr]
+            for stream in streams:
                 stream.raw.close()  # what another thread was about to write is not written twice
             process.returncode = 0  # it is not this process's to wait for
 
@@ -183,10 +184,8 @@ def _crashed(process: subprocess.Popen[bytes]) -> str:
 
 def _too_little(memory: int) -> str:
     """Tell where a limit of the process leaves a decoder less than its frame may take."""
-    if resource is None:
-        return ""
-    given, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if given == resource.RLIM_INFINITY or given >= memory:
+    given = address_space()
+    if given is None or given >= memory:
         return ""
     return f"; it may take {memory >> 20} MiB, and this process is limited to {given >> 20} MiB"
 

@@ -61,5 +61,8 @@ def refused(what: str, extra: str, error: ImportError) -> MissingExtraError | Br
 
 
 def broken(what: str, module: str, error: Exception) -> BrokenExtraError:
-    """Say that a module is there and does not load, and why."""
-    return BrokenExtraError(f"{what} needs {module}, which does not load ({said(error)})")
+    """Say that a module is there and does not load, and why in the first place."""
+    origin: BaseException = error
+    while origin.__cause__ is not None:
+        origin = origin.__cause__
+    return BrokenExtraError(f"{what} needs {module}, which does not load ({said(origin)})")

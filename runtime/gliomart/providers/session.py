@@ -29,6 +29,8 @@ LARGEST_GPU_MEMORY = 2 * 2**30
 # hundredths of a second.
 LONGEST_FIRST_RUN_S = 10.0
 _LONGEST_REASON = 200
+# How ONNX Runtime says that it cannot start a thread of its own.
+_NO_THREAD = "pthread_create failed"
 
 
 class Session:
@@ -212,7 +214,7 @@ def onnx_session(runtime: Any, model: bytes, options: Any, providers: list[Any])
     ModelError
         It does not.
     ProviderError
-        This process was forked from one that was at work.
+        This process was forked from one that was at work, or may have no more threads.
     """
     try:
         with forking.at_work:
@@ -228,6 +230,8 @@ def onnx_session(runtime: Any, model: bytes, options: Any, providers: list[Any])
     except GliomartError:
         raise
     except Exception as error:  # ONNX Runtime's own errors share no base but Exception
+        if _NO_THREAD in str(error):
+            raise ProviderError("the system gives ONNX Runtime no thread (see --threads)") from error
         raise ModelError(
             f"not a model that ONNX Runtime can run ({what_went_wrong(error)})"
         ) from error

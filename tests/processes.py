@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gliomart.errors import InputRefusedError
+
 # A hang is what many of these tests look for; nothing takes nearly as long where there is none.
 LONGEST_S = 120
 
@@ -39,6 +41,11 @@ def finish(
 def searched() -> dict[str, str]:
     """Environment in which another Python of this version finds what this one does."""
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def refuse(_: object) -> None:
+    """Raise what a detector does in another process, where it is found by this name."""
+    raise InputRefusedError("no-head", "there is no head")
 
 
 def compressed(file: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 
 from gliomart.errors import InputRefusedError
 
+
 # A hang is what many of these tests look for; nothing takes nearly as long where there is none.
 LONGEST_S = 120
 

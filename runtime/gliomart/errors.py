@@ -56,7 +56,10 @@ class GliomartError(Exception):
 
 def _again(kind: type[GliomartError], *arguments: Any) -> GliomartError:  # noqa: ANN401
     """Make an error of its arguments, past its constructor."""
-    error = kind.__new__(kind, *arguments)
+    builtin: Any = kind
+    while issubclass(builtin, GliomartError):  # to the one that it has its memory's layout from
+        builtin = builtin.__base__
+    error: GliomartError = builtin.__new__(kind, *arguments)
     error.args = arguments
     return error
 

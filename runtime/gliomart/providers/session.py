@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,8 +30,6 @@ LARGEST_GPU_MEMORY = 2 * 2**30
 # hundredths of a second.
 LONGEST_FIRST_RUN_S = 10.0
 _LONGEST_REASON = 200
-# How ONNX Runtime says that it cannot start a thread of its own.
-_NO_THREAD = "pthread_create failed"
 
 
 class Session:
@@ -216,6 +215,7 @@ def onnx_session(runtime: Any, model: bytes, options: Any, providers: list[Any])
     ProviderError
         This process was forked from one that was at work, or may have no more threads.
     """
+    _check_threads(options.intra_op_num_threads or os.cpu_count() or 1)
     try:
         with forking.at_work:
             return runtime.InferenceSession(
@@ -230,11 +230,27 @@ def onnx_session(runtime: Any, model: bytes, options: Any, providers: list[Any])
     except GliomartError:
         raise
     except Exception as error:  # ONNX Runtime's own errors share no base but Exception
-        if _NO_THREAD in str(error):
-            raise ProviderError("the system gives ONNX Runtime no thread (see --threads)") from error
         raise ModelError(
             f"not a model that ONNX Runtime can run ({what_went_wrong(error)})"
         ) from error
+
+
+def _check_threads(count: int) -> None:
+    """Check that the system gives so many threads; if not all, ONNX Runtime never returns."""
+    leave = Event()
+    threads: list[Thread] = []
+    try:
+        for _ in range(count):
+            thread = Thread(target=leave.wait, daemon=True)
+            thread.start()
+            threads.append(thread)
+    except RuntimeError as error:
+        given = f"{len(threads)} of the {count} threads"
+        raise ProviderError(f"the system gives {given} that a model needs (--threads)") from error
+    finally:
+        leave.set()
+        for thread in threads:
+            thread.join()
 
 
 def what_went_wrong(error: Exception, largest_memory: int = LARGEST_MEMORY) -> str:

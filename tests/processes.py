@@ -1,15 +1,13 @@
-"""Python programs in processes of their own, for tests of what gliomart does in others' processes."""
+"""Python programs in processes of their own, for tests of gliomart in those of others."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from gliomart.errors import InputRefusedError
-
 
 # A hang is what many of these tests look for; nothing takes nearly as long where there is none.
 LONGEST_S = 120
@@ -47,15 +45,3 @@ def searched() -> dict[str, str]:
 def refuse(_: object) -> None:
     """Raise what a detector does in another process, where it is found by this name."""
     raise InputRefusedError("no-head", "there is no head")
-
-
-def compressed(file: Path) -> Path:
-    """Write a slice of the simulated study in JPEG-LS, which the decoder's process decodes."""
-    from pydicom.uid import JPEGLSLossless
-
-    from samples import golden_slice
-
-    dataset = golden_slice(6)
-    dataset.compress(JPEGLSLossless, generate_instance_uid=False)
-    dataset.save_as(file)
-    return file

@@ -173,7 +173,7 @@ def test_a_stream_that_was_begun_before_the_fork_is_refused_in_the_child(study: 
 
 
 def test_a_child_decodes_by_itself_and_holds_nothing_of_its_parents_decoder(
-    tmp_path: Path,
+    compressed: Path,
 ) -> None:
     said = _run(
         "from gliomart.sources.codecs import _process\n"
@@ -187,7 +187,7 @@ def test_a_child_decodes_by_itself_and_holds_nothing_of_its_parents_decoder(
         "    print(_process._process.pid != mine.pid)\n"
         "print(in_child(work))\n"
         "print(detector.detect(other).score == score, _process._process is mine)",
-        processes.compressed(tmp_path / "jpeg-ls.dcm"),
+        compressed,
     )
     assert said == "set() True\nTrue\n0\nTrue True\n"
 

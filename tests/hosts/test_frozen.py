@@ -29,16 +29,6 @@ def say(path):
 """
 
 
-@pytest.fixture
-def compressed(tmp_path: Path) -> Path:
-    return processes.compressed(tmp_path / "jpeg-ls.dcm")
-
-
-@pytest.fixture
-def score(compressed: Path) -> str:
-    return processes.run(_DETECT + "say(sys.argv[1])", compressed).stdout
-
-
 def _program(path: Path, text: str) -> Path:
     path.write_text(text)
     path.chmod(0o755)

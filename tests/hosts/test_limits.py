@@ -27,16 +27,6 @@ _SAY = _DETECT + "say(sys.argv[1])"
 _MIB = 1 << 20
 
 
-@pytest.fixture
-def compressed(tmp_path: Path) -> Path:
-    return processes.compressed(tmp_path / "jpeg-ls.dcm")
-
-
-@pytest.fixture
-def score(compressed: Path) -> str:
-    return processes.run(_SAY, compressed).stdout
-
-
 class TestAddressSpace:
     """``ulimit -v``, as the page on embedding advises."""
 
@@ -206,8 +196,10 @@ class TestAnExtraThatDoesNotLoad:
             ("import onnxruntime.capi", "No module named 'onnxruntime.capi'"),
             ("raise RuntimeError('built for another NumPy')", "built for another NumPy"),
             (
-                "try: raise ImportError('the true reason')\n"
-                "except ImportError as error: raise ImportError('advice\\n' * 100) from error",
+                (
+                    "try: raise ImportError('the true reason')\n"
+                    "except ImportError as error: raise ImportError('advice\\n' * 100) from error"
+                ),
                 "ImportError: the true reason",
             ),
         ],
@@ -238,16 +230,16 @@ class TestAnExtraThatDoesNotLoad:
         ("module", "program", "says"),
         [
             ("highdicom", "import gliomart.outputs.dicom", "writing DICOM needs highdicom, which"),
-            ("matplotlib", "from gliomart.bench.plot import plot; plot({})", "drawing a plot needs"),
-            ("onnx", "from gliomart.bench.floor import operations as o; o('')", "counting a model's"),
+            ("matplotlib", "from gliomart.bench.plot import plot; plot({})", "drawing a plot"),
+            ("onnx", "from gliomart.bench.floor import operations as o; o('')", "counting a"),
             ("openvino", "from gliomart.bench.engines import openvino as o; o('', 0, 1)",
              "OpenVINO needs openvino, which"),
             ("nilearn", "from gliomart_training.simulated_study import main; main(['out'])",
              "simulating a head needs nilearn, which"),
             ("ai_edge_litert", "from gliomart_export.engines import litert as o; o('', 0, 1)",
              "LiteRT needs ai_edge_litert, which"),
-            ("nibabel", "from pathlib import Path\n"
-             "from gliomart.sources import DEFAULT, nifti; nifti.describe(Path('a.nii'), DEFAULT)",
+            ("nibabel", ("from pathlib import Path\n"
+             "from gliomart.sources import DEFAULT, nifti; nifti.describe(Path('a.nii'), DEFAULT)"),
              "NIfTI needs nibabel, which"),
         ],
     )  # fmt: skip

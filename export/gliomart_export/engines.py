@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gliomart import extras
 from gliomart.bench.engines import Engine
-from gliomart.errors import MissingExtraError
 from gliomart.model import Model
 
 if TYPE_CHECKING:
@@ -63,10 +63,8 @@ def litert(model: Path, image: NDArray[np.float32], threads: int) -> list[Engine
     MissingExtraError
         LiteRT, TensorFlow or Keras is not installed.
     """
-    try:
+    with extras.needed("LiteRT", "bench", "ai_edge_litert"):
         from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise MissingExtraError("LiteRT", "bench") from error
     network = _network(Model(model, provider="cpu").card, threads)
     batch = image[np.newaxis]
     engines = []
@@ -83,11 +81,9 @@ def _network(card: ModelCard, threads: int) -> Any:  # noqa: ANN401
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from gliomart_training import backend
 
-    try:
+    with extras.needed("Keras", "training", "tensorflow", "keras"):
         backend.load_quietly()
         import tensorflow as tf
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("Keras", "training") from error
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     import keras

@@ -62,9 +62,19 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911  # one
     except Exception as error:
         if os.environ.get("GLIOMART_DEBUG"):
             raise
-        kind = type(error).__name__
-        return _fail(f"internal error ({kind}: {error}); GLIOMART_DEBUG=1 shows where", 1)
+        return _fail(*_unforeseen(error))
     return status
+
+
+def _unforeseen(error: Exception) -> tuple[str, int]:
+    """Say what no part of gliomart raises on purpose, and the exit status."""
+    module = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ImportError) and module not in {"", "gliomart"}:
+        from gliomart import extras  # the base installation is broken: by a shared library, mostly
+
+        told = extras.broken("gliomart", module, error)
+        return str(told), told.exit_status
+    return f"internal error ({type(error).__name__}: {error}); GLIOMART_DEBUG=1 shows where", 1
 
 
 def _infer(options: argparse.Namespace) -> int:
@@ -109,15 +119,15 @@ def _infer(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from importlib import resources
+    from gliomart.rehearsal import simulated_study
 
-    study = Path(str(resources.files("gliomart") / "golden"))
     _note(options, "a simulated head with a pontine lesion in some slices (no real person)")
-    options.paths = [study]
     options.overlays = "flagged"
     options.maps = options.dicom_out = options.identify = False
     options.plane = None
-    return _infer(options)
+    with simulated_study() as study:
+        options.paths = [study]
+        return _infer(options)
 
 
 def _info(options: argparse.Namespace) -> int:
@@ -185,6 +195,8 @@ def _no_command(options: argparse.Namespace) -> int:
 def _run_external(name: str, arguments: Sequence[str]) -> int:
     from importlib.metadata import entry_points
 
+    from gliomart import extras
+
     found = entry_points(group="gliomart.commands", name=name)
     extra = EXTERNAL[name][1]
     if not found:
@@ -192,12 +204,10 @@ def _run_external(name: str, arguments: Sequence[str]) -> int:
     try:
         command = next(iter(found)).load()
         status: int = command(list(arguments))
-    except ModuleNotFoundError as error:
-        if isinstance(error, MissingExtraError) or (error.name or "").startswith("gliomart"):
+    except ImportError as error:
+        if isinstance(error, GliomartError):
             raise
-        raise MissingExtraError(
-            f"gliomart {name} ({error.name} is not installed)", extra
-        ) from error
+        raise extras.refused(f"gliomart {name}", extra, error) from error
     return status
 
 

@@ -6,11 +6,12 @@ import os
 from dataclasses import replace
 from itertools import chain
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gliomart import background, given, log, pons, reading, scoring, sources, suitability
 from gliomart.content import judge_alike as judge_content
 from gliomart.errors import InputRefusedError, ModelError, UsageError
+from gliomart.forking import at_work
 from gliomart.model import Model
 from gliomart.pipeline import in_order
 from gliomart.preprocess import Frame, estimate_frame, prepare
@@ -132,6 +133,12 @@ class Detector:
         self.workers = min(threads or os.cpu_count() or 1, _MOST_WORKERS)
         log.choice(self.settings)
 
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "a detector is neither copied nor sent to another process; make one there,"
+            " and send files and results"
+        )
+
     @property
     def settings(self) -> Settings:
         """What results depend on beside their inputs; the provider is the one that runs now."""
@@ -157,6 +164,7 @@ class Detector:
         self.detect(simulated_slice())
         return ms_since(started)
 
+    @at_work
     def detect(self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice) -> SliceResult:
         """Analyse one image by itself.
 
@@ -293,6 +301,7 @@ class Detector:
     def _stream(self, series: Opened) -> Iterator[SliceResult | Refusal]:
         """Analyse what is read of one series."""
 
+        @at_work
         def look(timed: Timed) -> SliceResult | Refusal:
             item, read_ms = timed
             if isinstance(item, Refusal):

@@ -14,7 +14,7 @@ status    meaning
 4         the model file was refused
 5         the execution provider asked for does not run here
 6         results could not be written
-7         an optional part of gliomart is not installed
+7         an optional part of gliomart is not installed, or does not load
 8         a dataset for training or evaluation was refused
 9         a latency budget was exceeded
 10        a training came to nothing
@@ -25,7 +25,10 @@ status    meaning
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+# What errors of the standard library hold beside their arguments.
+_STANDARD = ("errno", "strerror", "filename", "filename2", "msg", "name", "path")
 
 
 class GliomartError(Exception):
@@ -33,6 +36,32 @@ class GliomartError(Exception):
 
     code: ClassVar[str] = "error"
     exit_status: ClassVar[int] = 1
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let it be copied, and sent from one process to another, whatever its constructor takes.
+
+        References
+        ----------
+        Python, *pickle*, ``object.__reduce__``. That of exceptions calls the constructor again,
+        with what the message was made of.
+        """
+        held = {name: getattr(self, name, None) for name in _STANDARD}
+        state = {name: value for name, value in held.items() if value is not None}
+        return _again, (type(self), *self.args), state | vars(self)
+
+    def __setstate__(self, state: dict[str, Any] | None) -> None:
+        for name, value in (state or {}).items():
+            setattr(self, name, value)
+
+
+def _again(kind: type[GliomartError], *arguments: Any) -> GliomartError:  # noqa: ANN401
+    """Make an error of its arguments, past its constructor."""
+    builtin: Any = kind
+    while issubclass(builtin, GliomartError):  # to the one that it has its memory's layout from
+        builtin = builtin.__base__
+    error: GliomartError = builtin.__new__(kind, *arguments)
+    error.args = arguments
+    return error
 
 
 class UsageError(GliomartError, ValueError):
@@ -134,6 +163,13 @@ class MissingExtraError(GliomartError, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an extra that is missing: pip install 'gliomart[{extra}]'")
+
+
+class BrokenExtraError(GliomartError, ImportError):
+    """A part of gliomart that this needs is installed, and does not load."""
+
+    code = "broken-extra"
+    exit_status = 7
 
 
 class DatasetError(GliomartError, ValueError):

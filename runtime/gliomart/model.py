@@ -8,13 +8,21 @@ from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
 from gliomart import onnx_file
 from gliomart.card import METADATA_KEY, ModelCard
-from gliomart.errors import ModelCardError, ModelError, ModelNotFoundError, ProviderError
+from gliomart.equality import ByContent
+from gliomart.errors import (
+    ModelCardError,
+    ModelError,
+    ModelNotFoundError,
+    ProviderError,
+    UsageError,
+)
+from gliomart.forking import at_work
 from gliomart.printable import printable
 from gliomart.providers.opening import LARGEST_BATCH, open_on_cpu, open_session
 from gliomart.providers.probe import would_use_gpu
@@ -43,12 +51,13 @@ _RANGES = {
     "brain": (0.0, 1.0),
     "pons": (0.0, 1.0),
 }
+_MODELS = "models"
 _UNSUITED = "the model's integers are for CPUs"
 _ROUNDING = 1e-3  # of half precision and of quantised graphs
 
 
-@dataclass(frozen=True)
-class Outputs:
+@dataclass(frozen=True, eq=False)
+class Outputs(ByContent):
     """What a model makes of one slice, on its own grid; float32 (size, size) each.
 
     Attributes
@@ -70,10 +79,13 @@ class Outputs:
 
 
 def default_model(provider: Requested = "cpu") -> Path:
-    """Path of the model that comes with gliomart: in integers for CPUs, in floats for GPUs."""
+    """Path of the model that comes with gliomart: in integers for CPUs, in floats for GPUs.
+
+    Where gliomart is imported from an archive, there is no file at it.
+    """
     on_gpu = would_use_gpu() if provider == "auto" else provider != "cpu"
     name = "flair-dae-fp32.onnx" if on_gpu else "flair-dae.onnx"
-    return Path(str(resources.files("gliomart") / "models" / name))
+    return Path(str(resources.files("gliomart") / _MODELS / name))
 
 
 class Model:
@@ -106,6 +118,7 @@ class Model:
     card: ModelCard
     sha256: str
 
+    @at_work
     def __init__(
         self,
         path: Path | str | None = None,
@@ -115,7 +128,7 @@ class Model:
         threads: int | None = None,
     ) -> None:
         self._path = default_model(provider) if path is None else Path(path)
-        content = _read(self._path)
+        content = _bundled(self._path.name) if path is None else _read(self._path)
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
             onnx_file.check(content)
@@ -159,6 +172,11 @@ class Model:
     def provider(self) -> ProviderChoice:
         """What runs now: the CPU, degraded, once a GPU was lost."""
         return self._runner.provider
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "a model is neither copied nor sent to another process; make one there, of its file"
+        )
 
     def run(self, image: NDArray[np.float32]) -> Outputs:
         """Run one slice.
@@ -225,6 +243,14 @@ def _reference(cpu: Session, card: ModelCard, names: list[str]) -> Callable[[], 
         return parity.reference(cpu, names, card.preprocessing)
 
     return run
+
+
+def _bundled(name: str) -> bytes:
+    """Read a model that comes with gliomart, from an archive as well."""
+    try:
+        return (resources.files("gliomart") / _MODELS / name).read_bytes()
+    except OSError as error:
+        raise ModelNotFoundError(f"{name}: gliomart came without this model of its own") from error
 
 
 def _read(path: Path) -> bytes:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from gliomart.card import Signs
+from gliomart.equality import ByContent
 from gliomart.head import depth
 from gliomart.preprocess import uncrop
 from gliomart.scoring import p_value, smallest_p_value
@@ -39,8 +40,8 @@ _LIKELY = 0.5
 _DARK = 1e-3
 
 
-@dataclass(frozen=True)
-class Section:
+@dataclass(frozen=True, eq=False)
+class Section(ByContent):
     """The pons as one slice cuts it, on the model's grid.
 
     Attributes
@@ -55,8 +56,8 @@ class Section:
     signs: Signs
 
 
-@dataclass(frozen=True)
-class Pons:
+@dataclass(frozen=True, eq=False)
+class Pons(ByContent):
     """What a slice shows of the pons; where nothing, the mask is empty and what follows None.
 
     Attributes

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from gliomart import background
+from gliomart.equality import ByContent
 from gliomart.errors import InputRefusedError
 from gliomart.head import depth, head_mask
 
@@ -126,8 +127,8 @@ class Frame:
     background: Background | None = None
 
 
-@dataclass(frozen=True)
-class ModelInput:
+@dataclass(frozen=True, eq=False)
+class ModelInput(ByContent):
     """One slice as the model takes it.
 
     Attributes

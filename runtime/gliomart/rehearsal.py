@@ -1,28 +1,59 @@
-"""A slice of the simulated study that comes along, to try things out on."""
+"""The simulated study that comes along, to try things out on."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import resources
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from gliomart import sources
 from gliomart.preprocess import estimate_frame, prepare
-from gliomart.slices import Slice
+from gliomart.reading import read_one
+from gliomart.sources.budget import DEFAULT
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.resources.abc import Traversable
+
     import numpy as np
     from numpy.typing import NDArray
 
     from gliomart.preprocess import Preprocessing
+    from gliomart.slices import Slice
+
+
+_NAME = "golden"
+
+
+@contextmanager
+def simulated_study() -> Iterator[Path]:
+    """Have the study in a folder of that name, for as long as this lasts.
+
+    Where gliomart is imported from an archive, that takes room among temporary files.
+
+    Raises
+    ------
+    OSError
+        There is none.
+    """
+    study: Traversable = resources.files("gliomart") / _NAME
+    if isinstance(study, Path):
+        yield study
+        return
+    with TemporaryDirectory() as place:
+        folder = Path(place) / _NAME
+        folder.mkdir()
+        for file in study.iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        yield folder
 
 
 def simulated_slice() -> Slice:
     """Read a slice that shows brain, pons and a lesion, so that every output is at work."""
-    with resources.as_file(resources.files("gliomart") / "golden" / "slice_006.dcm") as file:
-        (series,) = sources.scan([file]).series
-        (item,) = sources.read(series.files[0])
-    assert isinstance(item, Slice)  # noqa: S101  # it comes along, and is one
-    return item
+    content = (resources.files("gliomart") / _NAME / "slice_006.dcm").read_bytes()
+    return read_one(BytesIO(content), DEFAULT, None).slice
 
 
 def simulated_image(spec: Preprocessing) -> NDArray[np.float32]:

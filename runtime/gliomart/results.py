@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gliomart.equality import ByContent
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -44,8 +46,8 @@ class Milliseconds:
     score: float
 
 
-@dataclass(frozen=True)
-class SliceResult:
+@dataclass(frozen=True, eq=False)
+class SliceResult(ByContent):
     """One analysed slice.
 
     Attributes
@@ -98,8 +100,8 @@ class SliceResult:
     ms: Milliseconds
 
 
-@dataclass(frozen=True)
-class SeriesResult:
+@dataclass(frozen=True, eq=False)
+class SeriesResult(ByContent):
     """One series: its slices in order, what was refused, and the verdict on the whole.
 
     ``verdict`` is None where no slice could be analysed; ``pons`` is the verdict on the pons, None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gliomart.colour import merged
+from gliomart.equality import ByContent
 from gliomart.errors import InputRefusedError
 from gliomart.geometry import Plane
 from gliomart.greyscale import luma, settle
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Concern", "Refusal", "Slice", "checked", "luma", "of_array", "settled"]
 
 
-@dataclass(frozen=True)
-class Slice:
+@dataclass(frozen=True, eq=False)
+class Slice(ByContent):
     """One greyscale slice, as read.
 
     Attributes

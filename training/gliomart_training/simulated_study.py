@@ -17,8 +17,9 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
 
+from gliomart import extras
 from gliomart.arguments import ArgumentParser
-from gliomart.errors import GliomartError, MissingExtraError
+from gliomart.errors import GliomartError
 from gliomart.outputs.folder import write_atomically
 
 if TYPE_CHECKING:
@@ -151,11 +152,9 @@ def write_truth(file: Path, head: SimulatedHead, slices: Sequence[Path]) -> None
 
 
 def _simulate(chosen: argparse.Namespace) -> SimulatedHead:
-    try:
+    with extras.needed("simulating a head", "simulation", "nilearn"):
         # Here, because nilearn is an extra and slow to load.
         from gliomart_training.simulation import PontineGlioma, simulate_head
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("simulating a head", "simulation") from error
     return simulate_head(
         slices=chosen.slices,
         size=chosen.size,

@@ -8,9 +8,8 @@ holds it to what real-time use asks for.
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gliomart import sources
@@ -20,8 +19,11 @@ from gliomart.bench.plot import plot
 from gliomart.bench.table import table
 from gliomart.errors import NothingAnalysedError
 from gliomart.model import default_model
+from gliomart.rehearsal import simulated_study
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gliomart.detector import Detector
     from gliomart.providers import Requested
 
@@ -74,8 +76,14 @@ def measure(detector: Detector, plan: Plan) -> dict[str, Any]:
     ------
     NothingAnalysedError
         The study holds nothing that can be analysed.
+    UsageError
+        There is no Python here to start processes with.
     """
-    study = plan.study or Path(str(resources.files("gliomart") / "golden"))
+    with nullcontext(plan.study) if plan.study else simulated_study() as study:
+        return _measured(detector, plan, study)
+
+
+def _measured(detector: Detector, plan: Plan, study: Path) -> dict[str, Any]:
     inventory = sources.scan([study])
     if not inventory.series:
         raise NothingAnalysedError(f"{study}: no images to time")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from contextlib import ExitStack, suppress
 from importlib.metadata import entry_points
@@ -22,9 +21,16 @@ import numpy as np
 
 from gliomart.bench import floor
 from gliomart.bench.engines import GROUP
+from gliomart.bench.fresh import python
 from gliomart.bench.machine import percentiles, precision
 from gliomart.bench.worker import IMAGE
-from gliomart.errors import GliomartError, MissingExtraError, ModelError, UsageError
+from gliomart.errors import (
+    BrokenExtraError,
+    GliomartError,
+    MissingExtraError,
+    ModelError,
+    UsageError,
+)
 from gliomart.model import Model
 
 if TYPE_CHECKING:
@@ -72,7 +78,7 @@ def measure(
         for path in filter(None, (float_model, model)):
             numbers = precision(Model(path, provider="cpu").card)
             operations[numbers] = floor.operations(path)
-    except MissingExtraError as error:
+    except (MissingExtraError, BrokenExtraError) as error:
         not_compared["operations"] = str(error)
     report: dict[str, Any] = {
         "what": "One slice, image to maps, CPU. Keras and LiteRT run the same architecture with"
@@ -96,9 +102,10 @@ class _Worker:
     def __init__(self, kind: str, model: Path, threads: int, folder: Path) -> None:
         self.kind = kind
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed on leaving
-        environment = os.environ | dict.fromkeys(_BLAS_THREADS, str(threads))
+        executable, environment = python()
+        environment |= dict.fromkeys(_BLAS_THREADS, str(threads))
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and our own code
-            [sys.executable, "-m", "gliomart.bench.worker", kind, str(model), str(threads), folder],
+            [executable, "-m", "gliomart.bench.worker", kind, str(model), str(threads), folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from gliomart import extras
 from gliomart.bench.machine import precision
-from gliomart.errors import MissingExtraError
 from gliomart.model import Model
 
 if TYPE_CHECKING:
@@ -59,10 +59,8 @@ def openvino(model: Path, image: NDArray[np.float32], threads: int) -> list[Engi
     MissingExtraError
         OpenVINO is not installed.
     """
-    try:
+    with extras.needed("OpenVINO", "bench", "openvino"):
         import openvino as ov
-    except ImportError as error:
-        raise MissingExtraError("OpenVINO", "bench") from error
     numbers = precision(Model(model, provider="cpu", threads=threads).card)
     core = ov.Core()
     hints = {"f32": numbers}

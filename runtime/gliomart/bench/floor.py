@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gliomart import extras
 from gliomart.bench.engines import Engine
-from gliomart.errors import MissingExtraError
 from gliomart.providers import open_session
 
 if TYPE_CHECKING:
@@ -49,10 +49,8 @@ def operations(model: Path) -> dict[str, float]:
     MissingExtraError
         The package ``onnx`` is not installed.
     """
-    try:
+    with extras.needed("counting a model's operations", "bench", "onnx"):
         import onnx
-    except ImportError as error:
-        raise MissingExtraError("counting a model's operations", "bench") from error
     loaded = onnx.load(model)
     for value in loaded.graph.input:
         value.type.tensor_type.shape.dim[0].dim_value = 1

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import gliomart
+from gliomart import frozen
 from gliomart.bench.machine import percentiles
+from gliomart.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # After one that brings everything into the caches of the file system.
 _STARTS = 5
@@ -59,13 +62,32 @@ def starts(model: Path | None, provider: str, threads: int | None, path: Path) -
     }
 
 
+def python() -> tuple[str, dict[str, str]]:
+    """Give a Python to start, and an environment in which it finds gliomart.
+
+    Raises
+    ------
+    UsageError
+        There is none: this program is frozen, or has Python inside.
+    """
+    found = frozen.interpreter()
+    if found is None:
+        raise UsageError("bench starts processes of its own, and there is no Python here to start")
+    place = Path(gliomart.__file__).parents[1]
+    if place.is_dir():
+        return found, dict(os.environ)
+    searched = filter(None, (str(place), os.environ.get("PYTHONPATH")))  # an archive
+    return found, os.environ | {"PYTHONPATH": os.pathsep.join(searched)}
+
+
 def _processes(code: str, *arguments: str) -> Iterator[tuple[float, float]]:
     """Yield the milliseconds until each process printed its number, and the number."""
+    executable, environment = python()
+    command = [executable, "-c", code, *arguments]
     for number in range(_STARTS + 1):
-        command = [sys.executable, "-c", code, *arguments]
         started = perf_counter()
         with subprocess.Popen(  # noqa: S603  # our own interpreter and our own code
-            command, stdout=subprocess.PIPE, text=True
+            command, stdout=subprocess.PIPE, env=environment, text=True
         ) as process:
             assert process.stdout is not None  # noqa: S101  # it was asked for
             line = process.stdout.readline()

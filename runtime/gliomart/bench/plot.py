@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from gliomart.errors import MissingExtraError
+from gliomart import extras
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +27,8 @@ def plot(report: dict[str, Any]) -> bytes:
     MissingExtraError
         Matplotlib is not installed.
     """
-    try:
+    with extras.needed("drawing a plot", "bench", "matplotlib"):
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("drawing a plot", "bench") from error
     comparison = report.get("comparison")
     engines = _names(comparison) if comparison else []
     figure = Figure(figsize=(9, 3.0 + 0.44 * len(engines)), layout="constrained", dpi=120)

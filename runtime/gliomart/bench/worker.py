@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gliomart.bench import engines, floor
-from gliomart.errors import MissingExtraError
+from gliomart.errors import BrokenExtraError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def main() -> None:
     image = np.load(Path(folder) / IMAGE)
     try:
         found = _engines(name)(Path(model), image, int(threads))
-    except MissingExtraError as error:
+    except (MissingExtraError, BrokenExtraError) as error:
         _answer(answers, {"missing": str(error)})
         return
     _answer(answers, {"engines": [_described(each, Path(folder)) for each in found]})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gliomart.equality import ByContent
 from gliomart.errors import ProviderError
 from gliomart.rehearsal import simulated_image
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from gliomart.providers.session import Session
 
 
-@dataclass(frozen=True)
-class Reference:
+@dataclass(frozen=True, eq=False)
+class Reference(ByContent):
     """What the CPU makes of a slice.
 
     Attributes

@@ -12,8 +12,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gliomart import extras
 from gliomart._version import installed_version
-from gliomart.errors import MissingExtraError, ProviderError
+from gliomart.errors import ProviderError
 from gliomart.providers.choice import GPU_PROVIDERS
 from gliomart.providers.quiet import off_standard_output
 from gliomart.providers.session import what_went_wrong
@@ -25,6 +26,9 @@ _LIBRARIES = {
     "tensorrt": ("libnvinfer.so.10", "libnvonnxparser.so.10", *_CUDA_LIBRARIES),
     "cuda": _CUDA_LIBRARIES,
 }
+FORKED = "CUDA does not survive a fork; start processes with spawn"
+# Processes in which the driver was started, this one or those it was forked from.
+_started_in: set[int] = set()
 # Of the CUDA driver API, CUdevice_attribute.
 _COMPUTE_CAPABILITY_MAJOR, _COMPUTE_CAPABILITY_MINOR = 75, 76
 
@@ -97,12 +101,14 @@ def first_gpu() -> Gpu:
     Raises
     ------
     OSError
-        There is no driver, or no GPU.
+        There is no driver, or no GPU; or this process was forked from one that has used it.
 
     References
     ----------
     NVIDIA, *CUDA Driver API*: Initialization, Version Management, Device Management.
     """
+    if _started_in - {os.getpid()}:
+        raise OSError(FORKED)
     driver = _load("libcuda.so.1")
 
     def call(function: str, *arguments: object) -> None:
@@ -111,6 +117,7 @@ def first_gpu() -> Gpu:
             raise OSError(f"the CUDA driver finds no GPU to use ({function}: error {status})")
 
     call("cuInit", 0)
+    _started_in.add(os.getpid())
     device, version, major, minor = (ctypes.c_int() for _ in range(4))
     name = ctypes.create_string_buffer(256)
     call("cuDeviceGet", ctypes.byref(device), 0)
@@ -163,14 +170,14 @@ def onnxruntime() -> Any:  # noqa: ANN401
     ------
     MissingExtraError
         It is not installed.
+    BrokenExtraError
+        It is installed and does not load.
     ProviderError
         Two of it are installed.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
+    with extras.needed("running a model", "cpu", "onnxruntime"):
         import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("running a model", "cpu") from error
     if installed_version("onnxruntime") and installed_version("onnxruntime-gpu"):
         raise ProviderError(
             "onnxruntime and onnxruntime-gpu are both installed and break one another;"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart import log
+from gliomart import forking, log
 from gliomart.errors import ModelError, ProviderError
 from gliomart.providers.choice import GPU_PROVIDERS, ProviderChoice
 from gliomart.providers.opening import open_on_cpu, open_on_gpu
+from gliomart.providers.probe import FORKED
 from gliomart.providers.session import CPU
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from gliomart.providers.session import Session
 
+_TRIES = 2
+
 
 class Runner:
     """Runs images on a session, whatever becomes of the GPU under it.
@@ -29,7 +32,8 @@ class Runner:
     What fails on a GPU (memory is full, the device is lost, its values cannot be) is tried once
     more in a new session there, and then on the CPU if a fallback is allowed; what comes after it
     goes on from there. So no image is left out, and none comes out twice. Threads may share one: on
-    a GPU they take turns.
+    a GPU they take turns. In the child of a fork the CPU's session is opened anew when it is first
+    needed, and a GPU is lost: CUDA does not survive a fork.
 
     Parameters
     ----------
@@ -71,6 +75,14 @@ class Runner:
         self._names, self._check = list(names), check
         self._may_fall_back = may_fall_back
         self._turns = Lock()
+        self._forked = False
+        forking.inherited(self)
+
+    def forked(self) -> None:
+        """Let go of the parent's session, in the child of a fork."""
+        self._turns = Lock()
+        self._session = None
+        self._forked = True
 
     def run(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Run images.
@@ -102,8 +114,8 @@ class Runner:
     def _run_on_gpu(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         onnx_name = self.provider.effective
         name, provider = next(p for p in GPU_PROVIDERS.items() if p[1].onnx_name == onnx_name)
-        failures = []
-        for _ in range(2):
+        failures = [FORKED] if self._forked else []
+        while len(failures) < _TRIES and not self._forked:
             try:
                 if self._session is None:
                     self._session = open_on_gpu(name, provider, self._model, self._threads)
@@ -122,9 +134,16 @@ class Runner:
         return self._run_on_cpu(images)
 
     def _run_on_cpu(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        assert self._session is not None  # noqa: S101  # the CPU is never lost
-        each = [self._attempt(self._session, image[np.newaxis]) for image in images]
+        session = self._session or self._opened_anew()
+        each = [self._attempt(session, image[np.newaxis]) for image in images]
         return each[0] if len(each) == 1 else list(map(np.concatenate, zip(*each, strict=True)))
+
+    def _opened_anew(self) -> Session:
+        """Open the CPU's session once more, which is lost in a fork alone."""
+        with self._turns:
+            if self._session is None:
+                self._session = open_on_cpu(self._model, self._threads)
+            return self._session
 
     def _attempt(self, session: Session, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         outputs = session.run(self._names, {"image": images})

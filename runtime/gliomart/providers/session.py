@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart.errors import ModelError
+from gliomart import forking
+from gliomart.errors import GliomartError, ModelError, ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,6 +51,11 @@ class Session:
     def __init__(self, onnx: Any) -> None:  # noqa: ANN401
         self.onnx = onnx
         self.effective: str = onnx.get_providers()[0]
+        forking.inherited(self)
+
+    def forked(self) -> None:
+        """Stay, in the child of a fork: to destroy it is to wait for threads that are not there."""
+        forking.leave_alone(self)
 
     def run(
         self, names: Sequence[str], inputs: Mapping[str, NDArray[np.float32]]
@@ -70,10 +77,13 @@ class Session:
         ------
         ModelError
             The graph, or its device, fails.
+        ProviderError
+            This process was forked from one that was running it.
         """
         try:
-            return self._run(names, inputs)
-        except ModelError:
+            with forking.at_work:
+                return self._run(names, inputs)
+        except GliomartError:
             raise
         except Exception as error:  # ONNX Runtime's own errors share no base but Exception
             reason = what_went_wrong(error, self._largest_memory)
@@ -105,7 +115,11 @@ class CpuSession(Session):
                 results.append(error)
 
         thread = Thread(target=first, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # the system gives no more
+            reason = f"the model's first slice needs a thread of its own ({error})"
+            raise ProviderError(reason) from error
         thread.join(LONGEST_FIRST_RUN_S)
         if not results:
             raise ModelError(f"the graph takes more than {LONGEST_FIRST_RUN_S:g} s for one slice")
@@ -198,21 +212,45 @@ def onnx_session(runtime: Any, model: bytes, options: Any, providers: list[Any])
     ------
     ModelError
         It does not.
+    ProviderError
+        This process was forked from one that was at work, or may have no more threads.
     """
+    _check_threads(options.intra_op_num_threads or os.cpu_count() or 1)
     try:
-        return runtime.InferenceSession(
-            model,
-            options,
-            providers=providers,
-            # It computes outside the bounded memory, and exported graphs have nothing to fold.
-            disabled_optimizers=["ConstantFolding"],
-            # Where a provider fails it would print to standard output and go on with another.
-            enable_fallback=False,
-        )
+        with forking.at_work:
+            return runtime.InferenceSession(
+                model,
+                options,
+                providers=providers,
+                # It computes outside the bounded memory, and exported graphs have nothing to fold.
+                disabled_optimizers=["ConstantFolding"],
+                # Where a provider fails it would print to standard output and use another.
+                enable_fallback=False,
+            )
+    except GliomartError:
+        raise
     except Exception as error:  # ONNX Runtime's own errors share no base but Exception
         raise ModelError(
             f"not a model that ONNX Runtime can run ({what_went_wrong(error)})"
         ) from error
+
+
+def _check_threads(count: int) -> None:
+    """Check that the system gives so many threads; if not all, ONNX Runtime never returns."""
+    leave = Event()
+    threads: list[Thread] = []
+    try:
+        for _ in range(count):
+            thread = Thread(target=leave.wait, daemon=True)
+            thread.start()
+            threads.append(thread)
+    except RuntimeError as error:
+        given = f"{len(threads)} of the {count} threads"
+        raise ProviderError(f"the system gives {given} that a model needs (--threads)") from error
+    finally:
+        leave.set()
+        for thread in threads:
+            thread.join()
 
 
 def what_went_wrong(error: Exception, largest_memory: int = LARGEST_MEMORY) -> str:

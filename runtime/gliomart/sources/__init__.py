@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
+from gliomart.forking import at_work
 from gliomart.given import paths as given_paths
 from gliomart.slices import Refusal, Slice, checked
 from gliomart.sources import changes, dicom, images, masks, nifti, wall
@@ -40,6 +41,7 @@ _MOST_PICTURES = 512
 _MASK = "mask beside an image"
 
 
+@at_work
 def scan(
     paths: Iterable[Path | str], budget: Budget = DEFAULT, *, plane: int | None = None
 ) -> Inventory:

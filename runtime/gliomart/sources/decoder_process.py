@@ -1,8 +1,9 @@
 """The process in which native code decodes compressed frames; started by isolation.py.
 
-It is run as a script of its own and imports nothing but the decoders, so that it starts quickly.
-A request on standard input is a header and a frame, a reply on standard output a header and the
-decoded values or, where the decoder refused, a reason.
+It is run as a program of its own (:mod:`gliomart.frozen`) and imports nothing but the decoders, so
+that it starts quickly. It begins with a greeting. A request on standard input is a header and a
+frame, a reply on standard output a header and the decoded values or, where the decoder refused, a
+reason.
 """
 
 from __future__ import annotations
@@ -11,11 +12,19 @@ import os
 import signal
 import struct
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+try:
+    import resource
+except ImportError:  # Windows, which has no limits of this kind
+    resource = None  # type: ignore[assignment]
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+# What it says first.
+GREETING = b"gliomart decoder 1"
 # Decoder, rows, columns, precision in bits, bytes of the values, seconds, bytes of memory, bytes
 # of the frame.
 REQUEST = struct.Struct("<8sHHBQdQQ")
@@ -69,19 +78,33 @@ _DECODERS: dict[bytes, Callable[[bytes, int, int, int], bytes | bytearray]] = {
 }
 
 
-def _limit(seconds: float, memory: int) -> None:
+def address_space() -> int | None:
+    """Bytes of address space that this process may take (``ulimit -v``); None without a limit."""
+    if resource is None:
+        return None
+    given, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if given == resource.RLIM_INFINITY else given
+
+
+@contextmanager
+def _limited(seconds: float, memory: int) -> Iterator[None]:
     """Limit this process where the platform can: memory by an error, time by its end.
 
-    The parent kills it in time; the alarm is for when there is no parent any more.
+    The parent kills it in time; the alarm is for when there is no parent any more. A limit that it
+    was given (``ulimit -v``) stays where it is lower.
     """
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds and seconds + 1)
-    try:
-        import resource
-    except ImportError:  # Windows
+    if resource is None:
+        yield
         return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, hard))
+    given, hard = resource.getrlimit(resource.RLIMIT_AS)
+    least = min(memory, address_space() or memory)
+    signal.setitimer(signal.ITIMER_REAL, seconds + 1)
+    resource.setrlimit(resource.RLIMIT_AS, (least, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (given, hard))
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def serve(requests: BinaryIO, replies: BinaryIO) -> None:
@@ -91,12 +114,11 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
         frame = requests.read(length)
         decode = _DECODERS[decoder.rstrip(b"\0")]
         try:
-            _limit(seconds, memory)
-            reply, decoded = decode(frame, rows, columns, precision), True
+            with _limited(seconds, memory):
+                reply, decoded = decode(frame, rows, columns, precision), True
         except Exception as error:  # noqa: BLE001  # whatever a decoder raises is its answer
             line = " ".join(f"{type(error).__name__}: {error}".split())
             reply, decoded = line[:200].encode(), False
-        _limit(0, -1)
         if decoded and len(reply) != size:
             reply, decoded = f"{len(reply)} bytes come out instead of {size}".encode(), False
         replies.write(REPLY.pack(decoded, len(reply)))
@@ -106,11 +128,13 @@ def serve(requests: BinaryIO, replies: BinaryIO) -> None:
 
 def main() -> None:
     """Serve on the standard streams, of which decoders that print get none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     replies = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
-    if hasattr(signal, "SIGINT"):  # Ctrl-C is the parent's to answer
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(nowhere, 2)
+    replies.write(GREETING)
+    replies.flush()
     serve(sys.stdin.buffer, replies)
 
 

@@ -2,32 +2,36 @@
 
 The decoders are native code, and hostile bytes can crash them, hang them or make them allocate
 without limit. One process serves all frames, started when the first one is met; it is killed when
-a frame takes too long, replaced when it dies, and ends with this one, whose pipe it reads from.
+a frame takes too long, replaced when it dies, and ends with this one, whose pipe it reads from. One
+that does not even start is not tried again.
 """
 
 from __future__ import annotations
 
 import atexit
+import marshal
 import os
+import signal
 import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Lock, Timer
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from gliomart import forking, frozen
 from gliomart.errors import InputRefusedError
 from gliomart.printable import printable, without_folders
 from gliomart.sources import decoder_process
-from gliomart.sources.decoder_process import REPLY, REQUEST
+from gliomart.sources.decoder_process import GREETING, REPLY, REQUEST, address_space
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import BinaryIO, NoReturn
 
 # What Python, NumPy and the decoders map before they decode, and what they need for each byte.
 _BASE_BYTES = 384 << 20
 _BYTES_PER_BYTE = 16
 _LONGEST_REASON = 1024
+_LONGEST_TRACEBACK = 1 << 16
 
 
 class DecoderProcess:
@@ -36,8 +40,18 @@ class DecoderProcess:
     def __init__(self) -> None:
         self._lock = Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
+        self._never: str | None = None
         atexit.register(self.stop)
+        forking.inherited(self)
+
+    def forked(self) -> None:
+        """Leave the process to the parent: hold no end of its pipes, for it ends with them."""
+        process, self._lock, self._process = self._process, Lock(), None
+        if process is not None:
+            streams: list[Any] = [process.stdin, process.stdout, process.stderr]
+            for stream in streams:
+                stream.raw.close()  # what another thread was about to write is not written twice
+            process.returncode = 0  # it is not this process's to wait for
 
     def decode(
         self,
@@ -78,15 +92,21 @@ class DecoderProcess:
         )
         expired = Event()
         with self._lock:
-            process = self._running()
+            process, greets = self._running()
 
             def give_up() -> None:
                 expired.set()
                 process.kill()
 
             watchdog = Timer(seconds, give_up)
-            watchdog.start()
             try:
+                watchdog.start()
+            except RuntimeError as error:  # the system gives no more threads
+                process.kill()
+                _undecodable(f"nobody can watch over the decoder ({error})")
+            try:
+                if greets:
+                    self._greet(process, expired)
                 decoded, reply = _ask(process, request + frame, size)
             finally:
                 watchdog.cancel()
@@ -94,23 +114,80 @@ class DecoderProcess:
             raise InputRefusedError("too-slow", f"decoding a frame takes longer than {seconds:g} s")
         if not decoded:
             said = printable(without_folders(reply.decode("utf-8", "replace")))
-            reason = said or "the decoder crashed"
-            raise InputRefusedError("undecodable", f"the pixels cannot be decoded: {reason}")
+            _undecodable((said or _crashed(process)) + _too_little(memory))
         return reply
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        """Start the process where there is none yet, none any more, or only that of a parent."""
-        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
-            self._process, self._owner = _start(), os.getpid()
-        return self._process
+    def _running(self) -> tuple[subprocess.Popen[bytes], bool]:
+        """Start the process where there is none yet or none any more; then it has to greet."""
+        if self._never is not None:
+            _undecodable(self._never)
+        if self._process is not None and self._process.poll() is None:
+            return self._process, False
+        command = frozen.command()
+        if command is None:
+            _undecodable(
+                "there is no Python here to start a decoder with;"
+                " multiprocessing.set_executable tells where one is"
+            )
+        try:
+            self._process = _start(command)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            _undecodable(f"the decoder's process cannot be started ({reason})")
+        return self._process, True
+
+    def _greet(self, process: subprocess.Popen[bytes], expired: Event) -> None:
+        """Send its program, and see that it runs; if it does not, never try again."""
+        requests, replies, errors = cast(
+            "list[BinaryIO]", [process.stdin, process.stdout, process.stderr]
+        )
+        try:
+            requests.write(_program())
+            requests.flush()
+            greeting = replies.read(len(GREETING))
+        except OSError:
+            greeting = b""
+        if greeting == GREETING:
+            return
+        process.kill()
+        process.wait()
+        if not expired.is_set():
+            lines = errors.read(_LONGEST_TRACEBACK).decode("utf-8", "replace").splitlines()
+            last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+            said = printable(without_folders(last))[:_LONGEST_REASON]
+            self._never = f"the decoder does not start ({said or _crashed(process)})"
+            _undecodable(self._never)
 
     def stop(self) -> None:
         """End the process, where there is one; the next frame starts another."""
         with self._lock:
-            if self._process is not None and self._owner == os.getpid():
+            if self._process is not None:
                 self._process.kill()
                 self._process.communicate()
             self._process = None
+
+
+def _undecodable(reason: str) -> NoReturn:
+    raise InputRefusedError("undecodable", f"the pixels cannot be decoded: {reason}")
+
+
+def _crashed(process: subprocess.Popen[bytes]) -> str:
+    """Say how the process ended, as far as the system tells."""
+    status = process.wait()
+    if status >= 0:
+        return "the decoder crashed"
+    try:
+        return f"the decoder crashed ({signal.Signals(-status).name})"
+    except ValueError:  # a real-time signal, which has no name
+        return f"the decoder crashed (signal {-status})"
+
+
+def _too_little(memory: int) -> str:
+    """Tell where a limit of the process leaves a decoder less than its frame may take."""
+    given = address_space()
+    if given is None or given >= memory:
+        return ""
+    return f"; it may take {memory >> 20} MiB, and this process is limited to {given >> 20} MiB"
 
 
 def container(precision: int) -> int:
@@ -118,17 +195,24 @@ def container(precision: int) -> int:
     return 1 if precision <= 8 else 2 if precision <= 16 else 4  # noqa: PLR2004
 
 
-def _start() -> subprocess.Popen[bytes]:
-    # Where the decoders are, and not the working directory: a folder "dl" there breaks GDCM.
+def _program() -> bytes:
+    """Give the decoder's program as code, which needs no file of it."""
+    spec = decoder_process.__spec__
+    loader = cast("Any", spec.loader)
+    return marshal.dumps(loader.get_code(spec.name))
+
+
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
     specs = map(find_spec, ("numpy", "jpeg_ls", "openjpeg", "gdcm"))
     places = {_place(spec.origin) for spec in specs if spec is not None and spec.origin}
     single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OPJ_NUM_THREADS"), "1")
-    return subprocess.Popen(  # noqa: S603  # our own interpreter and our own script
-        [sys.executable, "-P", decoder_process.__file__],
+    ours = {frozen.MARK: "decoder", "PYTHONPATH": os.pathsep.join(sorted(places))}
+    return subprocess.Popen(  # noqa: S603  # an interpreter, and our own program
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=os.environ | single | {"PYTHONPATH": os.pathsep.join(sorted(places))},
+        stderr=subprocess.PIPE,  # until it greets
+        env=os.environ | single | ours,
         creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
     )
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 import gzip
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from gliomart.errors import InputRefusedError
+from gliomart import extras
+from gliomart.errors import BrokenExtraError, InputRefusedError, MissingExtraError
 from gliomart.greyscale import LARGEST_SIDE
 from gliomart.printable import said
 from gliomart.slices import Refusal, Slice, luma
@@ -90,10 +90,7 @@ def describe(path: Path, budget: Budget) -> Volume:
         ``not-greyscale``, ``not-a-volume``, ``bad-geometry``, ``undecodable``, ``too-large``,
         ``too-many-bytes``, ``too-many-pixels``.
     """
-    if find_spec("nibabel") is None:
-        raise InputRefusedError(
-            "missing-extra", "NIfTI needs an extra that is missing: pip install 'gliomart[nifti]'"
-        )
+    _header_kinds()
     if (size := path.stat().st_size) > budget.file_bytes:
         raise beyond("too-many-bytes", "the file holds", size, budget.file_bytes)
     with _opened(path) as (stream, compressed), _refusals("unreadable", "not a valid NIfTI file"):
@@ -158,17 +155,25 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, bool]]:
             yield cast("BinaryIO", inflated), True
 
 
-def _header(stream: BinaryIO) -> Any:  # noqa: ANN401
-    from nibabel import Nifti1Header, Nifti2Header
+def _header_kinds() -> tuple[Any, Any]:
+    """Import nibabel's classes of headers, those of NIfTI-1 and NIfTI-2."""
+    try:
+        with extras.needed("NIfTI", "nifti", "nibabel"):
+            from nibabel import Nifti1Header, Nifti2Header
+    except (MissingExtraError, BrokenExtraError) as error:
+        raise InputRefusedError("missing-extra", str(error)) from error
+    return Nifti1Header, Nifti2Header
 
+
+def _header(stream: BinaryIO) -> Any:  # noqa: ANN401
     begin = stream.read(_SIZES[0])
     orders = {size.to_bytes(4, order): size for size in _SIZES for order in ("little", "big")}
     size = orders.get(begin[:4])
     if size is None:
         raise InputRefusedError("unreadable", "not a valid NIfTI file")
     block = begin + stream.read(size - len(begin))
-    kind: Any = Nifti1Header if size == _SIZES[0] else Nifti2Header
-    header = kind(block, check=False)
+    first, second = _header_kinds()
+    header = (first if size == _SIZES[0] else second)(block, check=False)
     single, pair = _MAGICS[size]
     magic = bytes(header["magic"].tobytes())[:3]
     if magic == pair:

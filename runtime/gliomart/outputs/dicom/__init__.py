@@ -12,12 +12,11 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gliomart.errors import InputRefusedError, MissingExtraError
+from gliomart import extras
+from gliomart.errors import InputRefusedError
 
-try:
+with extras.needed("writing DICOM", "dicom", "highdicom"):
     import highdicom  # noqa: F401  # its absence is said here, in one place
-except ImportError as error:
-    raise MissingExtraError("writing DICOM", "dicom") from error
 
 from gliomart.outputs.dicom.capture import secondary_capture
 from gliomart.outputs.dicom.parametric_map import parametric_map

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from gliomart import background, log, pons, scoring, sources, suitability
+import cv2
+
+from gliomart import background, log, pons, processors, scoring, sources, suitability
 from gliomart.content import judge_alike as judge_content
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.model import Model
@@ -60,7 +61,8 @@ class Detector:
     false_alarm_rate
         Nominal rate at which tumour-free slices are flagged, in (0, 1); None for the model's own.
     threads
-        CPU threads, and slices that are analysed at a time (at most 8); None for one per core.
+        CPU threads, and slices that are analysed at a time (at most 8); None for one per processor
+        that this process may use (:mod:`gliomart.processors`).
     force
         Analyse what the model was not made for as well; results say so in ``concerns``.
     budget
@@ -77,7 +79,9 @@ class Detector:
         The provider asked for does not run here.
     UsageError
         The false-alarm rate is not one the model's calibration can hold, or planes do not begin
-        at 1.
+        at 1, or there are to be less than one thread.
+    StarvedError
+        The system gives a thread that is needed no more.
 
     Examples
     --------
@@ -102,6 +106,11 @@ class Detector:
         budget: sources.Budget = sources.DEFAULT,
         plane: int | None = None,
     ) -> None:
+        usable = processors.usable()
+        threads = _checked_threads(threads) or usable
+        # It is the host's as well, so that it is only ever kept to what the host may use anyway.
+        if cv2.getNumThreads() > usable:
+            cv2.setNumThreads(usable)
         self._model = Model(
             model, provider=provider, allow_fallback=allow_fallback, threads=threads
         )
@@ -119,8 +128,8 @@ class Detector:
             plane=_checked_plane(plane),
         )
         self.budget = budget
-        # One slice after the other would leave cores idle wherever a step is not parallel itself.
-        self.workers = min(threads or os.cpu_count() or 1, _MOST_WORKERS)
+        # One slice after the other would leave processors idle wherever a step is not parallel.
+        self.workers = min(threads, _MOST_WORKERS)
         log.choice(self.settings)
 
     @property
@@ -366,6 +375,12 @@ class Detector:
             rules=self.card.pons,
             false_alarm_rate=self.settings.false_alarm_rate,
         )
+
+
+def _checked_threads(asked: int | None) -> int | None:
+    if asked is not None and asked < 1:
+        raise UsageError(f"threads: at least one is needed, and {asked} were asked for")
+    return asked
 
 
 def _checked_plane(asked: int | None) -> int | None:

@@ -28,6 +28,7 @@ from gliomart.outputs.report import ReportSlice
 from gliomart.pipeline import in_order
 from gliomart.series import judge
 from gliomart.slices import Refusal
+from gliomart.terminal import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -112,14 +113,14 @@ class Run:
         # Slices of each series, as far as headers tell; what turns out is counted instead.
         expected = [sum(len(file.planes) for file in series.files) for series in every_series]
         first = len(finished)
-        with tqdm(
+        with _Progress(
             total=sum(expected),
             initial=sum(expected[:first]),
             unit="slice",
             file=sys.stderr,
             leave=False,
             dynamic_ncols=True,
-            disable=not (self.progress and sys.stderr.isatty()),
+            disable=not (self.progress and is_terminal(sys.stderr)),
         ) as progress:
             streams = self.detector.stream_each(every_series[first:])
             for number, items in enumerate(streams, start=first):
@@ -273,6 +274,12 @@ class Run:
             notes=result.notes,
             result=result if self.dicom else None,
         )
+
+
+class _Progress(tqdm):
+    """A bar without the thread that tqdm would watch it from."""
+
+    monitor_interval = 0
 
 
 class _Written(NamedTuple):

@@ -7,6 +7,7 @@ one, so that they may go where all other logs go. Until a handler is set they go
 level    message
 =======  ======================================================================
 WARNING  the provider asked for does not run or fails, and another runs
+WARNING  fewer threads can be started than were to be
 INFO     the model and the provider of a new detector; the code of each refusal
 DEBUG    the milliseconds that each slice took, by stage
 =======  ======================================================================
@@ -45,6 +46,11 @@ def choice(settings: Settings) -> None:
 def fallback(choice: ProviderChoice) -> None:
     """Log that a GPU failed in the middle of its work."""
     logger.warning("%s failed; using %s from here on", choice.requested, choice.effective)
+
+
+def fewer_threads(wanted: int) -> None:
+    """Log that the system refuses threads, so that work goes on in fewer."""
+    logger.warning("fewer threads can be started than the %d that were to be", wanted)
 
 
 def outcome(item: SliceResult | Refusal) -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gliomart import processors
 from gliomart.bench import floor
 from gliomart.bench.engines import GROUP
 from gliomart.bench.machine import percentiles, precision
@@ -82,8 +83,8 @@ def measure(
         "by_threads": {},
         "not_compared": not_compared,
     }
-    cores = os.cpu_count() or 1
-    for count in [threads] if threads else [each for each in _THREADS if each <= cores]:
+    most = processors.usable()
+    for count in [threads] if threads else [each for each in _THREADS if each <= most]:
         measured, missing = _at(model, float_model, image, count, rounds)
         report["by_threads"][str(count)] = _summary(measured, operations)
         report["not_compared"] |= missing

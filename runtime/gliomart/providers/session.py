@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart.errors import ModelError
+from gliomart import log, processors
+from gliomart.errors import ModelError, StarvedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +74,7 @@ class Session:
         """
         try:
             return self._run(names, inputs)
-        except ModelError:
+        except (ModelError, StarvedError):
             raise
         except Exception as error:  # ONNX Runtime's own errors share no base but Exception
             reason = what_went_wrong(error, self._largest_memory)
@@ -105,7 +106,10 @@ class CpuSession(Session):
                 results.append(error)
 
         thread = Thread(target=first, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # CPython's _thread: "can't start new thread"
+            raise StarvedError("the thread in which a model runs for the first time") from error
         thread.join(LONGEST_FIRST_RUN_S)
         if not results:
             raise ModelError(f"the graph takes more than {LONGEST_FIRST_RUN_S:g} s for one slice")
@@ -175,12 +179,19 @@ class BoundSession(Session):
 
 
 def session_options(runtime: Any, threads: int | None) -> Any:  # noqa: ANN401
-    """Make the options that sessions on all providers have in common."""
+    """Make the options that sessions on all providers have in common.
+
+    ONNX Runtime works in the calling thread and in threads of its own, one less than are asked for.
+    """
     _bound_memory()
+    wanted = threads or processors.usable()
+    given = 1 + processors.startable(wanted - 1)
+    if given < wanted:
+        log.fewer_threads(wanted)
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = given
     # Spinning threads starve whatever else the workstation does, and each other.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(

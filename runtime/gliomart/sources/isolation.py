@@ -104,6 +104,12 @@ class DecoderProcess:
             self._process, self._owner = _start(), os.getpid()
         return self._process
 
+    def kill(self) -> None:
+        """End the process where it is, without waiting for the frame that it decodes."""
+        process = self._process
+        if process is not None and self._owner == os.getpid():
+            process.kill()
+
     def stop(self) -> None:
         """End the process, where there is one; the next frame starts another."""
         with self._lock:

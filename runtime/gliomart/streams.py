@@ -24,8 +24,10 @@ _found: Descriptor | None = None
 
 
 def results() -> TextIO | None:
-    """Give the stream that results are printed to; None is one that was closed."""
-    return _own or sys.stdout
+    """Give the stream that results are printed to; None where it was closed."""
+    if _own is not None:
+        return _own
+    return None if sys.stdout is None or sys.stdout.closed else sys.stdout
 
 
 def give(*lines: str) -> None:
@@ -67,17 +69,18 @@ def give_up() -> None:
     """Lose the results that wait to be written: they cannot be, and would be tried once more."""
     if isinstance(_found, Descriptor):
         _found.heard = False
-    elif isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.closed:
+    elif isinstance(results(), io.TextIOWrapper):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
 
 
-def fill_closed_descriptors() -> None:
-    """Open the null device where a standard stream was closed.
+def fill_closed_descriptors() -> list[int]:
+    """Open the null device where a standard stream was closed, and tell where that was.
 
     The next file that is opened would take its number, and what is printed would go into it.
     """
+    filled = []
     for number in _STANDARD:
         try:
             os.fstat(number)
@@ -87,6 +90,8 @@ def fill_closed_descriptors() -> None:
                 os.dup2(opened, number)
                 os.close(opened)
             os.set_inheritable(number, True)  # noqa: FBT003
+            filled.append(number)
+    return filled
 
 
 @contextmanager
@@ -104,7 +109,7 @@ def owned() -> Iterator[None]:
             finally:
                 sys.stdout, sys.stderr = before
         return
-    _flush(sys.stdout)
+    finish()
     kept = os.dup(1)
     os.dup2(2, 1)
     _found = Descriptor(kept, heard=sys.stdout is not None)
@@ -177,8 +182,3 @@ def _write_out(stream: TextIO) -> None:
     """Have characters that a stream's encoding lacks written out."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
-
-
-def _flush(stream: TextIO | None) -> None:
-    if stream is not None and not stream.closed:
-        stream.flush()

@@ -107,7 +107,7 @@ class Detector:
         plane: int | None = None,
     ) -> None:
         usable = processors.usable()
-        threads = _checked_threads(threads) or usable
+        threads = processors.affordable(_checked_threads(threads) or usable)
         # It is the host's as well, so that it is only ever kept to what the host may use anyway.
         if cv2.getNumThreads() > usable:
             cv2.setNumThreads(usable)

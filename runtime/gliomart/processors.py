@@ -62,27 +62,18 @@ def usable() -> int:
     return max(1, min(count for count in counts if count is not None))
 
 
-def startable(threads: int) -> int:
-    """Try how many threads, up to so many, can be started beside this one: they end at once.
+def affordable(wanted: int) -> int:
+    """Try how many threads each pool can have, at least one and at most as many as are wanted.
 
-    ONNX Runtime hangs or crashes where it is refused one of its threads, and what refuses it cannot
-    be read everywhere: a limit of the user's (``RLIMIT_NPROC``), of a group around the container,
-    of address space.
-
+    As many as all pools would have are started, and end at once. ONNX Runtime hangs or crashes
+    where it is refused a thread, and what refuses it cannot be read everywhere: a limit of the
+    user's (``RLIMIT_NPROC``), of a group around the container, of address space.
     """
-    over, started = Event(), list[Thread]()
-    try:
-        for _ in range(threads):
-            thread = Thread(target=over.wait, name="gliomart-rehearsal", daemon=True)
-            thread.start()
-            started.append(thread)
-    except RuntimeError:  # CPython's _thread: "can't start new thread"
-        pass  # the number that is given back says so
-    finally:
-        over.set()
-        for thread in started:
-            thread.join()
-    return len(started)
+    if wanted == 1:
+        return 1
+    all_of_them = wanted * _THREADS_EACH + _THREADS_BESIDE
+    started = _started(all_of_them)
+    return wanted if started == all_of_them else max(1, _in_room_of(started))
 
 
 def slurm(environment: Mapping[str, str]) -> Iterator[int]:
@@ -172,7 +163,28 @@ def _room(folder: Path) -> int | None:
     maximum, current = (_text(folder / f"pids.{name}") for name in ("max", "current"))
     if not (maximum.isdecimal() and current.isdecimal()):  # "max", or no such file
         return None
-    return (int(maximum) - int(current) - _THREADS_BESIDE) // _THREADS_EACH
+    return _in_room_of(int(maximum) - int(current))
+
+
+def _in_room_of(tasks: int) -> int:
+    return (tasks - _THREADS_BESIDE) // _THREADS_EACH
+
+
+def _started(threads: int) -> int:
+    """Start up to so many threads beside this one, end them, and tell how many there were."""
+    over, started = Event(), list[Thread]()
+    try:
+        for _ in range(threads):
+            thread = Thread(target=over.wait, name="gliomart-rehearsal", daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:  # CPython's _thread: "can't start new thread"
+        pass  # their number says so
+    finally:
+        over.set()
+        for thread in started:
+            thread.join()
+    return len(started)
 
 
 def _text(path: Path) -> str:

@@ -135,7 +135,7 @@ def test_a_stream_that_does_not_block_is_written_to_its_end(which: int) -> None:
         {"PYTHONIOENCODING": "utf-16"},
         {"PYTHONWARNINGS": "always", "PYTHONFAULTHANDLER": "1"},
     ],
-    ids=lambda environment: " ".join(environment),
+    ids=" ".join,
 )
 def test_any_encoding_and_buffering_will_do(environment: dict[str, str], tmp_path: Path) -> None:
     ended = subprocess.run(

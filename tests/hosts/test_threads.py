@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomart import processors
+from gliomart.pipeline import in_order
 from samples import GOLDEN
 
 PIDS = Path("/sys/fs/cgroup/pids")
@@ -278,10 +280,26 @@ def test_whatever_slurm_says_is_a_number_above_zero_or_nothing(given_: dict[str,
     assert all(count >= 1 for count in processors.slurm(given_))
 
 
-def test_threads_that_can_be_started_have_ended_afterwards() -> None:
-    tasks = Path("/proc/self/task")
-    before = len([*tasks.iterdir()]) if tasks.exists() else None
-    assert processors.startable(5) == 5
-    assert processors.startable(0) == 0
-    if before is not None:
-        assert len([*tasks.iterdir()]) <= before
+def test_threads_that_can_be_afforded_have_ended_afterwards() -> None:
+    before = threading.active_count()
+    assert processors.affordable(5) == 5
+    assert processors.affordable(1) == 1
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("tasks", range(1, 40, 3))
+def test_work_goes_on_in_the_threads_there_are(
+    tasks: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, left = threading.Thread.start, tasks - 1
+
+    def refuse(thread: threading.Thread) -> None:
+        nonlocal left
+        if left == 0:
+            raise RuntimeError("can't start new thread")
+        left -= 1
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert list(in_order(lambda number: -number, range(50), workers=20)) == [*range(0, -50, -1)]
+    assert len(caplog.records) == 1 or (tasks > 1 and not caplog.records)

@@ -185,7 +185,7 @@ def session_options(runtime: Any, threads: int | None) -> Any:  # noqa: ANN401
     """
     _bound_memory()
     wanted = threads or processors.usable()
-    given = 1 + processors.startable(wanted - 1)
+    given = processors.affordable(wanted)
     if given < wanted:
         log.fewer_threads(wanted)
     options = runtime.SessionOptions()

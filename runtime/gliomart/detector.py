@@ -80,8 +80,6 @@ class Detector:
     UsageError
         The false-alarm rate is not one the model's calibration can hold, or planes do not begin
         at 1, or there are to be less than one thread.
-    StarvedError
-        The system gives a thread that is needed no more.
 
     Examples
     --------
@@ -173,6 +171,8 @@ class Detector:
             The image cannot be analysed; ``code`` says why.
         UsageError
             The stream is one of text, or cannot be sought in.
+        StarvedError
+            The system refuses the thread in which a model runs for the first time.
         """
         started = perf_counter()
         one = read_one(image, self.budget, self.settings.plane)

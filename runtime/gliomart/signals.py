@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 # What each is called, in the message with which a command ends.
 _WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
+# signal(7), and POSIX, Shell Command Language 2.8.2: the status of what a signal ended, by which a
+# shell or a supervisor tells it from other ends.
+STATUSES = {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}
 _PATIENCE_S = 1.0
 # After which an exception is raised once more that was raised where none can be.
 _AGAIN_S = 0.01
-# signal(7) and POSIX, Shell Command Language 2.8.2: the status of what a signal ended.
-_BASE = 128
 
 
 class Ended(KeyboardInterrupt):
@@ -84,13 +85,17 @@ class Signals:
     @property
     def word(self) -> str:
         """What happened, in a word."""
-        number = signal.SIGINT if self.number is None else self.number
-        return _WORDS[signal.Signals(number).name]
+        return _WORDS[self._name]
 
     @property
     def status(self) -> int:
         """Exit status of a command that a signal ended."""
-        return _BASE + (signal.SIGINT if self.number is None else self.number)
+        return STATUSES[self._name]
+
+    @property
+    def _name(self) -> str:
+        """The signal's name; an interruption that none of ours raised is the keyboard's."""
+        return "SIGINT" if self.number is None else signal.Signals(self.number).name
 
     def said(self) -> None:
         """Note that the message was given."""

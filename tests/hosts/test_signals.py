@@ -128,19 +128,14 @@ def _whole(out: Path) -> None:
     ["import argparse", "import numpy", "import cv2", "import onnxruntime", "parse", "session",
      "write", "join", "finaliser", "converted"],
 )  # fmt: skip
-@pytest.mark.parametrize(
-    "names", [("SIGINT",), ("SIGINT",) * 4, ("SIGTERM", "SIGINT", "SIGHUP")], ids=len
-)
-def test_a_signal_at_any_moment_ends_in_one_line_and_its_status(
-    moment: str, names: tuple[str, ...], tmp_path: Path
+@pytest.mark.parametrize("count", [1, 4])
+def test_signals_at_any_moment_end_in_one_line_and_one_status(
+    moment: str, count: int, tmp_path: Path
 ) -> None:
-    ended = _at(moment, names, tmp_path / "out")
-    # Of several that are sent at once, the system hands over the smallest number first.
-    first = min(names, key=lambda name: getattr(signal, name)) if moment != "x" else names[0]
+    ended = _at(moment, ("SIGINT",) * count, tmp_path / "out")
     (line,) = _said(ended.stderr)
-    assert line.startswith(tuple(f"gliomart: {WORDS[name]}; " for name in {first, *names}))
-    assert ended.returncode in {128 + getattr(signal, name) for name in names}
-    assert ended.stdout == ""
+    assert line.startswith("gliomart: interrupted; ")
+    assert (ended.returncode, ended.stdout) == (130, "")
     _whole(tmp_path / "out")
 
 
@@ -156,6 +151,14 @@ def test_each_signal_has_its_status(name: str, tmp_path: Path) -> None:
     ended = _at("write", (name,), tmp_path / "out")
     assert ended.returncode == 128 + getattr(signal, name)
     assert f"--out {tmp_path / 'out'} --resume" in ended.stderr
+
+
+def test_of_several_signals_one_is_told(tmp_path: Path) -> None:
+    ended = _at("write", ("SIGTERM", "SIGINT", "SIGHUP"), tmp_path / "out")
+    (line,) = _said(ended.stderr)
+    ends = {128 + getattr(signal, name): f"gliomart: {word}; " for name, word in WORDS.items()}
+    assert line.startswith(ends[ended.returncode])
+    _whole(tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", WORDS)
@@ -259,15 +262,16 @@ DECODING = """
 import os, signal, sys
 from gliomart.sources import isolation
 
+place = sys.argv.pop(1)
 real = isolation._ask
 def ask(process, *arguments):
-    with open(sys.argv[1], "w") as stream:
-        stream.write(str(process.pid))
-    os.kill(process.pid, signal.SIGSTOP)  # a frame that takes for ever
-    os.kill(os.getpid(), signal.SIGTERM)
+    if not os.path.exists(place):
+        with open(place, "w") as stream:
+            stream.write(str(process.pid))
+        os.kill(process.pid, signal.SIGSTOP)  # a frame that takes for ever
+        os.kill(os.getpid(), signal.SIGTERM)
     return real(process, *arguments)
 isolation._ask = ask
-sys.argv[1:] = sys.argv[2:]
 from gliomart.cli import main
 sys.exit(main())
 """
@@ -275,20 +279,21 @@ sys.exit(main())
 
 def test_the_process_that_decodes_is_gone_with_the_command(tmp_path: Path) -> None:
     pytest.importorskip("jpeg_ls", reason="needs the extra dicom")
-    import pydicom  # noqa: PLC0415
-    from pydicom.uid import JPEGLSLossless  # noqa: PLC0415
-
-    import syntaxes  # noqa: PLC0415
+    import pydicom
+    from pydicom.uid import JPEGLSLossless
 
     dataset = pydicom.dcmread(GOLDEN / "slice_010.dcm")
     (tmp_path / "in").mkdir()
-    syntaxes.encode(dataset, JPEGLSLossless).save_as(tmp_path / "in" / "one.dcm")
-    words = ["infer", str(tmp_path / "in"), "--provider", "cpu", "--out", str(tmp_path / "out")]
+    dataset.decompress()
+    dataset.compress(JPEGLSLossless)
+    dataset.save_as(tmp_path / "in" / "one.dcm")
+    words = ["infer", str(tmp_path / "in"), "--force", "--out", str(tmp_path / "out")]
     code = [sys.executable, "-c", DECODING, str(tmp_path / "pid"), *words]
     ended = subprocess.run(code, capture_output=True, text=True, check=False, timeout=60)
     assert ended.returncode == 143, ended.stderr
     assert len(_said(ended.stderr)) == 1
-    assert not Path("/proc", (tmp_path / "pid").read_text(), "cmdline").exists()
+    left = Path("/proc", (tmp_path / "pid").read_text(), "cmdline")
+    assert not (left.exists() and left.read_bytes())  # who adopts it may not have buried it yet
 
 
 def _hit(names: list[str], count: int, seed: int, folder: Path) -> Counter[Any]:
@@ -313,7 +318,7 @@ def _hit(names: list[str], count: int, seed: int, folder: Path) -> Counter[Any]:
         clean = len(_said(stderr)) == (process.returncode != 0)
         ends[process.returncode, clean] += 1
         if not clean or process.returncode not in {0, 129, 130, 143}:
-            print(stderr)
+            sys.stdout.write(stderr)
         _whole(out)
     return ends
 
@@ -333,4 +338,5 @@ if __name__ == "__main__":
     parser.add_argument("--signals", default="SIGINT")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        print(_hit(asked.signals.split(","), asked.count, asked.seed, Path(name)))
+        ends_of_runs = _hit(asked.signals.split(","), asked.count, asked.seed, Path(name))
+        sys.stdout.write(f"{ends_of_runs}\n")

@@ -39,10 +39,9 @@ class ArgumentParser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: object = None) -> None:
         """Print help and version where results go."""
         del file  # argparse names standard output as it was found
-        stream = streams.results()
-        if message and stream is not None:
-            stream.write(message)
-            stream.flush()
+        if message:
+            streams.give(message.removesuffix("\n"))
+            streams.finish()
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting with the whole usage."""

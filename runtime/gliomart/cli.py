@@ -62,10 +62,8 @@ def _status(arguments: Sequence[str], told: Signals, *, alone: bool) -> int:
     """Run one command, and tell how it ended."""
     kept = _KEPT
     try:
-        if alone:
-            _bound_libraries()
         _quieten_libraries()
-        status = _run(list(arguments))
+        status = _run(list(arguments), alone=alone)
         streams.finish()
     except BaseException as error:  # noqa: BLE001  # every way to end is told
         # What a signal raised may have come out as something else, of a library that it was in.
@@ -80,10 +78,13 @@ def _status(arguments: Sequence[str], told: Signals, *, alone: bool) -> int:
     return told.status
 
 
-def _run(arguments: list[str]) -> int:
+def _run(arguments: list[str], *, alone: bool) -> int:
     from gliomart.parser import EXTERNAL, parser
 
-    if arguments and arguments[0] in EXTERNAL:
+    external = bool(arguments) and arguments[0] in EXTERNAL
+    if alone:
+        _bound_libraries(algebra=external)
+    if external:
         return _run_external(arguments[0], EXTERNAL[arguments[0]][1], arguments[1:])
     options = parser().parse_args(arguments)
     return _COMMANDS[options.command](options)
@@ -306,17 +307,17 @@ def _stop_decoding() -> None:
         codecs.stop()
 
 
-def _bound_libraries() -> None:
+def _bound_libraries(*, algebra: bool) -> None:
     """Tell libraries how many threads to start, before the first of them is loaded.
 
     OpenBLAS, of which NumPy, OpenCV and SciPy bring one each, starts a thread for each processor of
-    the machine when it is loaded, sends itself SIGINT where it is refused one, and has nothing to
-    do here that pays for a second one.
+    the machine when it is loaded, and sends itself SIGINT where it is refused one. Where there is
+    no ``algebra`` to speak of, it has nothing to do that pays for a second one.
     """
     from gliomart import processors
 
-    most = str(processors.usable())
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    most = str(processors.affordable(processors.usable()))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", most if algebra else "1")
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, most)
 

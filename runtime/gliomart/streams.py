@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def give(*lines: str) -> None:
         They cannot be written.
     """
     if (stream := results()) is not None:
-        stream.write("".join(f"{line}\n" for line in lines))
+        _write("".join(f"{line}\n" for line in lines), stream)
 
 
 def say(line: str) -> None:
@@ -47,9 +47,9 @@ def say(line: str) -> None:
     if sys.stderr is None or sys.stderr.closed:
         return
     try:
-        sys.stderr.write(f"{line}\n")
+        _write(f"{line}\n", sys.stderr)
         sys.stderr.flush()
-    except (OSError, UnicodeEncodeError):
+    except OSError:
         return  # a full disk, a reader that is gone: the exit status says what can be said
 
 
@@ -96,34 +96,45 @@ def fill_closed_descriptors() -> list[int]:
 
 @contextmanager
 def owned() -> Iterator[None]:
-    """Have the standard streams for the command alone, as this process is its own."""
-    global _own, _found  # noqa: PLW0603  # a process has one standard output
+    """Have the standard streams for the command alone, as this process is its own.
+
+    A stream that a program put in the place of one stays where it is, and is written to.
+    """
+    global _own  # noqa: PLW0603  # a process has one standard output
     before = sys.stdout, sys.stderr
     fill_closed_descriptors()
-    if os.name != "posix":  # a console of Windows takes characters, not a descriptor's bytes
-        with io.open(os.devnull, "w", encoding="utf-8") as nowhere:  # noqa: UP020
-            sys.stdout, sys.stderr = sys.stdout or nowhere, sys.stderr or nowhere
-            _write_out(sys.stdout)
-            try:
+    if _is_on(2, sys.stderr):
+        sys.stderr = _text(Descriptor(2, heard=False), like=sys.stderr)
+    try:
+        if _is_on(1, sys.stdout):
+            with _kept_clean():
                 yield
-            finally:
-                sys.stdout, sys.stderr = before
-        return
-    finish()
+        else:
+            _own, sys.stdout = results(), sys.stderr
+            yield
+    finally:
+        _own = None
+        sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def _kept_clean() -> Iterator[None]:
+    """Move results to a descriptor of their own, and what else is printed to standard error."""
+    global _own, _found  # noqa: PLW0603  # a process has one standard output
+    with suppress(OSError):  # which the next one who flushes it is told
+        finish()
     kept = os.dup(1)
     os.dup2(2, 1)
     _found = Descriptor(kept, heard=sys.stdout is not None)
-    _own = _text(_found, like=sys.stdout)
-    sys.stdout = sys.stderr = _text(Descriptor(2, heard=False), like=sys.stderr)
+    _own, sys.stdout = _text(_found, like=sys.stdout), sys.stderr
     try:
         yield
     finally:
         _found.heard = False  # what is left could not be written, which was told
         _own.flush()
-        sys.stdout, sys.stderr = before
+        _found = None
         os.dup2(kept, 1)
         os.close(kept)
-        _own = _found = None
 
 
 class Descriptor(io.RawIOBase):
@@ -178,7 +189,20 @@ def _text(descriptor: Descriptor, *, like: TextIO | None) -> TextIO:
     )
 
 
-def _write_out(stream: TextIO) -> None:
-    """Have characters that a stream's encoding lacks written out."""
-    if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(errors="backslashreplace")
+def _write(text: str, stream: TextIO) -> None:
+    """Write text, and write out what the stream's encoding lacks."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _is_on(number: int, stream: TextIO | None) -> bool:
+    """Tell whether a stream is the system's, or is none, and a descriptor can stand for it."""
+    if os.name != "posix":  # a console of Windows takes characters, not a descriptor's bytes
+        return False
+    try:
+        return stream is None or stream.fileno() == number
+    except (OSError, ValueError):  # it has no descriptor (io.UnsupportedOperation), or is closed
+        return False

@@ -202,3 +202,51 @@ def test_what_is_printed_in_a_thread_that_is_told_to_be_quiet_is_kept_off(
         os.write(1, b"noise\n")
     streams.give("result")
     assert capfd.readouterr().out == "result\n"
+
+
+def test_a_program_that_is_the_command_may_put_streams_in_their_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard, said = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stdout", heard)
+    monkeypatch.setattr(sys, "stderr", said)
+    monkeypatch.setattr(sys, "argv", ["gliomart", "completion", "bash"])
+    assert cli.main() == 0
+    assert "gliomart" in heard.getvalue()
+    monkeypatch.setattr(sys, "argv", ["gliomart", "nonsense"])
+    assert cli.main() == 2
+    assert said.getvalue().startswith("gliomart: ")
+    assert (sys.stdout, sys.stderr) == (heard, said)
+
+
+@pytest.mark.parametrize("gone", ["stdout", "stderr", "stdout = sys.stderr"])
+def test_a_program_without_a_console_is_heard_where_it_can_be(gone: str, tmp_path: Path) -> None:
+    code = f"import sys; sys.{gone} = None; from gliomart.cli import main; sys.exit(main())"
+    words = [sys.executable, "-c", code, *DEMO[3:], str(tmp_path / "out")]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == 0
+    if gone == "stderr":
+        assert json.loads(ended.stdout)["slices"]
+
+
+def test_the_streams_are_a_programs_again_when_the_command_has_ended() -> None:
+    code = (
+        "import os, sys; from gliomart.cli import main; print('before'); main(); print('after');"
+        " os.write(1, b'past Python'); print('said', file=sys.stderr)"
+    )
+    words = [sys.executable, "-c", code, "completion", "fish"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.stdout.startswith("before\n")
+    assert "after\n" in ended.stdout
+    assert "past Python" in ended.stdout
+    assert ended.stderr == "said\n"
+
+
+def test_a_program_whose_stream_lacks_characters_hears_them_written_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heard = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", heard)
+    streams.give("µ – é")
+    streams.finish()
+    assert heard.buffer.getvalue() == b"\\xb5 \\u2013 \\xe9\n"  # type: ignore[attr-defined]

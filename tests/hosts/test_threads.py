@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliomart import processors
+from gliomart import Detector, processors
+from gliomart.errors import UsageError
 from gliomart.pipeline import in_order
 from samples import GOLDEN
 
@@ -278,6 +279,13 @@ def test_a_share_is_never_less_than_it_grants(share: int, period: int) -> None:
 @given(st.dictionaries(st.sampled_from(processors._SLURM), st.text()))
 def test_whatever_slurm_says_is_a_number_above_zero_or_nothing(given_: dict[str, str]) -> None:
     assert all(count >= 1 for count in processors.slurm(given_))
+
+
+def test_a_detector_takes_at_least_one_thread_and_at_most_what_can_be_started() -> None:
+    for threads in (0, -1):
+        with pytest.raises(UsageError, match="at least one"):
+            Detector(provider="cpu", threads=threads)
+    assert Detector(provider="cpu", threads=64).workers == 8
 
 
 def test_threads_that_can_be_afforded_have_ended_afterwards() -> None:

@@ -296,6 +296,23 @@ def test_the_process_that_decodes_is_gone_with_the_command(tmp_path: Path) -> No
     assert not (left.exists() and left.read_bytes())  # who adopts it may not have buried it yet
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [1.5, 3, 5, 8])
+def test_a_measurement_that_is_interrupted_leaves_no_process_and_one_line(
+    seconds: float,
+) -> None:
+    words = [*COMMAND, "bench", "--load", "--compare", "--provider", "cpu", "--repeats", "1"]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        time.sleep(seconds)
+        for _ in range(2):
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stdout) == (130, ""), stderr
+    assert len(_said(stderr)) == 1, stderr
+
+
 def _hit(names: list[str], count: int, seed: int, folder: Path) -> Counter[Any]:
     """Hit runs at random moments from one to four times, and count how they ended."""
     chance = random.Random(seed)  # noqa: S311

@@ -105,6 +105,7 @@ class _Worker:
             stderr=self._errors,
             env=environment,
             text=True,
+            start_new_session=True,  # Ctrl-C is not for it
         )
 
     def __enter__(self) -> Self:

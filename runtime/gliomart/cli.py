@@ -45,9 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     alone = arguments is None
     told = Signals(alone=alone, first=_stop_decoding)
     try:
-        told.take()
-        with streams.owned() if alone else nullcontext():
-            status = _status(sys.argv[1:] if arguments is None else arguments, told, alone=alone)
+        status = _listening(arguments, told, alone=alone)
         if alone and told.number is not None:
             _stop_decoding()
             os._exit(status)  # threads of libraries may be at work, and would not survive the rest
@@ -56,6 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if alone:
             ignore_at_exit()
         told.give_back()
+
+
+def _listening(arguments: Sequence[str] | None, told: Signals, *, alone: bool) -> int:
+    try:
+        told.take()
+        with streams.owned() if alone else nullcontext():
+            status = _status(sys.argv[1:] if arguments is None else arguments, told, alone=alone)
+            told.ignore_from_here()  # what there was to do is done
+    except KeyboardInterrupt:  # before a command had begun, or while it said why it failed
+        status = _interrupted(told, _KEPT)
+    return status
 
 
 def _status(arguments: Sequence[str], told: Signals, *, alone: bool) -> int:
@@ -73,9 +82,13 @@ def _status(arguments: Sequence[str], told: Signals, *, alone: bool) -> int:
     else:
         if told.number is None:
             return status
-    _fail(f"{told.word}; {kept}", told.status)
+    return _interrupted(told, kept)
+
+
+def _interrupted(told: Signals, kept: str) -> int:
+    status = _fail(f"{told.word}; {kept}", told.status)
     told.said()
-    return told.status
+    return status
 
 
 def _run(arguments: list[str], *, alone: bool) -> int:
@@ -303,7 +316,8 @@ def _fail(message: str, status: int) -> int:
 
 def _stop_decoding() -> None:
     """End the process that decodes, where there is one, even in the middle of a frame."""
-    if codecs := sys.modules.get("gliomart.sources.codecs"):
+    codecs = sys.modules.get("gliomart.sources.codecs")
+    if codecs is not None and hasattr(codecs, "stop"):  # it may be half imported
         codecs.stop()
 
 

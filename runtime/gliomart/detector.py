@@ -104,11 +104,10 @@ class Detector:
         budget: sources.Budget = sources.DEFAULT,
         plane: int | None = None,
     ) -> None:
-        usable = processors.usable()
-        threads = processors.affordable(_checked_threads(threads) or usable)
-        # It is the host's as well, so that it is only ever kept to what the host may use anyway.
-        if cv2.getNumThreads() > usable:
-            cv2.setNumThreads(usable)
+        most = processors.usable()
+        threads = processors.affordable(_checked_threads(threads) or most)
+        if cv2.getNumThreads() > most:  # it is the host's as well, which may not use more either
+            cv2.setNumThreads(most)
         self._model = Model(
             model, provider=provider, allow_fallback=allow_fallback, threads=threads
         )
@@ -126,7 +125,7 @@ class Detector:
             plane=_checked_plane(plane),
         )
         self.budget = budget
-        # One slice after the other would leave processors idle wherever a step is not parallel.
+        # One slice after the other leaves processors idle wherever a step is not parallel.
         self.workers = min(threads, _MOST_WORKERS)
         log.choice(self.settings)
 

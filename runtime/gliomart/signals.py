@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from threading import current_thread, main_thread
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,10 @@ class Signals:
         if self._before:
             sys.unraisablehook = self._unraisable
 
+    def ignore_from_here(self) -> None:
+        """Raise nothing any more: what there was to do is done."""
+        self._over = True
+
     def give_back(self) -> None:
         """Leave signals to those who had them; what came too late is theirs."""
         self._over = True
@@ -113,7 +118,8 @@ class Signals:
             if not self._alone:
                 raise Ended
             if not self._said:
-                os.write(2, f"gliomart: {self.word} before it could tidy up\n".encode())
+                with suppress(OSError):  # nobody hears it, and the status says it as well
+                    os.write(2, f"gliomart: {self.word} before it could tidy up\n".encode())
             os._exit(self.status)
 
     def _unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:

@@ -93,6 +93,21 @@ elif moment == "converted":
         except KeyboardInterrupt as error:
             raise SystemError("initialization of x raised unreported exception") from error
     gliomart.sources.scan = scan
+elif moment == "stuck":
+    import gliomart.sources
+    def scan(*arguments, **options):
+        try:
+            hit()
+            for _ in range(1000):
+                pass
+        finally:  # on the way out something waits for what never comes
+            import threading, time
+            def again():
+                time.sleep(1.1)
+                os.kill(os.getpid(), numbers[0])
+            threading.Thread(target=again, daemon=True).start()
+            threading.Event().wait()
+    gliomart.sources.scan = scan
 elif moment == "exit":
     import atexit
     atexit.register(hit)
@@ -151,6 +166,12 @@ def test_each_signal_has_its_status(name: str, tmp_path: Path) -> None:
     ended = _at("write", (name,), tmp_path / "out")
     assert ended.returncode == 128 + getattr(signal, name)
     assert f"--out {tmp_path / 'out'} --resume" in ended.stderr
+
+
+def test_one_more_signal_ends_what_cannot_tidy_up(tmp_path: Path) -> None:
+    ended = _at("stuck", ("SIGTERM",), tmp_path / "out")
+    assert ended.returncode == 143
+    assert _said(ended.stderr) == ["gliomart: terminated before it could tidy up"]
 
 
 def test_of_several_signals_one_is_told(tmp_path: Path) -> None:

@@ -330,7 +330,8 @@ def _bound_libraries(*, algebra: bool) -> None:
     """
     from gliomart import processors
 
-    most = str(processors.affordable(processors.usable()))
+    count = processors.usable()
+    most = str(processors.affordable(count) if algebra else count)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", most if algebra else "1")
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         os.environ.setdefault(name, most)

@@ -105,7 +105,7 @@ class Detector:
         plane: int | None = None,
     ) -> None:
         most = processors.usable()
-        threads = processors.affordable(_checked_threads(threads) or most)
+        threads = _checked_threads(threads) or most
         if cv2.getNumThreads() > most:  # it is the host's as well, which may not use more either
             cv2.setNumThreads(most)
         self._model = Model(

@@ -13,6 +13,8 @@ from gliomart.errors import DatasetError, ModelNotFoundError, UsageError
 from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
+from gliomart.streams import give, say
+from gliomart.terminal import is_terminal
 from gliomart_export.precision import PRECISIONS
 from gliomart_training.record import RECORD, folds_of, read_record, run_folder
 
@@ -117,8 +119,8 @@ def export(arguments: Sequence[str]) -> int:
 
 def _step(what: str) -> None:
     """Tell who watches what takes its time."""
-    if sys.stderr.isatty():
-        print(f"gliomart: {what}", file=sys.stderr)
+    if is_terminal(sys.stderr):
+        say(f"gliomart: {what}")
 
 
 def _card(
@@ -204,29 +206,29 @@ def _patients(by_id: dict[str, Patient], ids: Sequence[str]) -> list[Patient]:
 
 def _report(path: Path, card: Any) -> None:  # noqa: ANN401
     calibrated = card.calibration
-    print(f"model: {printable(str(path))} ({path.stat().st_size / 1e6:.2f} MB)")
-    print(f"precision: {card.network['precision']}")
+    give(f"model: {printable(str(path))} ({path.stat().st_size / 1e6:.2f} MB)")
+    give(f"precision: {card.network['precision']}")
     moved, in_float = card.network["sensitivity"], card.network["in_float"]
     if moved:
-        print(
+        give(
             f"convolutions quantised: {len(moved) - len(in_float)}, left in float: {len(in_float)};"
             f" each alone moves an output by {max(moved):.2g} on average, or less"
         )
     for name, difference in card.parity.items():
-        print(f"parity with Keras, {name}: max abs error {difference:.2g}")
-    print(
+        give(f"parity with Keras, {name}: max abs error {difference:.2g}")
+    give(
         f"calibrated on {len(calibrated.slice_scores)} tumour-free slices of"
         f" {calibrated.patients} patients ({calibrated.method})"
     )
-    print(f"pixel threshold {calibrated.pixel_threshold:.4f}")
+    give(f"pixel threshold {calibrated.pixel_threshold:.4f}")
     if card.pons is not None:
-        print(
+        give(
             f"pons: {len(card.pons.slice_scores)} tumour-free sections of"
             f" {len(card.pons.series_scores)} patients, pixel threshold"
             f" {card.pons.pixel_threshold:.4f}"
         )
     if len(calibrated.series_scores) + 1 < 1 / calibrated.false_alarm_rate:
-        print(
+        give(
             f"too few patients to judge a series at {calibrated.false_alarm_rate:.0%}:"
             " results will say so"
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
+from gliomart import processors, streams
 from gliomart.errors import UsageError
 from gliomart.providers.choice import Requested
 
@@ -37,16 +37,24 @@ class ArgumentParser(argparse.ArgumentParser):
         lines = [f"  # {purpose}\n  {command}\n" for command, purpose in self.examples.items()]
         return super().format_help() + ("\nexamples:\n" + "".join(lines) if lines else "")
 
+    def _print_message(self, message: str, file: object = None) -> None:
+        """Print help and version where results go."""
+        del file  # argparse names standard output as it was found
+        if message:
+            streams.give(message.removesuffix("\n"))
+            streams.finish()
+
     def error(self, message: str) -> NoReturn:
         """Raise instead of exiting with the whole usage."""
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
 def threads(text: str) -> int:
-    """Read a number of threads, at most one per core: more only get in each other's way."""
+    """Read a number of threads, at most one per processor: more only get in each other's way."""
     value = positive(text)
-    if value > (os.cpu_count() or value):
-        raise argparse.ArgumentTypeError(f"this machine has {os.cpu_count()} cores")
+    if value > (most := processors.usable()):
+        known = "1 processor" if most == 1 else f"{most} processors"
+        raise argparse.ArgumentTypeError(f"{value} are too many: this process may use {known}")
     return value
 
 

@@ -1,69 +1,126 @@
 """The ``gliomart`` command.
 
 Standard output is for results, everything else goes to standard error. Commands of the other
-packages join through the entry-point group ``gliomart.commands``.
+packages join through the entry-point group ``gliomart.commands``: functions that take arguments,
+print results to :func:`gliomart.streams.results` and give an exit status.
 """
 
 from __future__ import annotations
 
-import io
-import json
-import logging
 import os
 import sys
-import warnings
-from pathlib import Path
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
+from gliomart import streams
 from gliomart.errors import (
     GliomartError,
     MissingExtraError,
     OutputError,
+    StarvedError,
     UsageError,
     WrittenInPartError,
 )
-from gliomart.parser import EXTERNAL, parser
-from gliomart.printable import printable
-from gliomart.terminal import Ink, columns, is_terminal
+from gliomart.signals import Signals, ignore_at_exit
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-INTERRUPTED = 130
+_KEPT = "what is finished is kept, and --resume goes on from it"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911  # one per way to end
-    """Run one command and return its exit status (see :mod:`gliomart.errors`)."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    _quieten_libraries()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding lacks is written out
-        sys.stdout.reconfigure(errors="backslashreplace")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status (see :mod:`gliomart.errors`).
+
+    Parameters
+    ----------
+    arguments
+        What was asked for. None takes it from the command line, and the process for the command's
+        own: standard output is kept for results, libraries are told how many threads to start, and
+        a command that a signal ended ends the process. A program that gives arguments keeps its
+        streams; signals that nobody handles are handled while the command runs.
+    """
+    alone = arguments is None
+    told = Signals(alone=alone, first=_stop_decoding)
     try:
-        if arguments and arguments[0] in EXTERNAL:
-            return _run_external(arguments[0], arguments[1:])
-        options = parser().parse_args(arguments)
-        status = _COMMANDS[options.command](options)
-        if sys.stdout is not None:  # closed, where nobody wants to hear anything
-            sys.stdout.flush()
-    except GliomartError as error:
+        status = _listening(arguments, told, alone=alone)
+        if alone and told.number is not None:
+            _stop_decoding()
+            os._exit(status)  # threads of libraries may be at work, and would not survive the rest
+        return status
+    finally:
+        if alone:
+            ignore_at_exit()
+        told.give_back()
+
+
+def _listening(arguments: Sequence[str] | None, told: Signals, *, alone: bool) -> int:
+    try:
+        told.take()
+        with streams.owned() if alone else nullcontext():
+            status = _status(sys.argv[1:] if arguments is None else arguments, told, alone=alone)
+            told.ignore_from_here()  # what there was to do is done
+    except KeyboardInterrupt:  # before a command had begun, or while it said why it failed
+        status = _interrupted(told, _KEPT)
+    return status
+
+
+def _status(arguments: Sequence[str], told: Signals, *, alone: bool) -> int:
+    """Run one command, and tell how it ended."""
+    kept = _KEPT
+    try:
+        _quieten_libraries()
+        status = _run(list(arguments), alone=alone)
+        streams.finish()
+    except BaseException as error:  # noqa: BLE001  # every way to end is told
+        # What a signal raised may have come out as something else, of a library that it was in.
+        if told.number is None and not isinstance(error, KeyboardInterrupt):
+            return _failed(error)
+        kept = next(iter(getattr(error, "__notes__", [])), _KEPT)
+    else:
+        if told.number is None:
+            return status
+    return _interrupted(told, kept)
+
+
+def _interrupted(told: Signals, kept: str) -> int:
+    status = _fail(f"{told.word}; {kept}", told.status)
+    told.said()
+    return status
+
+
+def _run(arguments: list[str], *, alone: bool) -> int:
+    from gliomart.parser import EXTERNAL, parser
+
+    external = bool(arguments) and arguments[0] in EXTERNAL
+    if alone:
+        _bound_libraries(algebra=external)
+    if external:
+        return _run_external(arguments[0], EXTERNAL[arguments[0]][1], arguments[1:])
+    options = parser().parse_args(arguments)
+    return _COMMANDS[options.command](options)
+
+
+def _failed(error: BaseException) -> int:
+    """Say in one line why a command failed, and give the status that stands for it."""
+    if isinstance(error, GliomartError):
         return _fail(str(error), error.exit_status)
-    except KeyboardInterrupt:
-        return _fail(
-            "interrupted; what is finished is kept, and --resume goes on from it", INTERRUPTED
-        )
-    except BrokenPipeError:
-        # The reader of our output has gone; nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):
+        streams.give_up()  # the reader of our output has gone; nothing is left to say to it
         return 0
-    except OSError as error:
+    if isinstance(error, BlockingIOError):  # fork(2), EAGAIN
+        return _failed(StarvedError("a process"))
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):  # CPython's _thread
+        return _failed(StarvedError("a thread"))
+    if isinstance(error, OSError):
+        streams.give_up()
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{(error.strerror or str(error)).lower()}", OutputError.exit_status)
-    except Exception as error:
-        if os.environ.get("GLIOMART_DEBUG"):
-            raise
-        return _fail(*_unforeseen(error))
-    return status
+    if not isinstance(error, Exception) or os.environ.get("GLIOMART_DEBUG"):
+        raise error
+    return _fail(*_unforeseen(error))
 
 
 def _unforeseen(error: Exception) -> tuple[str, int]:
@@ -78,6 +135,8 @@ def _unforeseen(error: Exception) -> tuple[str, int]:
 
 
 def _infer(options: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from gliomart import sources
     from gliomart.inference import Run
     from gliomart.outputs import folder as output
@@ -108,9 +167,10 @@ def _infer(options: argparse.Namespace) -> int:
         )
         try:
             document = run.write()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interruption:
             hint = f"finished series are kept; go on with --out {claim.path} --resume"
-            return _fail(f"interrupted; {hint}", INTERRUPTED)
+            interruption.add_note(hint)
+            raise
     _tell(document, claim.path, options)
     if failed := records.failed(document):
         where = claim.path / output.RESULTS
@@ -135,6 +195,7 @@ def _info(options: argparse.Namespace) -> int:
 
     from gliomart import providers
     from gliomart.leaflet import leaflet
+    from gliomart.terminal import columns
 
     detector = _detector(options)
     card = dataclasses.asdict(detector.card)
@@ -142,7 +203,8 @@ def _info(options: argparse.Namespace) -> int:
         _print_json({"sha256": detector.settings.model_sha256, **card})
         return 0
     reasons = providers.reasons()
-    print(leaflet(detector.card, detector.calibration, detector.settings, reasons, columns()))
+    width = columns(streams.results())
+    streams.give(leaflet(detector.card, detector.calibration, detector.settings, reasons, width))
     return 0
 
 
@@ -150,7 +212,7 @@ def _completion(options: argparse.Namespace) -> int:
     from importlib import resources
 
     script = resources.files("gliomart") / "completion" / f"gliomart.{options.shell}"
-    print(script.read_text(encoding="utf-8"), end="")
+    streams.give(script.read_text(encoding="utf-8").removesuffix("\n"))
     return 0
 
 
@@ -178,7 +240,7 @@ def _bench(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(report)
     else:
-        print(bench.table(report))
+        streams.give(bench.table(report))
     if options.out:
         write_atomically(options.out, bench.encoded(report))
     if options.plot:
@@ -192,13 +254,12 @@ def _no_command(options: argparse.Namespace) -> int:
     raise UsageError("no command; begin with gliomart demo, or see gliomart --help")
 
 
-def _run_external(name: str, arguments: Sequence[str]) -> int:
+def _run_external(name: str, extra: str, arguments: Sequence[str]) -> int:
     from importlib.metadata import entry_points
 
     from gliomart import extras
 
     found = entry_points(group="gliomart.commands", name=name)
-    extra = EXTERNAL[name][1]
     if not found:
         raise MissingExtraError(f"gliomart {name}", extra)
     try:
@@ -239,35 +300,69 @@ def _budget(options: argparse.Namespace) -> Any:  # noqa: ANN401  # imported whe
 def _tell(document: dict[str, Any], out: Path, options: argparse.Namespace) -> None:
     """Say on standard output what was found."""
     from gliomart.outputs import summary
+    from gliomart.terminal import Ink, columns, is_terminal
 
     if options.quiet:
         return
+    stream = streams.results()
     if options.json:
         _print_json(document)
-    elif is_terminal(sys.stdout):
-        print(*summary.brief(document, out, columns(), Ink.of(sys.stdout)), sep="\n")
+    elif is_terminal(stream):
+        streams.give(*summary.brief(document, out, columns(stream), Ink.of(stream)))
     else:
-        print(*summary.plain(document, out), sep="\n")
+        streams.give(*summary.plain(document, out))
 
 
 def _print_json(values: dict[str, Any]) -> None:
-    json.dump(values, sys.stdout, indent=1)  # in ASCII, whatever the terminal's encoding
-    print()
+    import json
+
+    if (stream := streams.results()) is not None:
+        json.dump(values, stream, indent=1)  # in ASCII, whatever the terminal's encoding
+        streams.give("")
 
 
 def _note(options: argparse.Namespace, message: str) -> None:
     if not options.quiet:
-        print(f"gliomart: {message}", file=sys.stderr)
+        streams.say(f"gliomart: {message}")
 
 
 def _fail(message: str, status: int) -> int:
+    from gliomart.printable import printable
+    from gliomart.terminal import Ink
+
     name = Ink.of(sys.stderr).error("gliomart:")
-    print(f"{name} {printable(' '.join(message.split()))}", file=sys.stderr)
+    streams.say(f"{name} {printable(' '.join(message.split()))}")
     return status
+
+
+def _stop_decoding() -> None:
+    """End the process that decodes, where there is one, even in the middle of a frame."""
+    codecs = sys.modules.get("gliomart.sources.codecs")
+    if codecs is not None and hasattr(codecs, "stop"):  # it may be half imported
+        codecs.stop()
+
+
+def _bound_libraries(*, algebra: bool) -> None:
+    """Tell libraries how many threads to start, before the first of them is loaded.
+
+    OpenBLAS, of which NumPy, OpenCV and SciPy bring one each, starts a thread for each processor of
+    the machine when it is loaded, and sends itself SIGINT where it is refused one. Where there is
+    no ``algebra`` to speak of, it has nothing to do that pays for a second one.
+    """
+    from gliomart import processors
+
+    count = processors.usable()
+    most = str(processors.affordable(count) if algebra else count)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", most if algebra else "1")
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, most)
 
 
 def _quieten_libraries() -> None:
     """Keep decoders' chatter off the terminal: what matters becomes a refusal with a reason."""
+    import logging
+    import warnings
+
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     warnings.filterwarnings("ignore", module=r"pydicom(\..*)?")

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from gliomart import background, given, log, pons, reading, scoring, sources, suitability
+import cv2
+
+from gliomart import (
+    background,
+    given,
+    log,
+    pons,
+    processors,
+    reading,
+    scoring,
+    sources,
+    suitability,
+)
 from gliomart.content import judge_alike as judge_content
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.forking import at_work
@@ -62,7 +73,8 @@ class Detector:
     false_alarm_rate
         Nominal rate at which tumour-free slices are flagged, in (0, 1); None for the model's own.
     threads
-        CPU threads, and slices that are analysed at a time (at most 8); None for one per core.
+        CPU threads, and slices that are analysed at a time (at most 8); None for one per processor
+        that this process may use (:mod:`gliomart.processors`).
     force
         Analyse what the model was not made for as well; results say so in ``concerns``.
     budget
@@ -104,11 +116,14 @@ class Detector:
         budget: sources.Budget = sources.DEFAULT,
         plane: int | None = None,
     ) -> None:
-        threads = given.count("threads", threads)
+        most = processors.usable()
+        threads = given.count("threads", threads) or most
         false_alarm_rate = given.rate("false_alarm_rate", false_alarm_rate)
         plane = given.count("plane", plane)
         given.instance("provider", provider, str)
         given.instance("budget", budget, sources.Budget)
+        if cv2.getNumThreads() > most:  # it is the host's as well, which may not use more either
+            cv2.setNumThreads(most)
         self._model = Model(
             None if model is None else given.path("model", model),
             provider=provider,
@@ -129,8 +144,8 @@ class Detector:
             plane=plane,
         )
         self.budget = budget
-        # One slice after the other would leave cores idle wherever a step is not parallel itself.
-        self.workers = min(threads or os.cpu_count() or 1, _MOST_WORKERS)
+        # One slice after the other leaves processors idle wherever a step is not parallel.
+        self.workers = min(threads, _MOST_WORKERS)
         log.choice(self.settings)
 
     def __reduce__(self) -> NoReturn:
@@ -181,6 +196,8 @@ class Detector:
             The image cannot be analysed; ``code`` says why.
         UsageError
             The stream is one of text, or cannot be sought in.
+        StarvedError
+            The system refuses the thread in which a model runs for the first time.
         """
         started = perf_counter()
         one = read_one(image, self.budget, self.settings.plane)

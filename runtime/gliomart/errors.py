@@ -19,7 +19,10 @@ status    meaning
 9         a latency budget was exceeded
 10        a training came to nothing
 11        written in part: some inputs or outputs failed, the rest was written
-130       interrupted (Ctrl-C)
+14        starved: the system gives no thread or process that has to be had
+129       hung up: the terminal went away (SIGHUP)
+130       interrupted (Ctrl-C, SIGINT)
+143       terminated (SIGTERM)
 ========  =====================================================================
 """
 
@@ -198,3 +201,16 @@ class WrittenInPartError(GliomartError):
 
     code = "written-in-part"
     exit_status = 11
+
+
+class StarvedError(GliomartError, RuntimeError):
+    """The system gives no thread or process that has to be had."""
+
+    code = "starved"
+    exit_status = 14
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what} cannot be started: a limit on tasks is reached"
+            " (TasksMax, pids.max or ulimit -u), or memory is"
+        )

@@ -23,6 +23,7 @@ from gliomart.outputs.journal import Journal
 from gliomart.outputs.records import SeriesRecord
 from gliomart.outputs.series import SeriesOutput, cause_of
 from gliomart.slices import Refusal
+from gliomart.terminal import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,14 +126,14 @@ class Run:
         every_series = self.inventory.series
         # Slices of each series, as far as headers tell; what turns out is counted instead.
         expected = [sum(len(file.planes) for file in series.files) for series in every_series]
-        with tqdm(
+        with _Progress(
             total=sum(expected),
             initial=sum(expected[:first]),
             unit="slice",
             file=sys.stderr,
             leave=False,
             dynamic_ncols=True,
-            disable=not (self.progress and sys.stderr.isatty()),
+            disable=not (self.progress and is_terminal(sys.stderr)),
         ) as progress:
             streams = self.detector.stream_each(every_series[first:])
             for number, items in enumerate(streams, start=first):
@@ -180,6 +181,12 @@ def _failed(outputs: SeriesOutput, error: Exception) -> SeriesRecord:
     sources = dict.fromkeys(file.source for file in outputs.series.files)
     refused = [records.refusal_entry(Refusal(each, None, code, reason)) for each in sources]
     return SeriesRecord(not_analysed=refused)
+
+
+class _Progress(tqdm):
+    """A bar without the thread that tqdm would watch it from."""
+
+    monitor_interval = 0
 
 
 def _counted(

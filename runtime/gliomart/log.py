@@ -8,6 +8,7 @@ level    message
 =======  ======================================================================
 ERROR    the code of each series that failed
 WARNING  the provider asked for does not run or fails, and another runs
+WARNING  fewer threads can be started than were to be
 INFO     the model and the provider of a new detector; the code of each refusal
 DEBUG    the milliseconds that each slice took, by stage
 =======  ======================================================================
@@ -51,6 +52,11 @@ def fallback(choice: ProviderChoice) -> None:
 def failed(code: str) -> None:
     """Log that a series failed and the others are gone on with."""
     logger.error("a series failed: %s", code)
+
+
+def fewer_threads(wanted: int) -> None:
+    """Log that the system refuses threads, so that work goes on in fewer."""
+    logger.warning("fewer threads can be started than the %d that were to be", wanted)
 
 
 def outcome(item: SliceResult | Refusal) -> None:

@@ -204,5 +204,5 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         help="what reading one file may take, such as seconds=5 (see docs/dicom.md)",
     )  # fmt: skip
     parser.add_argument(
-        "--threads", type=threads, metavar="N", help="CPU threads (default: one per core)"
+        "--threads", type=threads, metavar="N", help="CPU threads (default: one per processor)"
     )

@@ -1,20 +1,21 @@
 """Work that overlaps: several items at a time, results in order, never far ahead of who takes them.
 
 Threads are enough: ONNX Runtime, OpenCV, NumPy and the operating system let others run meanwhile.
+Where the system refuses threads, work goes on in those there are; with none, in the taker's own.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Generic, TypeVar
 
+from gliomart import log
 from gliomart.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -36,20 +37,65 @@ def in_order(
     """
     process = os.getpid()
     with ThreadPoolExecutor(workers, thread_name_prefix="gliomart") as pool:
-        pending: deque[Future[_Result]] = deque()
+        pending: deque[_Task[_Item, _Result]] = deque()
+        helped = refused = False
         try:
             for item in items:
-                pending.append(pool.submit(function, item))
+                pending.append(_Task(function, item))
+                if not refused or helped:
+                    started = _submitted(pool, pending[-1])
+                    if not (started or refused):
+                        log.fewer_threads(workers)
+                    helped, refused = helped or started, refused or not started
                 if len(pending) > workers:
-                    yield _result_of(pending.popleft(), process)
+                    yield _result_of(pending.popleft(), process, helped=helped)
             while pending:
-                yield _result_of(pending.popleft(), process)
+                yield _result_of(pending.popleft(), process, helped=helped)
         finally:  # who takes them may stop early
             while pending and os.getpid() == process:
-                pending.popleft().cancel()
+                pending.popleft().future.cancel()
 
 
-def _result_of(future: Future[_Result], process: int) -> _Result:
+class _Task(Generic[_Item, _Result]):
+    """A function and what it is applied to, once, by whoever comes first."""
+
+    def __init__(self, function: Callable[[_Item], _Result], item: _Item) -> None:
+        self.future: Future[_Result] = Future()
+        self._function, self._item = function, item
+
+    def __call__(self) -> None:
+        if not self.future.set_running_or_notify_cancel():
+            return
+        try:
+            result = self._function(self._item)
+        except BaseException as error:  # noqa: BLE001  # raised where the result is taken
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(result)
+
+    def result(self, *, helped: bool) -> _Result:
+        """Wait for the result, or work for it where there is nobody else."""
+        if not helped:
+            self()
+        return self.future.result()
+
+
+def _result_of(task: _Task[_Item, _Result], process: int, *, helped: bool) -> _Result:
     if os.getpid() != process:
         raise UsageError("results that were begun before a fork belong to the parent; begin anew")
-    return future.result()
+    return task.result(helped=helped)
+
+
+def _submitted(pool: ThreadPoolExecutor, task: Callable[[], None]) -> bool:
+    """Hand a task to a pool, and tell whether it could have the thread it may have needed.
+
+    Where it could not, the task waits in the pool all the same, and the threads that are there
+    already do it.
+    """
+    try:
+        pool.submit(task)
+    except RuntimeError as error:
+        if "start new thread" not in str(error):  # CPython's words; another may be at its end
+            raise
+        return False
+    return True

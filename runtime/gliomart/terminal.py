@@ -6,7 +6,6 @@ Colours stand for four things alone, and never carry what the words beside them 
 from __future__ import annotations
 
 import os
-import shutil
 import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 # In ASCII, since a terminal's encoding may have nothing else.
 _LEFT_OUT = "..."
+_COLUMNS = 80
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,23 @@ class Ink:
 
 def is_terminal(stream: TextIO | None) -> bool:
     """Tell whether somebody is looking; None is a stream that was closed."""
-    return stream is not None and stream.isatty()
+    return stream is not None and not stream.closed and stream.isatty()
 
 
-def columns() -> int:
-    """Width of the terminal, in character cells."""
-    return shutil.get_terminal_size().columns
+def columns(stream: TextIO | None) -> int:
+    """Width of the terminal that a stream goes to, in character cells.
+
+    As :func:`shutil.get_terminal_size`, which knows of standard output alone.
+    """
+    text = os.environ.get("COLUMNS", "")
+    if text.isdecimal() and int(text):
+        return int(text)
+    if stream is not None and is_terminal(stream):
+        try:
+            return os.get_terminal_size(stream.fileno()).columns or _COLUMNS
+        except OSError:  # of a terminal that is none of the system's
+            return _COLUMNS
+    return _COLUMNS
 
 
 def cells(text: str) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gliomart import cli, errors
+from gliomart import cli, errors, signals
 from gliomart.parser import SHELLS
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
@@ -65,7 +65,7 @@ def test_the_page_has_the_exit_statuses_that_there_are() -> None:
     def family(error: type[errors.GliomartError]) -> set[int]:
         return {error.exit_status}.union(*map(family, error.__subclasses__()))
 
-    assert documented == family(errors.GliomartError) | {0, cli.INTERRUPTED}
+    assert documented == family(errors.GliomartError) | {0, *signals.STATUSES.values()}
 
 
 def test_every_example_on_the_page_is_one_that_runs() -> None:

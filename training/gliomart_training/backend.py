@@ -32,7 +32,8 @@ def load_quietly() -> None:
 
 @contextmanager
 def _standard_error_closed() -> Iterator[None]:
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)

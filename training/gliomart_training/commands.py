@@ -12,6 +12,7 @@ from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.preprocess import Channel, Preprocessing
 from gliomart.printable import printable
+from gliomart.streams import give
 from gliomart_training import dataset, tables
 
 if TYPE_CHECKING:
@@ -61,10 +62,10 @@ def train(arguments: Sequence[str]) -> int:
     )
     training.run(plan, resume=options.resume, overwrite=options.overwrite)
     drawn = ", ".join(str(path) for path in sorted(plan.folder.glob("*.png")))
-    print(f"network: {printable(str(options.out))}\nrun: {printable(str(plan.folder))}")
-    print(f"pictures: {printable(drawn)}")
+    give(f"network: {printable(str(options.out))}\nrun: {printable(str(plan.folder))}")
+    give(f"pictures: {printable(drawn)}")
     following = f"{options.out} {options.out.with_suffix('.onnx')}"
-    print(f"next: gliomart export {printable(following)}")
+    give(f"next: gliomart export {printable(following)}")
     return 0
 
 
@@ -120,9 +121,9 @@ def evaluate(arguments: Sequence[str]) -> int:
         table = report.table(result)
     if options.out is not None:
         write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
-    print(json.dumps(result, indent=1) if options.json else table)
+    give(json.dumps(result, indent=1) if options.json else table)
     if options.plots and not options.json:
-        print(f"plots: {printable(str(options.plots))}")
+        give(f"plots: {printable(str(options.plots))}")
     return 0
 
 

@@ -9,7 +9,6 @@ down for a while slows all of them.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 from contextlib import ExitStack, suppress
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gliomart import processors
 from gliomart.bench import floor
 from gliomart.bench.engines import GROUP
 from gliomart.bench.fresh import python
@@ -88,8 +88,8 @@ def measure(
         "by_threads": {},
         "not_compared": not_compared,
     }
-    cores = os.cpu_count() or 1
-    for count in [threads] if threads else [each for each in _THREADS if each <= cores]:
+    most = processors.usable()
+    for count in [threads] if threads else [each for each in _THREADS if each <= most]:
         measured, missing = _at(model, float_model, image, count, rounds)
         report["by_threads"][str(count)] = _summary(measured, operations)
         report["not_compared"] |= missing
@@ -111,6 +111,7 @@ class _Worker:
             stderr=self._errors,
             env=environment,
             text=True,
+            start_new_session=True,  # Ctrl-C is not for it
         )
 
     def __enter__(self) -> Self:

@@ -87,10 +87,14 @@ def _processes(code: str, *arguments: str) -> Iterator[tuple[float, float]]:
     for number in range(_STARTS + 1):
         started = perf_counter()
         with subprocess.Popen(  # noqa: S603  # our own interpreter and our own code
-            command, stdout=subprocess.PIPE, env=environment, text=True
+            command, stdout=subprocess.PIPE, env=environment, text=True, start_new_session=True
         ) as process:
             assert process.stdout is not None  # noqa: S101  # it was asked for
-            line = process.stdout.readline()
+            try:
+                line = process.stdout.readline()
+            except BaseException:
+                process.kill()  # Ctrl-C is not for a session of its own, and ends with this one
+                raise
             milliseconds = (perf_counter() - started) * 1e3
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command)

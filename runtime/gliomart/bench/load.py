@@ -70,7 +70,9 @@ def _slices(detector: Detector, typical: Typical, count: int) -> Iterator[float]
 def _neighbour() -> Iterator[None]:
     """Keep one core busy from another process."""
     command = [sys.executable, "-S", "-c", _NEIGHBOUR]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603  # our own
+    with subprocess.Popen(  # noqa: S603  # our own, and Ctrl-C is not for it
+        command, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
         assert process.stdout is not None  # noqa: S101  # it is a pipe
         try:
             process.stdout.readline()  # by now it is at work

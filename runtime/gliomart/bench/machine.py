@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gliomart import processors
 from gliomart._version import __version__, installed_version
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def description() -> dict[str, Any]:
     return {
         "system": platform.system(),
         "processor": processor,
-        "cores": os.cpu_count(),
+        "cores": processors.usable(),
         "instructions": sorted(flags & _DECISIVE),
         "virtual": "hypervisor" in flags if flags else None,
         "busy_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
@@ -52,7 +53,7 @@ def slug() -> str:
     """Name for the folder of this machine's results."""
     processor, flags = _processor()
     best = next((f for f in ("avx512_vnni", "avx512f", "avx_vnni", "avx2") if f in flags), "")
-    words = f"{processor} {os.cpu_count()} cores {best}".lower()
+    words = f"{processor} {processors.usable()} cores {best}".lower()
     return "-".join("".join(c if c.isalnum() else " " for c in words).split())
 
 

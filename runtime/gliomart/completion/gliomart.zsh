@@ -48,7 +48,7 @@ _shtab_gliomart_bench_options=(
   "--false-alarm-rate[tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
   "--force[analyse what the model was not made for as well]"
   "*--limit[what reading one file may take, such as seconds\=5 (see docs\/dicom.md)]:NAME=VALUE:"
-  "--threads[CPU threads (default\: one per core)]:N:"
+  "--threads[CPU threads (default\: one per processor)]:N:"
   ":folder (default\: the simulated study):_files"
 )
 
@@ -76,7 +76,7 @@ _shtab_gliomart_demo_options=(
   "--false-alarm-rate[tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
   "--force[analyse what the model was not made for as well]"
   "*--limit[what reading one file may take, such as seconds\=5 (see docs\/dicom.md)]:NAME=VALUE:"
-  "--threads[CPU threads (default\: one per core)]:N:"
+  "--threads[CPU threads (default\: one per processor)]:N:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -138,7 +138,7 @@ _shtab_gliomart_infer_options=(
   "--false-alarm-rate[tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
   "--force[analyse what the model was not made for as well]"
   "*--limit[what reading one file may take, such as seconds\=5 (see docs\/dicom.md)]:NAME=VALUE:"
-  "--threads[CPU threads (default\: one per core)]:N:"
+  "--threads[CPU threads (default\: one per processor)]:N:"
   "(*):files, or folders to walk:_files"
 )
 

@@ -46,7 +46,8 @@ def open_session(
         Let a provider that was asked for by name fall back to the CPU, which marks the choice
         degraded.
     threads
-        Threads of the CPU provider; None for as many as there are cores.
+        Threads of the CPU provider; None for as many as there are processors that this process
+        may use.
     cpu
         A session on the CPU, where one is open already.
     reference

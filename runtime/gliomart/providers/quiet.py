@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager, redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING
+
+from gliomart import streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,20 +18,20 @@ if TYPE_CHECKING:
 def off_standard_output() -> Iterator[None]:
     """Send what is printed meanwhile, by Python or past it, to standard error.
 
-    It holds for the whole process: what another thread prints meanwhile ends there as well.
+    Where there is no standard error, it is lost, and nothing that is opened meanwhile takes the
+    place of a stream that was closed. This holds for the whole process: what another thread prints
+    meanwhile ends there as well.
     """
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()  # what waits in its buffer was meant for standard output
+    filled = streams.fill_closed_descriptors()
+    kept = os.dup(1)
+    os.dup2(2, 1)
     try:
-        os.fstat(2)
-        kept = os.dup(1)
-    except OSError:  # one is closed, as services have it: there is nothing to keep clean
-        yield
-        return
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()  # what waits in its buffer was meant for standard output
-        os.dup2(2, 1)
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(StringIO() if sys.stderr is None else sys.stderr):
             yield
     finally:
         os.dup2(kept, 1)
         os.close(kept)
+        for number in filled:
+            os.close(number)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from functools import cache
-from threading import Event, Thread
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import forking
-from gliomart.errors import GliomartError, ModelError, ProviderError
+from gliomart import forking, log, processors
+from gliomart.errors import GliomartError, ModelError, StarvedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,6 +78,8 @@ class Session:
             The graph, or its device, fails.
         ProviderError
             This process was forked from one that was running it.
+        StarvedError
+            The system gives no thread for the first run.
         """
         try:
             with forking.at_work:
@@ -117,9 +118,8 @@ class CpuSession(Session):
         thread = Thread(target=first, daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:  # the system gives no more
-            reason = f"the model's first slice needs a thread of its own ({error})"
-            raise ProviderError(reason) from error
+        except RuntimeError as error:  # CPython's _thread: "can't start new thread"
+            raise StarvedError("the thread in which a model runs for the first time") from error
         thread.join(LONGEST_FIRST_RUN_S)
         if not results:
             raise ModelError(f"the graph takes more than {LONGEST_FIRST_RUN_S:g} s for one slice")
@@ -189,12 +189,19 @@ class BoundSession(Session):
 
 
 def session_options(runtime: Any, threads: int | None) -> Any:  # noqa: ANN401
-    """Make the options that sessions on all providers have in common."""
+    """Make the options that sessions on all providers have in common.
+
+    ONNX Runtime works in the calling thread and in threads of its own, one less than are asked for.
+    """
     _bound_memory()
+    wanted = threads or processors.usable()
+    given = processors.affordable(wanted)
+    if given < wanted:
+        log.fewer_threads(wanted)
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = given
     # Spinning threads starve whatever else the workstation does, and each other.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(
@@ -213,9 +220,8 @@ def onnx_session(runtime: Any, model: bytes, options: Any, providers: list[Any])
     ModelError
         It does not.
     ProviderError
-        This process was forked from one that was at work, or may have no more threads.
+        This process was forked from one that was at work.
     """
-    _check_threads(options.intra_op_num_threads or os.cpu_count() or 1)
     try:
         with forking.at_work:
             return runtime.InferenceSession(
@@ -233,24 +239,6 @@ def onnx_session(runtime: Any, model: bytes, options: Any, providers: list[Any])
         raise ModelError(
             f"not a model that ONNX Runtime can run ({what_went_wrong(error)})"
         ) from error
-
-
-def _check_threads(count: int) -> None:
-    """Check that the system gives so many threads; if not all, ONNX Runtime never returns."""
-    leave = Event()
-    threads: list[Thread] = []
-    try:
-        for _ in range(count):
-            thread = Thread(target=leave.wait, daemon=True)
-            thread.start()
-            threads.append(thread)
-    except RuntimeError as error:
-        given = f"{len(threads)} of the {count} threads"
-        raise ProviderError(f"the system gives {given} that a model needs (--threads)") from error
-    finally:
-        leave.set()
-        for thread in threads:
-            thread.join()
 
 
 def what_went_wrong(error: Exception, largest_memory: int = LARGEST_MEMORY) -> str:

@@ -101,6 +101,11 @@ class Words(NamedTuple):
     bits: int
 
 
+def stop() -> None:
+    """End the process that decodes, even one that is at it; the next frame starts another."""
+    _process.kill()
+
+
 def syntax_of(dataset: Dataset) -> Syntax:
     """Tell how the pixels of a data set are encoded, and that they can be decoded here.
 

@@ -158,6 +158,12 @@ class DecoderProcess:
             self._never = f"the decoder does not start ({said or _crashed(process)})"
             _undecodable(self._never)
 
+    def kill(self) -> None:
+        """End the process where it is, without waiting for the frame that it decodes."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def stop(self) -> None:
         """End the process, where there is one; the next frame starts another."""
         with self._lock:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import cv2
 
 from gliomart import (
-    background,
     given,
     log,
     pons,
@@ -20,15 +19,16 @@ from gliomart import (
     sources,
     suitability,
 )
+from gliomart.analysis import analyse
 from gliomart.content import judge_alike as judge_content
 from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.forking import at_work
 from gliomart.model import Model
 from gliomart.pipeline import in_order
-from gliomart.preprocess import Frame, estimate_frame, prepare
+from gliomart.preprocess import estimate_frame
 from gliomart.reading import Opened, Timed, ms_since, open_series, read_one
 from gliomart.rehearsal import simulated_slice
-from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
+from gliomart.results import SeriesResult, Settings, SliceResult
 from gliomart.series import judge
 from gliomart.slices import Refusal, Slice
 
@@ -37,18 +37,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    import numpy as np
     from numpy.typing import NDArray
     from pydicom import Dataset
 
     from gliomart.card import Calibration, ModelCard
-    from gliomart.content import Content
     from gliomart.given import Member
-    from gliomart.model import Outputs
-    from gliomart.pons import Pons
-    from gliomart.preprocess import Box
     from gliomart.providers import Requested
-    from gliomart.slices import Concern
 
 
 # Slices that are analysed at a time. More would wait for the interpreter's lock, and the memory
@@ -145,7 +139,8 @@ class Detector:
         )
         self.budget = budget
         # One slice after the other leaves processors idle wherever a step is not parallel.
-        self.workers = min(threads, _MOST_WORKERS)
+        # They leave threads to the model's first run and to who watches over the decoder.
+        self.workers = min(processors.affordable(threads), _MOST_WORKERS)
         log.choice(self.settings)
 
     def __reduce__(self) -> NoReturn:
@@ -208,9 +203,11 @@ class Detector:
         if concerns and not self.settings.forced:
             raise suitability.refused(concerns)
         frame = estimate_frame([source], self.card.preprocessing)
-        result = self._analyse(
+        result = analyse(
             source,
             frame,
+            self._model,
+            self.settings,
             content=judge_content([source], frame),
             concerns=concerns,
             notes=one.notes,
@@ -327,9 +324,11 @@ class Detector:
             known = series.concerns.get(item.source, ())
             told = series.content_of(item)
             try:
-                return self._analyse(
+                return analyse(
                     item,
                     frame,
+                    self._model,
+                    self.settings,
                     content=told,
                     concerns=known,
                     notes=series.notes,
@@ -340,82 +339,6 @@ class Detector:
                 return Refusal(item.source, item.frame, error.code, error.reason)
 
         return log.each(in_order(look, series.items, workers=self.workers))
-
-    def _analyse(
-        self,
-        source: Slice,
-        frame: Frame | InputRefusedError,
-        *,
-        content: Content,
-        concerns: tuple[Concern, ...],
-        read_ms: float,
-        shared_ms: float,
-        notes: tuple[Concern, ...] = (),
-    ) -> SliceResult:
-        if content.concerns and not self.settings.forced:
-            raise suitability.refused(content.concerns)
-        started = perf_counter()
-        prepared = prepare(source, frame, self.card.preprocessing)
-        assert isinstance(frame, Frame)  # noqa: S101  # prepare raises the reason there is none
-        pixels = background.filled(source, frame.background)
-        if pixels is not source.pixels:
-            source = replace(source, pixels=pixels)
-        preprocess_ms = shared_ms + ms_since(started)
-
-        started = perf_counter()
-        outputs = self._model.run(prepared.image)
-        infer_ms = ms_since(started)
-
-        started = perf_counter()
-        rules, calibration = self.card.scoring, self.calibration
-        score = scoring.slice_score(outputs.anomaly_map, rules)
-        height, width = source.pixels.shape
-        on_source, pixels_per_pixel = scoring.to_source(
-            outputs.anomaly_map, frame.box, (height, width)
-        )
-        mask, regions = scoring.find_regions(
-            on_source,
-            calibration.pixel_threshold,
-            rules.minimum_area_px * pixels_per_pixel,
-            source.spacing,
-            source.plane,
-        )
-        p = scoring.p_value(score, calibration.slice_scores)
-        return SliceResult(
-            slice=source,
-            frame=frame,
-            reconstruction=outputs.reconstruction,
-            brain=outputs.brain,
-            anomaly_map=on_source,
-            mask=mask,
-            regions=regions,
-            score=score,
-            p_value=p,
-            flagged=p <= self.settings.false_alarm_rate,
-            pons=self._pons(prepared.image[..., 0], outputs, on_source, frame.box),
-            concerns=concerns + content.concerns,
-            notes=notes + content.notes,
-            settings=self.settings,
-            ms=Milliseconds(read_ms, preprocess_ms, infer_ms, ms_since(started)),
-        )
-
-    def _pons(
-        self,
-        image: NDArray[np.float32],
-        outputs: Outputs,
-        anomaly_map: NDArray[np.float32],
-        box: Box,
-    ) -> Pons | None:
-        if self.card.pons is None:
-            return None
-        return pons.look(
-            image,
-            outputs,
-            anomaly_map,
-            box=box,
-            rules=self.card.pons,
-            false_alarm_rate=self.settings.false_alarm_rate,
-        )
 
 
 def _raising(error: Exception) -> Iterator[SliceResult | Refusal]:

@@ -151,11 +151,6 @@ class UnwritableError(OutputError):
     def __init__(self, place: object, reason: str) -> None:
         super().__init__(f"{place}: cannot be written ({reason})")
         self.reason = f"it cannot be written ({reason})"
-        self._given = (place, reason)
-
-    def __reduce__(self) -> tuple[type[UnwritableError], tuple[object, str]]:
-        """Cross from one process to another, which makes an error of its arguments."""
-        return type(self), self._given
 
 
 class MissingExtraError(GliomartError, ImportError):

@@ -127,8 +127,8 @@ def test_few_processes_and_threads_leave_a_result_or_one_sentence(
     assert done.stdout == expected
 
 
-@pytest.mark.parametrize(("most", "threads"), [(1, 1), (2, 4), (4, 4)])
-def test_a_model_without_its_threads_says_so_and_never_hangs(
+@pytest.mark.parametrize(("most", "threads"), [(1, 1), (1, 4), (2, 4), (4, 4)])
+def test_a_model_runs_in_the_threads_there_are_or_says_so_and_never_hangs(
     most: int, threads: int, group: Path
 ) -> None:
     """ONNX Runtime does not come back where it gets some of its threads, and not all."""
@@ -136,12 +136,13 @@ def test_a_model_without_its_threads_says_so_and_never_hangs(
     code = (
         f"{_DETECT}import os\n"
         f"open('{group}/cgroup.procs', 'w').write(str(os.getpid()))\n"
-        f"try: Detector(threads={threads}).warm_up()\n"
+        f"try: print(Detector(threads={threads}).warm_up() > 0)\n"
         "except GliomartError as error: print(error.code, error)\n"
     )
     done = processes.run(code, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
-    given = f"{most - 1} of the {threads} threads"
-    assert done.stdout == f"provider the system gives {given} that a model needs (--threads)\n"
+    # The first run of a model is in a thread of its own, which may take too long.
+    expected = "True" if most > 1 else "starved"
+    assert done.stdout.split()[:1] == [expected], done
 
 
 def test_it_needs_no_home_no_temporary_folder_and_no_working_directory(

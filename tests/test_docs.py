@@ -128,8 +128,10 @@ def test_a_block_runs(block: Block, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     scripts = os.pathsep.join([str(Path(sys.executable).parent), sysconfig.get_path("scripts")])
     environment = os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
+    script = tmp_path / "block.py"  # processes that it starts read it again
+    script.write_text(block.code, encoding="utf-8")
     command = {
-        "python": [sys.executable, "-W", "error::DeprecationWarning:gliomart", "-c", block.code],
+        "python": [sys.executable, "-W", "error::DeprecationWarning:gliomart", str(script)],
         "sh": ["bash", "-euo", "pipefail", "-c", block.code],
     }[block.kind]
     ended = subprocess.run(

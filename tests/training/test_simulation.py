@@ -169,7 +169,7 @@ def test_the_command_names_the_missing_extra(
 ) -> None:
     monkeypatch.delitem(sys.modules, "gliomart_training.simulation")
     monkeypatch.setitem(sys.modules, "nilearn", None)
-    monkeypatch.setitem(sys.modules, "nilearn.datasets", None)
+    monkeypatch.delitem(sys.modules, "nilearn.datasets", raising=False)
     assert simulated_study.main([str(tmp_path / "study")]) == 7
     assert "gliomart[simulation]" in capsys.readouterr().err
     assert not (tmp_path / "study").exists()

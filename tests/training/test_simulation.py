@@ -168,8 +168,9 @@ def test_the_command_names_the_missing_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delitem(sys.modules, "gliomart_training.simulation")
-    monkeypatch.setitem(sys.modules, "nilearn", None)
-    monkeypatch.delitem(sys.modules, "nilearn.datasets", raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "nilearn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if "site-packages" not in place])
     assert simulated_study.main([str(tmp_path / "study")]) == 7
     assert "gliomart[simulation]" in capsys.readouterr().err
     assert not (tmp_path / "study").exists()

@@ -42,7 +42,7 @@ def analyse(
     source, frame
         The slice, and the frame of its series or the reason why there is none.
     model, settings
-        A calibrated model, and what results depend on beside the slice.
+        A calibrated model, and what results depend on beside the slice; the provider is told anew.
     content, concerns, notes
         What the pixels say, what speaks against the slice, and what has to be told of it.
     read_ms, shared_ms
@@ -70,6 +70,7 @@ def analyse(
     started = perf_counter()
     outputs = model.run(prepared.image)
     infer_ms = ms_since(started)
+    settings = replace(settings, provider=model.provider)  # a GPU may have been lost meanwhile
 
     started = perf_counter()
     score = scoring.slice_score(outputs.anomaly_map, card.scoring)

@@ -174,7 +174,6 @@ class Detector:
         self.detect(simulated_slice())
         return ms_since(started)
 
-    @at_work
     def detect(self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice) -> SliceResult:
         """Analyse one image by itself.
 
@@ -202,18 +201,19 @@ class Detector:
         concerns = suitability.judge_image(one.header, self.card, one.concerns)
         if concerns and not self.settings.forced:
             raise suitability.refused(concerns)
-        frame = estimate_frame([source], self.card.preprocessing)
-        result = analyse(
-            source,
-            frame,
-            self._model,
-            self.settings,
-            content=judge_content([source], frame),
-            concerns=concerns,
-            notes=one.notes,
-            read_ms=read_ms,
-            shared_ms=ms_since(started),
-        )
+        with at_work:
+            frame = estimate_frame([source], self.card.preprocessing)
+            result = analyse(
+                source,
+                frame,
+                self._model,
+                self.settings,
+                content=judge_content([source], frame),
+                concerns=concerns,
+                notes=one.notes,
+                read_ms=read_ms,
+                shared_ms=ms_since(started),
+            )
         log.outcome(result)
         return result
 

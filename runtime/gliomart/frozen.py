@@ -78,8 +78,9 @@ def command() -> list[str] | None:
         return None
     python = interpreter()
     if python is not None:
-        # Not with the working directory on its path: a folder "dl" there breaks GDCM.
-        return [python, "-P", "-c", _READ_AND_RUN]
+        # Not with the working directory on its path: a folder "dl" there breaks GDCM. Nor with what
+        # its site runs at every start: it may print, or read, where our program comes and goes.
+        return [python, "-P", "-S", "-c", _READ_AND_RUN]
     frozen = getattr(sys, "frozen", False) and _has_freeze_support
     return [sys.executable] if frozen else None
 

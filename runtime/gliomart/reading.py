@@ -11,7 +11,7 @@ import numpy as np
 from gliomart import content, given, sources, suitability
 from gliomart.content import Content
 from gliomart.errors import InputRefusedError
-from gliomart.forking import at_work
+from gliomart.forking import at_input, at_work
 from gliomart.pipeline import in_order
 from gliomart.preprocess import FRAME_SLICES, Frame, estimate_frames, evenly_spaced
 from gliomart.slices import Refusal, Slice, checked, of_array
@@ -87,6 +87,7 @@ class One(NamedTuple):
     notes: tuple[Concern, ...] = ()
 
 
+@at_input
 def read_one(
     image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice,
     budget: sources.Budget,
@@ -143,7 +144,6 @@ def _only(read: Sequence[Slice | Refusal]) -> Slice:
     return read[0]
 
 
-@at_work
 def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -> Opened:
     """Begin to read a series; what the model was not made for is refused unread, unless forced."""
     concerns = suitability.judge(series, card)
@@ -167,7 +167,6 @@ def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -
     )
 
 
-@at_work
 def open_planes(
     planes: Sequence[Slice | Refusal | NDArray[Any]], card: ModelCard, plane: int | None = None
 ) -> Opened:
@@ -193,6 +192,7 @@ def _part(file: sources.SourceFile) -> str:
     return f"{len(file.planes)} of its {file.header.frame_count} frames ({shown}): "
 
 
+@at_work
 def _framed(
     sample: Iterable[Timed],
     items: Iterable[Timed],
@@ -230,7 +230,7 @@ def _begin(files: Sequence[sources.SourceFile], source: str) -> tuple[list[Timed
     return timed, timed
 
 
-@at_work
+@at_input
 def _read_alone(file: sources.SourceFile) -> Timed:
     started = perf_counter()
     (item,) = sources.read(file)

@@ -133,25 +133,132 @@ def test_a_fork_waits_for_the_slices_that_other_threads_analyse(count: int) -> N
     assert said == "True\n" * 2 * count + "{0}\n"
 
 
-def test_a_child_forked_in_the_middle_of_a_slice_is_told_so() -> None:
-    """What forks is itself at work, so that nothing can be waited for."""
+def test_a_child_forked_while_another_thread_does_not_come_to_an_end_is_told_so() -> None:
+    said = _run(
+        "from gliomart.forking import at_work\n"
+        "at_work.longest_wait_s = 0.1\n"
+        "begun = threading.Event()\n"
+        "def hang():\n"
+        "    with at_work: begun.set(); signal.pause()\n"
+        "threading.Thread(target=hang, daemon=True).start()\n"
+        "begun.wait()\n"
+        "def work():\n"
+        "    try: detector.detect(path)\n"
+        "    except GliomartError as error: print(error.code, error)\n"
+        "print(in_child(work), detector.detect(path).score == score, flush=True)\n"
+        "os._exit(0)"
+    )
+    assert said == (
+        "provider this process was forked while a slice was being analysed, and cannot analyse any;"
+        " fork when nothing is, or start processes with spawn\n0 True\n"
+    )
+
+
+def test_a_child_forked_while_another_thread_waits_for_a_file_works() -> None:
+    """A share may hang for ever, and whoever forks has nothing to do with it."""
+    said = _run(
+        "import io\n"
+        "begun, never = threading.Event(), threading.Event()\n"
+        "class Hangs(io.BytesIO):\n"
+        "    def read(self, *given): begun.set(); never.wait()\n"
+        "hang = lambda: detector.detect(Hangs(bytes(9999)))\n"
+        "threading.Thread(target=hang, daemon=True).start()\n"
+        "begun.wait()\n"
+        "def work(): print(detector.detect(path).score == score)\n"
+        "print(in_child(work), detector.detect(path).score == score, flush=True)\n"
+        "os._exit(0)"
+    )
+    assert said == "True\n0 True\n"
+
+
+def test_a_child_forked_by_a_stream_that_is_read_works() -> None:
     said = _run(
         "import io\n"
         "class Stream(io.BytesIO):\n"
         "    def read(self, *given):\n"
         "        global status\n"
-        "        def work():\n"
-        "            try: detector.detect(path)\n"
-        "            except GliomartError as error: print(error.code, error)\n"
+        "        def work(): print(detector.detect(path).score == score)\n"
         "        if status is None: status = 0; status = in_child(work)\n"
         "        return super().read(*given)\n"
         "status = None\n"
         "print(detector.detect(Stream(open(path, 'rb').read())).score == score, status)"
     )
-    assert said == (
-        "provider this process was forked while a slice was being analysed, and cannot analyse any;"
-        " fork when nothing is, or start processes with spawn\nTrue 0\n"
+    assert said == "True\nTrue 0\n"
+
+
+@pytest.mark.slow
+def test_children_forked_by_a_signals_handler_work_whatever_it_interrupts() -> None:
+    said = _run(
+        "statuses = []\n"
+        "def work():\n"
+        "    if detector.detect(path).score != score: os._exit(3)\n"
+        "def handle(*_):\n"
+        "    signal.signal(signal.SIGALRM, signal.SIG_DFL)\n"
+        "    statuses.append(in_child(work))\n"
+        "    signal.signal(signal.SIGALRM, handle)\n"
+        "    signal.setitimer(signal.ITIMER_REAL, 0.02)\n"
+        "threads = [threading.Thread(target=lambda: [detector.detect(path) for _ in iter(int, 1)],"
+        " daemon=True) for _ in range(2)]\n"
+        "for thread in threads: thread.start()\n"
+        "handle()\n"
+        "while len(statuses) < 20: detector.detect(path)\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "print(set(statuses), flush=True)\n"
+        "os._exit(0)"
     )
+    assert said == "{0}\n"
+
+
+@pytest.mark.parametrize("count", [30, pytest.param(400, marks=pytest.mark.slow)])
+def test_no_child_waits_for_threads_of_opencv(count: int) -> None:
+    """They sleep in the parent a moment after each function, and hold locks as they fall asleep."""
+    said = _run(
+        "import cv2, numpy as np\n"
+        "cv2.setNumThreads(4)\n"
+        "pixels = np.zeros((512, 512), np.uint8)\n"
+        "def work(): cv2.connectedComponents(cv2.dilate(pixels, np.ones((9, 9), np.uint8)))\n"
+        "def after_work(): work(); return in_child(work)\n"
+        "print({after_work() for _ in range(int(other))})",
+        count,
+    )
+    assert said == "{0}\n"
+
+
+# What uWSGI and hosts in C do: Python is not told, and none of its hooks are run.
+_PAST_PYTHON = """
+import ctypes
+os.fork = ctypes.PyDLL(None).fork
+"""
+
+
+@pytest.mark.parametrize(
+    "use", ["", "detector.detect(path)", "detector = Detector(threads=2); detector.detect(path)"]
+)
+def test_a_child_that_python_was_not_told_of_ends_by_itself(use: str) -> None:
+    said = _run(
+        _PAST_PYTHON + f"def work():\n    global detector\n    {use or 'pass'}\n    sys.exit(0)\n"
+        "pid = os.fork()\n"
+        "if pid == 0:\n    signal.alarm(30)\n    work()\n"
+        "print(os.waitpid(pid, 0)[1], detector.detect(path).score == score)"
+    )
+    assert said == "0 True\n"
+
+
+def test_a_child_that_python_was_not_told_of_leaves_the_decoder_to_its_parent(
+    compressed: Path,
+) -> None:
+    said = _run(
+        _PAST_PYTHON + "from gliomart.sources.codecs import _process\n"
+        "detector.detect(other)\n"
+        "mine = _process._process\n"
+        "def work():\n"
+        "    print(detector.detect(other).score == score, _process._process.pid != mine.pid)\n"
+        "    _process.stop()\n"
+        "print(in_child(work))\n"
+        "print(detector.detect(other).score == score, _process._process is mine, mine.poll())",
+        compressed,
+    )
+    assert said == "True True\n0\nTrue True None\n"
 
 
 def test_a_stream_that_was_begun_before_the_fork_is_refused_in_the_child(study: Path) -> None:

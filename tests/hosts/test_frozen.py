@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import venv
 import zipapp
 from pathlib import Path
 
@@ -87,6 +88,22 @@ class TestAHostThatIsNoPython:
         )
         assert done.stdout == score
         assert (tmp_path / "log").read_text() == "started\n"
+
+    @pytest.mark.parametrize(
+        "text", ["print('welcome')", "import sys; sys.stdin.read(1)"], ids=["prints", "reads"]
+    )
+    def test_what_a_site_runs_at_every_start_is_kept_off(
+        self, text: str, compressed: Path, score: str, tmp_path: Path
+    ) -> None:
+        venv.create(tmp_path, symlinks=True)
+        (packages,) = tmp_path.glob("lib/*/site-packages")
+        (packages / "sitecustomize.py").write_text(text)
+        done = processes.finish(
+            [tmp_path / "bin" / "python", "-c", _DETECT + "say(sys.argv[1])", compressed],
+            env=processes.searched(),
+            stdin=subprocess.DEVNULL,
+        )
+        assert done.stdout.removeprefix("welcome\n") == score
 
     def test_a_python_that_does_not_start_is_tried_once(
         self, compressed: Path, tmp_path: Path

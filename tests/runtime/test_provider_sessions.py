@@ -15,7 +15,7 @@ from gliomart.detector import Detector
 from gliomart.errors import ModelError, ProviderError
 from gliomart.model import Model, default_model
 from gliomart.providers import CPU, choice, opening, parity
-from gliomart.providers.session import BoundSession, Session
+from gliomart.providers.session import BoundSession, Session, what_went_wrong
 from gpus import DEVICE_LOST, OUT_OF_MEMORY, Machine
 from samples import draw_head
 
@@ -250,3 +250,24 @@ def test_a_session_of_its_own_kind_says_what_went_wrong(model: Path) -> None:
     cpu = opening.open_on_cpu(model.read_bytes(), None)
     with pytest.raises(ModelError, match="the graph does not run"):
         Session(cpu.onnx).run(["nonsense"], {"image": _images(1)})
+
+
+_ARENA = (
+    "[ONNXRuntimeError] : 1 : FAIL : Non-zero status code returned while running Conv node."
+    " Name:'' Status Message: /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:360"
+    " void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*)"
+    " Available memory of {} is smaller than requested bytes of {}"
+)
+
+
+@pytest.mark.parametrize(
+    ("complaint", "says"),
+    [
+        ("std::bad_alloc", "there is no more memory for it"),
+        (str(OUT_OF_MEMORY), "there is no more memory for it"),
+        (_ARENA.format(500 << 20, 640 << 30), "it asks for more than 512 MiB of memory"),
+        (_ARENA.format(1 << 20, 8 << 20), "all that run in this process ask for more than 512 MiB"),
+    ],
+)
+def test_who_asks_for_too_much_memory_is_told(complaint: str, says: str) -> None:
+    assert what_went_wrong(RuntimeError(complaint)).startswith(says)

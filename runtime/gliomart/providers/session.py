@@ -244,8 +244,11 @@ def onnx_session(runtime: Any, model: bytes, options: Any, providers: list[Any])
 def what_went_wrong(error: Exception, largest_memory: int = LARGEST_MEMORY) -> str:
     """Say in one line what ONNX Runtime complains about."""
     text = str(error)
-    if "Available memory of" in text or "bad_alloc" in text:
-        return f"it asks for more than {largest_memory // 2**20} MiB of memory"
+    if "bad_alloc" in text or "Failed to allocate memory" in text:
+        return "there is no more memory for it"
+    if asked := re.search(r"Available memory of .* requested bytes of (\d+)", text):
+        who = "it asks" if int(asked[1]) > largest_memory else "all that run in this process ask"
+        return f"{who} for more than {largest_memory // 2**20} MiB of memory"
     # Before it stand the number and name of the error, and places in ONNX Runtime's own source.
     text = re.split(r"Status Message: |\[ONNXRuntimeError\] : \d+ : \w+ : ", text)[-1]
     text = re.sub(r"/onnxruntime_src/\S+:\d+ .*?\)(?: const)? (?=[A-Z])", "", text)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
-from gliomart.forking import at_work
+from gliomart.forking import at_input
 from gliomart.given import paths as given_paths
 from gliomart.slices import Refusal, Slice, checked
 from gliomart.sources import changes, dicom, images, masks, nifti, wall
@@ -41,7 +41,6 @@ _MOST_PICTURES = 512
 _MASK = "mask beside an image"
 
 
-@at_work
 def scan(
     paths: Iterable[Path | str], budget: Budget = DEFAULT, *, plane: int | None = None
 ) -> Inventory:
@@ -127,7 +126,10 @@ def read_series(files: Iterable[SourceFile], source: str) -> Iterator[Slice | Re
     source
         What results call slices that are put together from several images.
     """
-    items = [item for file in files for item in _read(file)]
+    items: list[Slice | Refusal] = []
+    for file in files:
+        with at_input:
+            items += _read(file)
     slices = [item for item in items if isinstance(item, Slice)]
     yield from map(checked, in_order(slices, source))
     yield from (item for item in items if isinstance(item, Refusal))

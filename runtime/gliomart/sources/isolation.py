@@ -91,6 +91,7 @@ class DecoderProcess:
             decoder.encode(), *shape, precision, size, seconds, memory, len(frame)
         )
         expired = Event()
+        forking.notice()
         with self._lock:
             process, greets = self._running()
 
@@ -166,6 +167,7 @@ class DecoderProcess:
 
     def stop(self) -> None:
         """End the process, where there is one; the next frame starts another."""
+        forking.notice()
         with self._lock:
             if self._process is not None:
                 self._process.kill()

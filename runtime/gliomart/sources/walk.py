@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from gliomart.errors import InputNotFoundError, InputRefusedError
+from gliomart.forking import at_input
 from gliomart.printable import printable
 from gliomart.slices import Refusal
 from gliomart.sources import changes, dicom, formats, media, nifti
@@ -82,6 +83,7 @@ class Walk:
             )
             self.refused.append(Refusal(root, None, "no-images", reason))
 
+    @at_input
     def _meet(self, file: Path, source: str, budget: Budget) -> media.Directory | None:
         """Find, refuse or count one file; hand a DICOMDIR back."""
         try:

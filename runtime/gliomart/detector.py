@@ -266,6 +266,11 @@ class Detector:
         """Analyse series of an inventory; the next one is begun while one is analysed.
 
         What a series raises is raised by its own iterator, and the others can be gone on with.
+
+        Raises
+        ------
+        UsageError
+            They are no list, or one of them is no series of an inventory.
         """
 
         def begin(series: sources.SeriesFiles) -> Opened | Exception:

@@ -194,6 +194,7 @@ def checked(item: Slice) -> Slice:
     if not isinstance(item.sop_instance_uid, (str, type(None))):
         raise InputRefusedError("bad-slice", "its sop_instance_uid is no text")
     air = _array("air", item.air)
+    air = None if air is None else np.asarray(air)  # without a subclass, which may do anything
     if air is not None and air.dtype != bool:
         raise InputRefusedError("bad-shape", f"its air is of {air.dtype}, not of bool")
     spacing = _numbers("the pixel spacing is not two lengths in mm", item.spacing, 2)

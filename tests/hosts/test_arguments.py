@@ -103,3 +103,25 @@ def test_compressed_pixels_of_which_nobody_says_how_are_said_to_be_so(detector: 
     assert refused.value.code == "undecodable"
     held.file_meta = meta
     assert detector.detect(held).score == expected
+
+
+@pytest.mark.parametrize("kind", ["u1", "f4", "f8"])
+@pytest.mark.parametrize("shape", [(10**6, 10**6), (10**6, 10**6, 3), (10**6, 10**6, 4)])
+def test_an_array_larger_than_memory_is_refused_before_memory_is_taken(
+    detector: Detector, kind: str, shape: tuple[int, ...]
+) -> None:
+    pixels = np.broadcast_to(np.ones((), kind), shape)
+    for image in (pixels, Slice(pixels)):
+        with pytest.raises(InputRefusedError) as refused:
+            detector.detect(image)
+        assert refused.value.code == "too-large"
+    result = detector.detect_series([HEAD, pixels])
+    assert [r.code for r in result.not_analysed] == ["too-large"]
+
+
+def test_what_lies_beneath_a_mask_says_nothing(detector: Detector) -> None:
+    beneath = np.zeros((64, 64))
+    beneath[0, 0] = 1e-300  # which vanishes in single precision
+    with pytest.raises(InputRefusedError) as refused:
+        detector.detect(np.ma.masked_array(beneath, mask=True))
+    assert refused.value.code == "not-finite"

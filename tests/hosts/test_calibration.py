@@ -79,3 +79,20 @@ def test_a_model_that_can_flag_nothing_is_drawn(
     assert cli.main([*map(str, command), "--bootstrap", "5"]) == 0
     assert (tmp_path / "plots" / "scores.png").stat().st_size > 1000
     assert "internal error" not in capsys.readouterr().err
+
+
+def test_figures_and_plots_that_take_each_others_place_are_refused_before_work_begins(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = str(tmp_path / "results")
+    assert cli.main(["evaluate", str(scans), "--out", place, "--plots", place]) == 2
+    assert "both a file (--out) and a folder (--plots)" in capsys.readouterr().err
+
+
+def test_a_dataset_of_blank_images_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite(str(tmp_path / "blank.png"), np.zeros((64, 64), np.uint8))
+    (tmp_path / "index.csv").write_text("image,mask,patient\nblank.png,,a\n")
+    assert cli.main(["evaluate", str(tmp_path)]) == 8
+    assert "blank-slice: every pixel has the same value" in capsys.readouterr().err

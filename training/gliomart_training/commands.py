@@ -135,6 +135,8 @@ def _check_outputs(options: argparse.Namespace) -> None:
     if options.out is not None:
         check_target(options.out, read)
     if options.plots:
+        if options.out is not None and options.out.resolve() == options.plots.resolve():
+            raise UsageError(f"{options.out}: cannot be both a file (--out) and a folder (--plots)")
         _keep_pictures_out(options.directory, options.plots)
         check_target(options.plots / "plots.png", read)
 

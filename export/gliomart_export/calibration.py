@@ -103,9 +103,10 @@ def score(model: Path, patients: Sequence[Patient]) -> Scores:
     sections: list[tuple[pons.Section, ...]] = []
     in_pons = [np.empty(0, np.float32)]
     for patient in patients:
-        tumour_free = {id(e.slice) for e in patient.examples if e.tumour_free}
+        examples = [(e.slice, e.tumour_free) for e in patient.examples]
+        tumour_free = {(shown.source, shown.frame) for shown, free in examples if free}
         result = detector.detect_series(patient.slices)
-        analysed = [r for r in result.slices if id(r.slice) in tumour_free]
+        analysed = [r for r in result.slices if (r.slice.source, r.slice.frame) in tumour_free]
         if analysed:
             scores = [r.score for r in analysed]
             slices += scores
@@ -137,7 +138,7 @@ def calibrate(folds: Sequence[Scores]) -> Calibration:
     slices = sorted(score for fold in folds for score in fold.slices)
     series = sorted(score for fold in folds for score in fold.series)
     if not slices:
-        raise DatasetError("no tumour-free slice of a held-out patient to calibrate on")
+        raise DatasetError("not one tumour-free slice of a held-out patient could be analysed")
     positive = np.concatenate([fold.positive for fold in folds])
     threshold = _threshold(positive, sum(fold.pixels for fold in folds))
     return Calibration(

@@ -78,7 +78,7 @@ def export(arguments: Sequence[str]) -> int:
     samples, for_ranges = evenly(_PARITY_SLICES), evenly(_RANGE_SLICES)
 
     def convert(file: Path, card: ModelCard) -> tuple[Any, dict[str, float]]:
-        network = network_file.load(file)
+        network = network_file.load(file, spec)
         graph = conversion.to_onnx(network, residual)
         conversion.parity(network, residual, conversion.with_card(graph, card), samples)
         graph = precision.converted(graph, numbers, for_ranges)
@@ -90,7 +90,7 @@ def export(arguments: Sequence[str]) -> int:
         return replace(card, calibration=calibration.calibrate(scores), pons=pons)
 
     _step("converting the network and comparing it with Keras")
-    network = network_file.load(options.network)
+    network = network_file.load(options.network, spec)
     # What is left in float for the final network is so for the folds that calibrate it.
     numbers = precision.choose(options.precision, conversion.to_onnx(network, residual), samples)
     card = _card(options, record, spec, residual, numbers)
@@ -186,7 +186,7 @@ def _record(options: argparse.Namespace) -> dict[str, Any]:
 def _metrics(file: Path) -> dict[str, Any]:
     try:
         metrics = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: not the figures that evaluate --out writes") from error
     if not isinstance(metrics, dict):
         raise UsageError(f"{file}: not the figures that evaluate --out writes")

@@ -17,6 +17,7 @@ Overlays = Literal["flagged", "all", "none"]
 
 OVERLAYS = get_args(Overlays)
 PROVIDERS = get_args(Requested)
+_LARGEST_SEED = 2**32 - 1
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -77,6 +78,16 @@ def positive(text: str) -> int:
     value = int(text) if text.isdecimal() else 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return value
+
+
+def seed(text: str) -> int:
+    """Read a seed, as every generator of random numbers takes it."""
+    value = int(text) if text.isdecimal() and len(text) <= len(str(_LARGEST_SEED)) else -1
+    if not 0 <= value <= _LARGEST_SEED:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a whole number from 0 to {_LARGEST_SEED}"
+        )
     return value
 
 

@@ -81,7 +81,7 @@ def one_plane(pixels: NDArray[np.generic], plane: int | None = None) -> NDArray[
 
     Returns
     -------
-    (H, W); (H, W, 3) where three are alike.
+    (H, W); (H, W, 3) where three are alike, and not the same.
 
     Raises
     ------
@@ -103,7 +103,8 @@ def one_plane(pixels: NDArray[np.generic], plane: int | None = None) -> NDArray[
             f"it is in colour (a tint, a drawing, a colour scale, or several sequences): its"
             f" {count} planes differ; --plane N analyses one of them",
         )
-    return pixels if count == _COLOUR else planes[..., 0]
+    same = count != _COLOUR or bool((planes[..., 1:] == planes[..., :1]).all())
+    return planes[..., 0] if same else pixels
 
 
 def _alike(planes: NDArray[np.generic]) -> bool:

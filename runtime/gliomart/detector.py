@@ -266,6 +266,11 @@ class Detector:
         """Analyse series of an inventory; the next one is begun while one is analysed.
 
         What a series raises is raised by its own iterator, and the others can be gone on with.
+
+        Raises
+        ------
+        UsageError
+            They are no list, or one of them is no series of an inventory.
         """
 
         def begin(series: sources.SeriesFiles) -> Opened | Exception:
@@ -274,7 +279,7 @@ class Detector:
             except Exception as error:  # noqa: BLE001  # raised where the series is taken
                 return error
 
-        for opened in in_order(begin, every_series, workers=1):
+        for opened in in_order(begin, given.series(every_series), workers=1):
             yield _raising(opened) if isinstance(opened, Exception) else self._stream(opened)
 
     def stream_series(self, series: sources.SeriesFiles) -> Iterator[SliceResult | Refusal]:
@@ -285,6 +290,7 @@ class Detector:
         return sources.scan(paths, self.budget, plane=self.settings.plane)
 
     def _open(self, series: sources.SeriesFiles) -> Opened:
+        given.instance("a series", series, sources.SeriesFiles)
         return open_series(series, self.card, forced=self.settings.forced)
 
     def _gather(

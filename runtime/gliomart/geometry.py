@@ -28,6 +28,8 @@ _PLANES: tuple[PlaneName, ...] = ("sagittal", "coronal", "axial")  # by the axis
 _PARALLEL = math.cos(math.radians(1))  # directions this near are the same
 # Pixels of no scanner are smaller or larger than this.
 FINEST_MM, COARSEST_MM = 0.05, 20.0
+# No scanner's patient lies farther from where it counts from.
+_FARTHEST_MM = 1e6
 # Positions in headers may be rounded to a tenth of a millimetre, those of both ends as well.
 ROUNDED_MM = 0.11
 _UNEVEN, _MOST_UNEVEN = 0.02, 0.25  # of a step
@@ -96,8 +98,15 @@ class Plane:
         return bool(np.all(np.sum(self.axes * other.axes, axis=1) > _PARALLEL))
 
 
+def is_place(position: Sequence[float]) -> bool:
+    """Tell whether a patient may lie there; places beyond cannot be calculated with."""
+    return max(map(abs, position)) <= _FARTHEST_MM
+
+
 def is_plane(orientation: Sequence[float]) -> bool:
     """Tell whether six numbers are two unit vectors at right angles, as headers write them."""
+    if max(map(abs, orientation)) > 2:  # noqa: PLR2004  # whose square may be none
+        return False
     row, column = np.reshape(orientation, (2, 3))
     unit = np.allclose([row @ row, column @ column], 1, atol=0.02)
     return bool(unit and abs(row @ column) < 0.02)  # noqa: PLR2004

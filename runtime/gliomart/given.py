@@ -16,15 +16,18 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 
 from gliomart.errors import InputNotFoundError, InputRefusedError, UsageError
-from gliomart.geometry import COARSEST_MM, FINEST_MM, is_plane
+from gliomart.geometry import COARSEST_MM, FINEST_MM, is_place, is_plane
 from gliomart.printable import printable, said
 from gliomart.slices import Refusal, Slice, of_array, settled
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     from numpy.typing import NDArray
     from pydicom import Dataset
+
+    from gliomart.sources import SeriesFiles
 
     # What a list that stands for a series may hold, all of one kind.
     Member: TypeAlias = Slice | NDArray[Any] | Path | str | Dataset
@@ -34,8 +37,8 @@ IMAGE = (
     " (numpy.asarray and io.BytesIO make them of others)"
 )
 SERIES = (
-    "a series is a path, a series of gliomart.scan(), an array (Z, H, W), or a list of slices,"
-    " arrays, paths or data sets"
+    "a series is a path, a series of gliomart.scan(), an array (Z, H, W), or a list: of"
+    " slices and arrays, of paths, or of data sets"
 )
 _MOST_THREADS = 1024
 # Lists of these would be of characters, keys or single bytes.
@@ -83,6 +86,19 @@ def is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(value, (str, os.PathLike))
 
 
+def series(every_series: Iterable[SeriesFiles]) -> Iterable[SeriesFiles]:
+    """Take what gives series one by one; each is looked at when it is taken.
+
+    Raises
+    ------
+    UsageError
+        It is nothing of the kind.
+    """
+    if not isinstance(every_series, Iterable):
+        raise UsageError(f"a list of the series of gliomart.scan() is {_kind(every_series)}")
+    return every_series
+
+
 def members(series: object) -> list[Any]:
     """List what a series is given as, when it is no path.
 
@@ -99,6 +115,25 @@ def members(series: object) -> list[Any]:
     elif isinstance(series, (*_NO_LISTS, Dataset)) or not isinstance(series, Iterable):
         raise UsageError(f"the series is {_kind(series)}; {SERIES}")
     return list(series)
+
+
+def all_of(series: Sequence[Any], fits: Callable[[object], bool]) -> bool:
+    """Tell whether all members of a list are of the kind that the first one is of.
+
+    Raises
+    ------
+    UsageError
+        The first one is of that kind, and another is not.
+    """
+    if not series or not fits(series[0]):
+        return False
+    for number, item in enumerate(series):
+        if not fits(item):
+            first = _kind(series[0])
+            raise UsageError(
+                f"member {number} of the series is {_kind(item)}, and member 0 {first}; {SERIES}"
+            )
+    return True
 
 
 def plane_of(number: int, item: object, plane: int | None) -> Slice | Refusal:
@@ -119,6 +154,11 @@ def plane_of(number: int, item: object, plane: int | None) -> Slice | Refusal:
         It is nothing of that.
     """
     if isinstance(item, Refusal):
+        for name in ("source", "code", "reason"):
+            if not isinstance(getattr(item, name), str):
+                raise UsageError(
+                    f"member {number} of the series is a refusal whose {name} is no text"
+                )
         return item
     try:
         if isinstance(item, Slice):
@@ -154,6 +194,7 @@ def checked(item: Slice) -> Slice:
     if not isinstance(item.sop_instance_uid, (str, type(None))):
         raise InputRefusedError("bad-slice", "its sop_instance_uid is no text")
     air = _array("air", item.air)
+    air = None if air is None else np.asarray(air)  # without a subclass, which may do anything
     if air is not None and air.dtype != bool:
         raise InputRefusedError("bad-shape", f"its air is of {air.dtype}, not of bool")
     spacing = _numbers("the pixel spacing is not two lengths in mm", item.spacing, 2)
@@ -163,6 +204,9 @@ def checked(item: Slice) -> Slice:
     orientation = _numbers(directions, item.orientation, 6)
     if orientation and not is_plane(orientation):
         raise InputRefusedError("bad-geometry", directions)
+    position = _numbers("the position is not three numbers", item.position, 3)
+    if position and not is_place(position):
+        raise InputRefusedError("bad-geometry", "the position is no place in mm")
     pixels = _array("pixels", item.pixels)
     if pixels is None:
         raise InputRefusedError("bad-shape", "it has no pixels")
@@ -173,7 +217,7 @@ def checked(item: Slice) -> Slice:
             source=printable(item.source),
             series=printable(item.series),
             spacing=(spacing[0], spacing[1]) if spacing else None,
-            position=_numbers("the position is not three numbers", item.position, 3),
+            position=position,
             orientation=orientation,
             air=air,
         )

@@ -51,22 +51,31 @@ def luma(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
     InputRefusedError
         ``bad-shape``, ``too-large`` or ``bad-scale``.
     """
+    check_largest(pixels)
     # Without a subclass, which may slice in its own way (numpy.matrix).
     values = np.asarray(np.ma.getdata(pixels))
     with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite
         grey = _grey(values)
-    height, width = grey.shape
-    if max(grey.shape) > LARGEST_SIDE:
-        raise InputRefusedError(
-            "too-large", f"{width}x{height} pixels; at most {LARGEST_SIDE} a side are read"
-        )
-    if _vanished(values, grey):
+    masked = mask_of(pixels)
+    seen = np.s_[:] if masked is None else ~masked  # what lies beneath a mask says nothing
+    if _vanished(values[seen], grey[seen]):
         reason = "its values differ by less than single precision tells apart"
         raise InputRefusedError("bad-scale", reason)
-    masked = mask_of(pixels)
     if masked is not None:
         grey[masked] = np.nan
     return grey
+
+
+def check_largest(pixels: NDArray[np.generic]) -> None:
+    """Refuse an image that is too large, as ``too-large``, before memory is taken for it.
+
+    An array may be larger than memory: one that is mapped from a file, or repeats one value.
+    """
+    if pixels.ndim > 1 and max(pixels.shape[:2]) > LARGEST_SIDE:
+        height, width = pixels.shape[:2]
+        raise InputRefusedError(
+            "too-large", f"{width}x{height} pixels; at most {LARGEST_SIDE} a side are read"
+        )
 
 
 def _grey(pixels: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -132,11 +141,8 @@ def settle(
     if type(pixels) is not np.ndarray or pixels.dtype != np.float32 or pixels.ndim != 2:  # noqa: PLR2004
         masked, pixels = mask_of(pixels), luma(np.asanyarray(pixels))
         air = masked if air is None else air if masked is None else air | masked
+    check_largest(pixels)
     height, width = pixels.shape
-    if max(pixels.shape) > LARGEST_SIDE:
-        raise InputRefusedError(
-            "too-large", f"{width}x{height} pixels; at most {LARGEST_SIDE} a side are read"
-        )
     if min(pixels.shape) < SMALLEST_SIDE:
         raise InputRefusedError(
             "too-small", f"{width}x{height} pixels; at least {SMALLEST_SIDE} a side are needed"

@@ -124,14 +124,19 @@ def inventory_of(
     Returns
     -------
     None where the list is of slices in order, in memory already.
+
+    Raises
+    ------
+    UsageError
+        The list begins with paths or data sets, and goes on with something else.
     """
     from pydicom import Dataset
 
     if not isinstance(series, list):
         return sources.scan([series], budget, plane=plane)
-    if series and all(map(given.is_path, series)):
+    if given.all_of(series, given.is_path):
         return sources.scan(series, budget, plane=plane)
-    if series and all(isinstance(each, Dataset) for each in series):
+    if given.all_of(series, lambda each: isinstance(each, Dataset)):
         return sources.scan_datasets(series, budget)
     return None
 

@@ -9,7 +9,7 @@ from gliomart.colour import merged
 from gliomart.equality import ByContent
 from gliomart.errors import InputRefusedError
 from gliomart.geometry import Plane
-from gliomart.greyscale import luma, settle
+from gliomart.greyscale import check_largest, luma, settle
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,8 +112,9 @@ def of_array(pixels: NDArray[Any], plane: int | None = None, frame: int | None =
     Raises
     ------
     InputRefusedError
-        ``colour-planes``, ``missing-plane``, or as :func:`settled`.
+        ``too-large``, ``colour-planes``, ``missing-plane``, or as :func:`settled`.
     """
+    check_largest(pixels)
     grey: Any = merged(pixels, plane)
     return settled(Slice(grey, frame=frame))
 

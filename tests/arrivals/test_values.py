@@ -731,12 +731,48 @@ def test_a_slope_that_leaves_nothing_is_refused_and_the_run_goes_on(
     assert len(items) == 3
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
 def test_an_intercept_that_drowns_the_pixels_is_refused() -> None:
     dataset = syntaxes.with_pixels(wall.EXPLICIT, head(), bits=16)
-    dataset.RescaleSlope, dataset.RescaleIntercept = "1", "1e12"
-    assert code_of(dataset) == "bad-rescale"
+    for intercept in ("1e12", "-1e12", "1e38", "-1e38", "1e300", "-1e300"):
+        dataset.RescaleSlope, dataset.RescaleIntercept = "1", intercept
+        assert code_of(dataset) == "bad-rescale"
     dataset.RescaleIntercept = "-1024"
     assert np.array_equal(one(dataset).pixels, head() - 1024)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [("1e36", "0"), ("-1e36", "0"), ("1e35", "3e38"), ("3e38", "-3e38")]
+)
+@pytest.mark.parametrize("kind", ["MONOCHROME1", "MONOCHROME2"])
+def test_a_rescale_that_overflows_is_refused_without_a_warning(
+    detector: Detector, slope: str, intercept: str, kind: str
+) -> None:
+    dataset = syntaxes.with_pixels(wall.EXPLICIT, head(), bits=16)
+    dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+    dataset.PhotometricInterpretation = kind
+    with pytest.raises(InputRefusedError) as refused:
+        detector.detect(dataset)
+    assert refused.value.code in {"not-finite", "bad-scale"}
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("ImagePositionPatient", ["1e308", "1e308", "-1e308"]),
+        ("ImageOrientationPatient", ["1e200", "0", "0", "0", "1", "0"]),
+    ],
+)
+def test_a_place_that_cannot_be_calculated_with_is_none(keyword: str, value: list[str]) -> None:
+    dataset = syntaxes.with_pixels(wall.EXPLICIT, head(), bits=16)
+    dataset.ImagePositionPatient = ["-120", "-130.5", "40"]
+    dataset.ImageOrientationPatient = ["1", "0", "0", "0", "1", "0"]
+    dataset.PixelSpacing = ["1", "1"]
+    assert one(dataset).plane is not None
+    setattr(dataset, keyword, value)
+    assert one(dataset).plane is None
 
 
 def test_a_rescale_of_a_frame_that_is_no_number_refuses_that_frame() -> None:

@@ -119,6 +119,8 @@ def test_numbers_may_lie_in_memory_in_any_way(detector: Detector, pixels: Any) -
         ({"position": (1, 2)}, "bad-geometry"),
         ({"position": (1, 2, float("inf"))}, "bad-geometry"),
         ({"position": "abc"}, "bad-geometry"),
+        ({"position": (1, 2, 1e308)}, "bad-geometry"),
+        ({"orientation": (1e200, 0, 0, 0, 1, 0)}, "bad-geometry"),
         ({"orientation": (1, 0, 0, 0, 1)}, "bad-geometry"),
         ({"orientation": (1, 0, 0, 1, 0, 0)}, "bad-geometry"),
         ({"orientation": (0, 0, 0, 0, 0, 0)}, "bad-geometry"),

@@ -31,7 +31,7 @@ from gliomart.preprocess import Preprocessing  # noqa: E402
 from gliomart_training import network_file, training  # noqa: E402
 from gliomart_training.batches import Variation  # noqa: E402
 from gliomart_training.fitting import RECIPES  # noqa: E402
-from gliomart_training.networks import NETWORKS  # noqa: E402
+from gliomart_training.networks import NETWORKS, pons_localiser, with_pons  # noqa: E402
 from gliomart_training.pons import PonsRecipe  # noqa: E402
 
 
@@ -116,6 +116,21 @@ def test_counts_that_are_none_are_usage_errors(
 ) -> None:
     _fails(["train", scans, "--out", tmp_path / "own.keras", f"{option}={value}"], 2, capsys)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", ["-1", "1.5", str(2**32), "9" * 40])
+def test_seeds_that_are_none_are_usage_errors(
+    scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: str
+) -> None:
+    said = _fails(["train", scans, "--out", tmp_path / "own.keras", f"--seed={seed}"], 2, capsys)
+    assert "is not a whole number from 0 to" in said
+    _fails(["evaluate", scans, f"--seed={seed}"], 2, capsys)
+
+
+def test_more_resamples_than_memory_holds_are_a_usage_error(
+    scans: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "too many" in _fails(["evaluate", scans, "--bootstrap", "99999999999"], 2, capsys)
 
 
 @pytest.mark.parametrize("rate", [1e20, 1e38])
@@ -236,11 +251,80 @@ def _lambda(network: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
 
 
+def _repacked(network: Path, compression: int) -> bytearray:
+    with zipfile.ZipFile(network) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(network, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return bytearray(network.read_bytes())
+
+
+def _broken(network: Path, compression: int) -> None:
+    content = _repacked(network, compression)
+    start = content.index(b"config.json") + 40
+    content[start : start + 60] = b"\xff" * 60
+    network.write_bytes(content)
+
+
+def _broken_deflate(network: Path) -> None:
+    _broken(network, zipfile.ZIP_DEFLATED)
+
+
+def _broken_lzma(network: Path) -> None:
+    _broken(network, zipfile.ZIP_LZMA)
+
+
+def _encrypted(network: Path) -> None:
+    content = _repacked(network, zipfile.ZIP_STORED)
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = content.find(mark)
+        while place >= 0:
+            content[place + flags] |= 1
+            place = content.find(mark, place + 1)
+    network.write_bytes(content)
+
+
+def _deep(network: Path) -> None:
+    with zipfile.ZipFile(network) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(network, "w") as archive:
+        for name, content in (members | {"config.json": b"[" * 200_000}).items():
+            archive.writestr(name, content)
+
+
+def _other_size(network: Path) -> None:
+    NETWORKS["dae"](96, 1).save(network)
+
+
+def _other_channels(network: Path) -> None:
+    NETWORKS["dae"](64, 2).save(network)
+
+
+def _one_output(network: Path) -> None:
+    image = keras.Input((64, 64, 1), name="image")
+    keras.Model(image, keras.layers.ReLU()(image)).save(network)
+
+
+def _other_outputs(network: Path) -> None:
+    image = keras.Input((64, 64, 1), name="image")
+    keras.Model(image, {"a": keras.layers.ReLU(name="a")(image)}).save(network)
+
+
+def _huge_images(network: Path) -> None:
+    def change(config: Any) -> Any:
+        config["config"]["layers"][0]["config"]["batch_shape"] = [None, 2**20, 2**20, 1]
+        return config
+
+    _with_config(network, change)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
         _truncated, _other_zip, _no_zip, _empty, _folder, _missing, _custom, _lambda,
-        _hostile_module, _hostile_function,
+        _hostile_module, _hostile_function, _broken_deflate, _broken_lzma, _encrypted, _deep,
+        _other_size, _other_channels, _one_output, _other_outputs, _huge_images,
     ],
 )  # fmt: skip
 def test_what_is_no_network_is_refused_and_never_run(
@@ -254,9 +338,14 @@ def test_what_is_no_network_is_refused_and_never_run(
 
 
 def test_every_network_is_one_that_is_let_through(tmp_path: Path) -> None:
+    spec = Preprocessing(size=64, channels=("plain", "clahe"))
     for name, make in NETWORKS.items():
         make(64, 2).save(tmp_path / f"{name}.keras")
-        assert network_file.load(tmp_path / f"{name}.keras").name == make(64, 2).name
+        loaded = network_file.load(tmp_path / f"{name}.keras", spec)
+        assert loaded.name == make(64, 2).name
+        joined = with_pons(loaded, pons_localiser(64))
+        joined.save(tmp_path / f"{name}.keras")
+        assert "pons" in network_file.load(tmp_path / f"{name}.keras", spec).output
 
 
 def _itself(network: Path) -> Path:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentTypeError
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gliomart.arguments import PROVIDERS, ArgumentParser, place, positive
+from gliomart.arguments import PROVIDERS, ArgumentParser, place, positive, seed
 from gliomart.errors import UsageError
 from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.target import check_target
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+_MOST_RESAMPLES = 1_000_000
 _CHANNELS: dict[str, tuple[Channel, ...]] = {
     "plain": ("plain",),
     "clahe": ("clahe",),
@@ -133,6 +135,8 @@ def _check_outputs(options: argparse.Namespace) -> None:
     if options.out is not None:
         check_target(options.out, read)
     if options.plots:
+        if options.out is not None and options.out.resolve() == options.plots.resolve():
+            raise UsageError(f"{options.out}: cannot be both a file (--out) and a folder (--plots)")
         _keep_pictures_out(options.directory, options.plots)
         check_target(options.plots / "plots.png", read)
 
@@ -155,6 +159,13 @@ def _training_split(directory: Path) -> str | None:
     """Take the split called ``train`` where the dataset's index names one, else everything."""
     named = [split for split in dataset.splits(directory) if split.lower() == "train"]
     return named[0] if len(named) == 1 else None
+
+
+def _resamples(text: str) -> int:
+    count = positive(text)
+    if count > _MOST_RESAMPLES:
+        raise ArgumentTypeError(f"{count} are too many, of which no interval would be narrower")
+    return count
 
 
 def train_parser() -> ArgumentParser:
@@ -204,7 +215,7 @@ def train_parser() -> ArgumentParser:
         "--learning-rate", type=float, metavar="RATE", help="highest, of AdamW (default: 0.001)"
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="of weights, order and noise (default: 0)"
+        "--seed", type=seed, metavar="N", help="of weights, order and noise (default: 0)"
     )
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with an interrupted run")
@@ -253,14 +264,11 @@ def evaluate_parser() -> ArgumentParser:
         help="execution provider (default: the fastest that runs)",
     )  # fmt: skip
     parser.add_argument(
-        "--bootstrap",
-        type=positive,
-        metavar="N",
-        default=1000,
+        "--bootstrap", type=_resamples, metavar="N", default=1000,
         help="resamples of patients (default: 1000)",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "--seed", type=int, metavar="N", default=0, help="of the resampling (default: 0)"
+        "--seed", type=seed, metavar="N", default=0, help="of the resampling (default: 0)"
     )
     parser.add_argument("--out", type=place, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

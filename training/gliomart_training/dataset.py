@@ -69,8 +69,11 @@ def load(directory: Path, split: str | None = None) -> list[Patient]:
         patients = _load_plain(directory)
     if not any(patient.examples for patient in patients):
         where = f" in split {split}" if split else ""
-        kinds = "it needs DICOM, NIfTI, PNG, JPEG or TIFF"
-        raise DatasetError(f"{directory}: no readable images{where}; {kinds}")
+        refused = [refusal for patient in patients for refusal in patient.refused]
+        why = "it needs DICOM, NIfTI, PNG, JPEG or TIFF"
+        if refused:
+            why = f"such as {refused[0].source} ({refused[0].code}: {refused[0].reason})"
+        raise DatasetError(f"{directory}: no readable images{where}; {why}")
     return patients
 
 

@@ -18,11 +18,13 @@ import numpy as np
 
 from gliomart.errors import ModelError, ModelNotFoundError, TrainingError
 from gliomart.outputs.folder import output_errors, write_atomically
-from gliomart.printable import said
+from gliomart.printable import printable, said
 from gliomart_training import networks  # noqa: F401  # Keras then knows its layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gliomart.preprocess import Preprocessing
 
 _LAYERS = frozenset((
     "Activation", "Add", "AveragePooling2D", "BatchNormalization", "Conv2D", "InputLayer",
@@ -36,17 +38,18 @@ _OTHERS = re.compile(
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 # A network for a scanner is megabytes; what is larger is something else.
 _LARGEST, _LARGEST_CONFIG = 1 << 30, 16 << 20
+_LONGEST = 100
 
 
-def load(file: Path) -> keras.Model:
-    """Read a network.
+def load(file: Path, spec: Preprocessing) -> keras.Model:
+    """Read a network for images as a preprocessing makes them.
 
     Raises
     ------
     ModelNotFoundError
         There is none.
     ModelError
-        It is not one that ``gliomart train`` wrote, or not whole.
+        It is not one that ``gliomart train`` wrote, or not whole, or is one for other images.
     """
     if not file.is_file():
         what = "a folder, not a network" if file.is_dir() else "no such network"
@@ -56,6 +59,8 @@ def load(file: Path) -> keras.Model:
         network: keras.Model = keras.models.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises what its layers do
         raise ModelError(f"{file}: cannot be read as a network ({said(error)})") from error
+    if not _fits(network, spec):
+        raise ModelError(f"{file}: is no network for the images that its run's record describes")
     check_finite(network, f"{file}: is the network of a training that diverged")
     return network
 
@@ -100,25 +105,41 @@ def check_finite(network: keras.Model, reason: str) -> None:
         raise TrainingError(reason)
 
 
+def _fits(network: keras.Model, spec: Preprocessing) -> bool:
+    """Tell whether a network takes and gives what those of ``networks`` do."""
+    image, one = (None, spec.size, spec.size, len(spec.channels)), (None, spec.size, spec.size, 1)
+    known = {"reconstruction": image, "brain": one, "pons": one}
+    if not isinstance(network.output, dict) or network.input_shape != image:
+        return False
+    shapes = {name: tuple(output.shape) for name, output in network.output.items()}
+    return {"reconstruction", "brain"} <= shapes.keys() and shapes.items() <= known.items()
+
+
 def _check(file: Path) -> None:
+    """See that a file names no class but those that the networks here are made of."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            sizes = {member.filename: member.file_size for member in archive.infolist()}
-            if set(sizes) != _MEMBERS or sum(sizes.values()) > _LARGEST:
-                raise ModelError(f"{file}: is no network that gliomart train wrote")
-            if sizes["config.json"] > _LARGEST_CONFIG:
-                raise ModelError(f"{file}: is no network that gliomart train wrote")
-            config = json.loads(archive.read("config.json"))
-            kinds = set(_kinds(config))
-    except (OSError, ValueError, RecursionError, NotImplementedError, zipfile.BadZipFile) as error:
-        if isinstance(error, ModelError):
-            raise
+        config = _config(file)
+        kinds = set(_kinds(config))
+    except Exception as error:  # archives and JSON are broken in many ways
         raise ModelError(f"{file}: is no .keras file, or a broken one ({said(error)})") from error
+    if config is None:
+        raise ModelError(f"{file}: is no network that gliomart train wrote")
     for module, name in sorted(kinds):
         ours = module == "keras.layers" and name in _LAYERS
         if not (ours or _OTHERS.fullmatch(f"{module}.{name}")):
-            what = said(ModelError(f"{module}.{name}")).partition(": ")[2]
+            what = printable(f"{module}.{name}"[:_LONGEST])
             raise ModelError(f"{file}: holds {what}, which no network of gliomart train does")
+
+
+def _config(file: Path) -> Any:  # noqa: ANN401
+    """Read what a file says of its network; None where it holds more than a network does."""
+    with zipfile.ZipFile(file) as archive:
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+        if set(sizes) != _MEMBERS or len(sizes) != len(archive.infolist()):
+            return None
+        if sum(sizes.values()) > _LARGEST or sizes["config.json"] > _LARGEST_CONFIG:
+            return None
+        return json.loads(archive.read("config.json"))
 
 
 def _kinds(part: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401

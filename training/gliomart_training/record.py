@@ -36,7 +36,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     file = folder / RECORD
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
             f"{file}: not the record of a training run; give the folder FILE.run that train left"
         ) from error
@@ -57,7 +57,7 @@ def read_json(file: Path) -> Any:  # noqa: ANN401
     """
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(f"{file}: is broken; remove it, and --resume makes it again") from error
 
 

@@ -159,7 +159,7 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
         pictures.scores([fit["scores"] for fit in fits.values() if fit["scores"]], plan.folder)
         unseen = _unseen(plan, images, held_out, plan.preprocessing.size)
         if unseen is not None:
-            network = load(plan.folder / f"{name}.keras")
+            network = load(plan.folder / f"{name}.keras", plan.preprocessing)
             pictures.reconstructions(network, unseen, plan.folder)
     if plan.folds == 1:
         copy(plan.folder / "fold-1.keras", plan.folder / f"{FINAL}.keras")
@@ -227,7 +227,7 @@ def _fit_pons(
         marked, simulated, plan.pons, plan.variation, plan.preprocessing
     )
     print(f"{name}: pons localiser, loss {losses[-1]:.5f}", file=sys.stderr, flush=True)
-    autoencoder = load(plan.folder / _AUTOENCODER.format(name))
+    autoencoder = load(plan.folder / _AUTOENCODER.format(name), plan.preprocessing)
     save(with_pons(autoencoder, localiser), network_file)
     outcome = {
         "losses": losses,

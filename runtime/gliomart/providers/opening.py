@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, get_args
 
 from gliomart.errors import ModelError, ProviderError
+from gliomart.printable import printable
 from gliomart.providers import probe
 from gliomart.providers.choice import GPU_PROVIDERS, Provider, ProviderChoice, Requested
 from gliomart.providers.session import (
@@ -64,7 +65,7 @@ def open_session(
     """
     if requested not in get_args(Requested):
         known = ", ".join(get_args(Requested))
-        raise ProviderError(f"unknown provider {requested}; known are {known}")
+        raise ProviderError(f"unknown provider {printable(requested[:40])}; known are {known}")
     runtime = probe.onnxruntime()
     by_name = requested not in {"auto", "cpu"}
     wanted = [requested] if by_name else [*GPU_PROVIDERS] if requested == "auto" else []

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gliomart import given
 from gliomart.errors import InputRefusedError
 from gliomart.forking import at_input
-from gliomart.given import paths as given_paths
 from gliomart.slices import Refusal, Slice, checked
 from gliomart.sources import changes, dicom, images, masks, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
@@ -65,11 +65,15 @@ def scan(
     Raises
     ------
     InputNotFoundError
-        A path does not exist. Everything else that is wrong becomes a refusal.
+        A path does not exist. Everything else that is wrong with files becomes a refusal.
+    UsageError
+        An argument is not of its kind.
     """
+    given.instance("budget", budget, Budget)
+    plane = given.count("plane", plane)
     walk = Walk()
     images: list[SourceFile] = []
-    for path in given_paths(paths):
+    for path in given.paths(paths):
         known = len(walk.found)
         walk.take(path, budget)
         met = walk.found[known:]

@@ -77,6 +77,9 @@ SYNTAXES = (
 )
 _BY_UID = {syntax.uid: syntax for syntax in SYNTAXES}
 
+# The tag of an item, of which encapsulated pixels are made (DICOM PS3.5 A.4).
+_ITEM = b"\xfe\xff\x00\xe0"
+
 _process = DecoderProcess()
 
 
@@ -161,7 +164,7 @@ def words(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[Words]:
     budget.admit(image)
     if syntax.decoder == "native":
         # pydicom goes on where there are more pixels than promised.
-        for values in islice(_native(dataset, syntax.uid), image.frames):
+        for values in islice(_native(dataset, syntax.uid, image.total_bytes), image.frames):
             yield _words(values, image, image.high_bit, image.bits_stored)
         return
     for frame in _encapsulated(dataset, image.frames):
@@ -177,10 +180,17 @@ def words(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[Words]:
             yield decoded
 
 
-def _native(dataset: Dataset, uid: str) -> Iterator[NDArray[np.integer]]:
+def _native(dataset: Dataset, uid: str, size: int) -> Iterator[NDArray[np.integer]]:
     from pydicom.pixels.decoders.base import get_decoder
 
     with _undecodable():
+        pixels = dataset.PixelData
+        if isinstance(pixels, bytes) and pixels[:4] == _ITEM and len(pixels) < size:
+            raise InputRefusedError(
+                "undecodable",
+                "the pixels are compressed, and the TransferSyntaxUID of the file_meta, which says"
+                " how, is missing or another's",
+            )
         decoded = get_decoder(uid).iter_array(dataset, raw=True, correct_unused_bits=False)
         for values, _ in decoded:
             yield values.astype(values.dtype.newbyteorder("="), copy=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gliomart.errors import InputRefusedError
-from gliomart.geometry import COARSEST_MM, FINEST_MM, Plane, is_plane
+from gliomart.geometry import COARSEST_MM, FINEST_MM, Plane, is_place, is_plane
 from gliomart.sources.attributes import Frame, frames_of, numbers, text, value_of, words
 from gliomart.sources.loss import was_lossy
 from gliomart.sources.traits import (
@@ -288,7 +288,9 @@ def _plane(frame: Frame) -> Plane | None:
     position = numbers(frame, "ImagePositionPatient", 3)
     orientation = numbers(frame, "ImageOrientationPatient", 6)
     spacing = _spacing(frame)
-    if position is None or orientation is None or spacing is None or not is_plane(orientation):
+    if position is None or orientation is None or spacing is None:
+        return None
+    if not (is_place(position) and is_plane(orientation)):
         return None
     return Plane(position, _once("orientation", orientation), _once("spacing", spacing))
 

@@ -58,7 +58,8 @@ def values_of(
     check_unused_bits(words, dataset, padding)
     slope, intercept = rescale_of(frame)
     try:
-        values = _transformed(words.stored, dataset, slope, intercept)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large becomes infinite
+            values = _transformed(words.stored, dataset, slope, intercept)
     except InputRefusedError:
         raise
     except Exception as error:  # a look-up table may hold anything: whatever it does is a refusal
@@ -258,9 +259,9 @@ def _transformed(
         # pydicom takes an element without a value for one that has one.
         looked_up = apply_modality_lut(stored, dataset) if table else stored
         return np.array(looked_up, np.float32)
-    if abs(intercept) > _LARGEST or np.spacing(np.float32(intercept)) > abs(slope):
+    step = float(np.spacing(np.float32(min(abs(intercept), _LARGEST))))
+    if abs(intercept) > _LARGEST or step > abs(slope):
         span = (float(stored.max()) - float(stored.min())) * abs(slope)
-        step = float(np.spacing(np.float32(min(abs(intercept), _LARGEST))))
         if 0 < span < _FEWEST_LEVELS * step:
             raise _bad(f"a Rescale Intercept of {intercept:g} leaves nothing of the pixels")
     return stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)

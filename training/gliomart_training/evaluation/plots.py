@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from gliomart.detector import Detector
     from gliomart_training.evaluation.cohort import Cohort
     from gliomart_training.evaluation.curves import Curve
     from gliomart_training.evaluation.panel import Panel
 
 CURVES, SCORES, DICE, GALLERY = "curves.png", "scores.png", "dice.png", "gallery.png"
 _KINDS = {"tumour-free": "C0", "beside tumour": "C1", "tumour": "C3"}
+# Scores have 7 digits after the point.
+_LOWEST = 1e-6
 _STYLES = dict(zip(COLUMNS, ("-", ":", "--", "-."), strict=True))
 
 
@@ -101,11 +104,13 @@ def _titled(figure: Figure, cohort: Cohort) -> None:
 def _scores(panel: Panel, cohort: Cohort) -> Figure:
     figure = _figure(8, 4.5)
     axes = figure.add_subplot(xlabel="score of the slice (first bin: or less)", ylabel="slices")
-    limits = sorted({_flagged_above(panel, number) for number in range(len(panel.looks))})
+    found = {_flagged_above(detector) for _, detector in panel.looks}
+    limits = sorted(limit for limit in found if limit is not None)
     slices = [s for patient in cohort.patients for s in patient.slices if s.analysed]
-    highest = max(s.scores[MODEL] for s in slices)
+    highest = max([_LOWEST, *limits, *(s.scores[MODEL] for s in slices)])
     # Scores spread over decades; the lowest bin holds what is lower still.
-    bins = np.geomspace(limits[0] / 50, max(highest, limits[-1]) * 1.01, 61).tolist()
+    lowest = max(min(limits, default=highest), _LOWEST)
+    bins = np.geomspace(lowest / 50, highest * 1.01, 61).tolist()
     for kind, colour in _KINDS.items():
         scores = [max(s.scores[MODEL], bins[0]) for s in slices if s.kind == kind]
         axes.hist(scores, bins, color=colour, alpha=0.25)
@@ -124,12 +129,11 @@ def _vertical(axes: Axes, places: Sequence[float], label: str) -> None:
         label = ""
 
 
-def _flagged_above(panel: Panel, number: int) -> float:
-    """Highest score of tumour-free slices that a patient's model does not flag."""
-    detector = panel.looks[number][1]
+def _flagged_above(detector: Detector) -> float | None:
+    """Highest score of tumour-free slices that a model does not flag; None where it flags none."""
     healthy = detector.calibration.slice_scores
     as_high = int(detector.settings.false_alarm_rate * (len(healthy) + 1))
-    return healthy[len(healthy) - as_high]
+    return healthy[len(healthy) - as_high] if as_high else None
 
 
 def _dice(panel: Panel, cohort: Cohort, result: dict[str, Any]) -> Figure:

@@ -215,8 +215,13 @@ def _begin(files: Sequence[sources.SourceFile], source: str) -> tuple[list[Timed
 
     What can be read file by file is read as it is analysed, and is never in memory as a whole.
     """
-    if sources.one_by_one(files):
-        sample = {file.source: _read_alone(file) for file in evenly_spaced(files, FRAME_SLICES)}
+    shapes = sources.shapes(files)
+    if shapes is not None:
+        by_shape: dict[tuple[float, ...], list[sources.SourceFile]] = {}
+        for shape, file in zip(shapes, files, strict=True):
+            by_shape.setdefault(shape, []).append(file)
+        chosen = [f for alike in by_shape.values() for f in evenly_spaced(alike, FRAME_SLICES)]
+        sample = {file.source: _read_alone(file) for file in chosen}
         if any(isinstance(item, Slice) for item, _ in sample.values()):
 
             def read(file: sources.SourceFile) -> Timed:

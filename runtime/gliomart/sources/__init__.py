@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT", "Budget", "Inventory", "SeriesFiles", "SourceFile",
-    "headers", "is_hidden", "one_by_one", "read", "read_series", "scan", "scan_datasets",
+    "headers", "is_hidden", "read", "read_series", "scan", "scan_datasets", "shapes",
 ]  # fmt: skip
 
 _PICTURES = ("png", "jpeg", "tiff")
-# Pictures of a series that are in memory together, unless all of them are described alike.
+# Pictures of a series that are in memory together.
 _MOST_PICTURES = 512
 _MASK = "mask beside an image"
 
@@ -133,24 +133,33 @@ def read_series(files: Iterable[SourceFile], source: str) -> Iterator[Slice | Re
     yield from (item for item in items if isinstance(item, Refusal))
 
 
-def one_by_one(files: Sequence[SourceFile]) -> bool:
-    """Tell whether every file of a series holds one of its axial slices, all of them of one shape.
+def shapes(files: Sequence[SourceFile]) -> list[tuple[float, ...]] | None:
+    """Tell the shape of each file's slice, where each holds one of its series' axial slices.
 
     Their headers say so; then :func:`read` gives, file by file, what :func:`read_series` gives,
     and the series need not be in memory as a whole. Pictures are asked only where there are many:
     a few are in memory sooner than they have been described.
+
+    Returns
+    -------
+    None where the series has to be read as a whole.
     """
     if len(files) > _MOST_PICTURES and all(file.kind in _PICTURES for file in files):
-        shape = images.shape_of(files[0])
-        return shape is not None and all(images.shape_of(file) == shape for file in files)
-    shapes = {file.header.shape if file.header else None for file in files}
+        return _known(map(images.shape_of, files))
     turn = turn_of([file.planes[0] for file in files])
-    return (
-        len(shapes) == 1
-        and None not in shapes
-        and all(len(file.planes) == 1 for file in files)
-        and (turn is None or turn.nothing)
-    )
+    if any(len(file.planes) != 1 for file in files) or not (turn is None or turn.nothing):
+        return None
+    return _known(file.header.shape if file.header else None for file in files)
+
+
+def _known(found: Iterable[tuple[float, ...] | None]) -> list[tuple[float, ...]] | None:
+    """Give all that was found, or None where one was not."""
+    known = []
+    for shape in found:
+        if shape is None:
+            return None
+        known.append(shape)
+    return known
 
 
 def headers(files: Iterable[SourceFile], results: Sequence[SliceResult]) -> list[Dataset]:

@@ -176,7 +176,9 @@ def slices_of(
     brain's own brightness instead.
     """
     groups = frames_of(dataset)
-    if len(groups) != header.frame_count or shape_of(dataset) != header.shape:
+    # An image of the same size may have been put in the place of the one that was found.
+    found = (header.frame_count, header.shape, header.sop_instance_uid)
+    if (len(groups), shape_of(dataset), text(dataset, "SOPInstanceUID")) != found:
         raise InputRefusedError("changed", "the file was changed while it was being read")
     planes = dict(zip(header.frames, header.planes, strict=True))
     for index, words in enumerate(codecs.words(dataset, budget)):

@@ -58,6 +58,15 @@ def _pictures(folder: Path, count: int) -> Path:
     return folder
 
 
+def _pictures_of_several_sizes(folder: Path, count: int) -> Path:
+    for number, side in enumerate((256, 264)):
+        runs.pictures(folder, 1, side=side)
+        shutil.move(folder / "0.png", folder / f"{number}.png")
+    for number in range(2, count):
+        shutil.copy(folder / f"{number % 2}.png", folder / f"{number}.png")
+    return folder
+
+
 def _short_series(folder: Path, count: int) -> Path:
     """Write as many slices in series of five."""
     runs.pictures(folder / "0", 5, side=256)
@@ -68,7 +77,7 @@ def _short_series(folder: Path, count: int) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory as Linux tells it")
-@pytest.mark.parametrize("make", [_dicom, _pictures, _short_series])
+@pytest.mark.parametrize("make", [_dicom, _pictures, _pictures_of_several_sizes, _short_series])
 def test_ten_thousand_slices_fit_into_memory(make: Any, tmp_path: Path) -> None:
     study, out = make(tmp_path / "study", 10_000), tmp_path / "out"
     assert _peak("infer", study, "--out", out, "--provider", "cpu") <= _MOST_MB

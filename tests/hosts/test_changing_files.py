@@ -24,7 +24,7 @@ CHANGES = {
     "replaced by another slice": "shutil.copy({other!r}, {path!r})",
     "replaced by what is no image": "open({path!r}, 'w').write('nothing')",
     "replaced by a folder": "os.remove({path!r}); os.mkdir({path!r})",
-    "replaced by a link that leads to itself": "os.remove({path!r}); os.symlink({path!r}, {path!r})",
+    "replaced by a link to itself": "os.remove({path!r}); os.symlink({path!r}, {path!r})",
     "touched": "os.utime({path!r})",
     "its folder vanished": "shutil.rmtree(os.path.dirname({path!r}))",
 }

@@ -104,7 +104,7 @@ def analyse(
         ),
         concerns=concerns + content.concerns,
         notes=notes + content.notes,
-        settings=settings,
+        settings=replace(settings, provider=model.provider),  # which a lost GPU changes meanwhile
         ms=Milliseconds(read_ms, preprocess_ms, infer_ms, ms_since(started)),
     )
 

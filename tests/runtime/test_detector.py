@@ -18,6 +18,7 @@ from gliomart import (
     Refusal,
     Slice,
     SliceResult,
+    reading,
     scan,
     sources,
 )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from gliomart import log, suitability
-from gliomart.errors import NothingAnalysedError
+from gliomart.errors import NothingAnalysedError, UnwritableError
 from gliomart.outputs import folder as output
 from gliomart.outputs import journal, lock, names, records, report
 from gliomart.outputs.gallery import Gallery
@@ -91,9 +91,9 @@ class Run:
             with output.output_errors(self.folder):
                 self.folder.mkdir(exist_ok=True)
                 stack.enter_context(lock.exclusive(self.folder))
-            return self._write()
+            return self._write(output.Room.of(self.folder))
 
-    def _write(self) -> dict[str, Any]:
+    def _write(self, room: output.Room) -> dict[str, Any]:
         head = records.header(
             self.inventory,
             self.detector.settings,
@@ -110,16 +110,25 @@ class Run:
             return _something(complete, self.folder)
         refused = [records.refusal_entry(refusal) for refusal in self.inventory.refused]
         finished = kept.finished()
-        done = [SeriesRecord(not_analysed=refused), *finished, *self._rest(len(finished), kept)]
-        document = records.document(head, done)
-        page = report.parts(document, self._shown(), self.detector.card, identify=self.identify)
-        output.write_atomically(self.folder / output.REPORT, page)
-        output.write_atomically(self.folder / output.TABLE, records.to_csv(document))
-        output.write_atomically(self.folder / output.RESULTS, records.to_json(document))
+        rest = self._rest(len(finished), kept, room)
+        document = records.document(head, [SeriesRecord(not_analysed=refused), *finished, *rest])
+        self._write_report(document, room)
+        room.write(output.TABLE, records.to_csv(document))
+        room.write(output.RESULTS, records.to_json(document))
         self._tidy(kept)
         return _something(document, self.folder)
 
-    def _rest(self, first: int, kept: Journal) -> Iterator[SeriesRecord]:
+    def _write_report(self, document: dict[str, Any], room: output.Room) -> None:
+        """Write the page for people; results come without it where it alone cannot be had."""
+        try:
+            shown, card = self._shown(), self.detector.card
+            page = report.parts(document, shown, card, identify=self.identify)
+            room.write(output.REPORT, page)
+        except Exception as error:  # noqa: BLE001  # it is recorded, or raised once more
+            trouble = records.missing_output(None, None, "report", *cause_of(error))
+            document.setdefault("not_written", []).append(trouble)
+
+    def _rest(self, first: int, kept: Journal, room: output.Room) -> Iterator[SeriesRecord]:
         """Analyse and write all series but so many that are finished already."""
         names_of = names.of_sources(self.inventory)
         sheets = names.of_overviews(self.inventory)
@@ -140,7 +149,7 @@ class Run:
                 outputs = SeriesOutput(
                     every_series[number],
                     self.detector,
-                    self.folder,
+                    room,
                     sheets[number],
                     names_of,
                     overlays=self.overlays,
@@ -151,7 +160,7 @@ class Run:
                     record, gallery = outputs.write(_counted(items, progress))
                 except Exception as error:  # noqa: BLE001  # it is recorded, or raised once more
                     record, gallery = _failed(outputs, error), Gallery()
-                output.write_atomically(self._pictures(number), gallery.to_json())
+                self._keep_pictures(number, record, gallery, room)
                 kept.add(record)
                 yield record
                 progress.update(sum(expected[: number + 1]) - progress.n)
@@ -161,16 +170,29 @@ class Run:
         kept.remove()
         output.remove_pictures(self.folder)
 
-    def _pictures(self, number: int) -> Path:
-        return self.folder / output.PICTURES / f"{number}.json"
+    def _keep_pictures(
+        self, number: int, record: SeriesRecord, gallery: Gallery, room: output.Room
+    ) -> None:
+        """Keep a series' pictures for the report, or none where they are too large to be kept."""
+        try:
+            room.write(_pictures(number), gallery.to_json())
+        except UnwritableError as error:
+            source = self.inventory.series[number].source
+            trouble = records.missing_output(source, None, "report", error.code, error.reason)
+            record.not_written.append(trouble)
+            room.write(_pictures(number), gallery.without_pictures().to_json())
 
     def _shown(self) -> Iterator[ReportSlice | None]:
         """Read the pictures for the report, one series at a time."""
         for number in range(len(self.inventory.series)):
-            path = self._pictures(number)
+            path = self.folder / _pictures(number)
             with journal.damage(path):
                 shown = report.from_json(path.read_bytes())
             yield from shown
+
+
+def _pictures(number: int) -> str:
+    return f"{output.PICTURES}/{number}.json"
 
 
 def _failed(outputs: SeriesOutput, error: Exception) -> SeriesRecord:

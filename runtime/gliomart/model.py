@@ -219,7 +219,10 @@ class Model:
             outputs = self._runner.run(images)
         except ModelError as error:
             raise ModelError(printable(f"{self._path}: {error}")) from error
-        return [Outputs(*(output[n, ..., 0] for output in outputs)) for n in range(len(images))]
+        # Copies: who keeps results would else keep ONNX Runtime's memory, of which it has so much.
+        return [
+            Outputs(*(output[n, ..., 0].copy() for output in outputs)) for n in range(len(images))
+        ]
 
 
 def _suited(provider: Requested, card: ModelCard, *, allow_fallback: bool) -> Requested:

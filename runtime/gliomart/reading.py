@@ -218,16 +218,21 @@ def _framed(
 def _begin(files: Sequence[sources.SourceFile], source: str) -> tuple[list[Timed], Iterable[Timed]]:
     """Read the slices that a series' frame is estimated from, and go on to read all of them.
 
-    What can be read file by file is read as it is analysed, and is never in memory as a whole.
+    What can be made one by one is made as it is analysed, and is never in memory as a whole.
     """
-    if sources.one_by_one(files):
-        sample = {file.source: _read_alone(file) for file in evenly_spaced(files, FRAME_SLICES)}
+    singles = sources.singles(files)
+    if singles is not None:
+        by_shape: dict[object, list[int]] = {}
+        for number, single in enumerate(singles):
+            by_shape.setdefault(single.shape, []).append(number)
+        chosen = [n for alike in by_shape.values() for n in evenly_spaced(alike, FRAME_SLICES)]
+        sample = {number: _read_alone(singles[number]) for number in chosen}
         if any(isinstance(item, Slice) for item, _ in sample.values()):
 
-            def read(file: sources.SourceFile) -> Timed:
-                return sample.pop(file.source, None) or _read_alone(file)
+            def read(number: int) -> Timed:
+                return sample.pop(number, None) or _read_alone(singles[number])
 
-            return list(sample.values()), in_order(read, files, workers=1)
+            return list(sample.values()), in_order(read, range(len(singles)), workers=1)
     started = perf_counter()
     items = list(sources.read_series(files, source))
     each = ms_since(started) / max(len(items), 1)
@@ -236,9 +241,9 @@ def _begin(files: Sequence[sources.SourceFile], source: str) -> tuple[list[Timed
 
 
 @at_input
-def _read_alone(file: sources.SourceFile) -> Timed:
+def _read_alone(single: sources.Single) -> Timed:
     started = perf_counter()
-    (item,) = sources.read(file)
+    item = checked(single.read())
     return item, ms_since(started)
 
 

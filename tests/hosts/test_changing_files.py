@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+import pydicom
 import pytest
 
 import runs
@@ -23,6 +24,8 @@ CHANGES = {
     "replaced by another slice": "shutil.copy({other!r}, {path!r})",
     "replaced by what is no image": "open({path!r}, 'w').write('nothing')",
     "replaced by a folder": "os.remove({path!r}); os.mkdir({path!r})",
+    "replaced by a link to itself": "os.remove({path!r}); os.symlink({path!r}, {path!r})",
+    "touched": "os.utime({path!r})",
     "its folder vanished": "shutil.rmtree(os.path.dirname({path!r}))",
 }
 
@@ -70,6 +73,25 @@ def test_a_file_that_vanishes_while_inputs_are_walked_is_refused(
     assert (done.returncode, runs.codes(out)) == (11, found)
     assert len(runs.results(out)["slices"]) == 38
     assert runs.one_line(done.stderr)
+
+
+def test_another_image_of_the_same_size_and_time_is_not_taken_for_the_one_that_was_found(
+    tmp_path: Path,
+) -> None:
+    study, out = runs.dicom_series(tmp_path / "study", "1"), tmp_path / "out"
+    most = max(path.stat().st_size for path in study.iterdir()) + 100
+    for path in study.iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.add_new(0xFFFCFFFC, "OB", b"")  # Data Set Trailing Padding, PS3.10 7.2
+        dataset.DataSetTrailingPadding = bytes(most - path.stat().st_size)
+        dataset.save_as(path)
+        os.utime(path, (1e9, 1e9))
+    assert len({path.stat().st_size for path in study.iterdir()}) == 1
+    path, other = str(study / "slice_012.dcm"), str(study / "slice_015.dcm")
+    done = runs.run_and_do(
+        f"shutil.copy2({other!r}, {path!r})", AFTER_SCAN, "infer", study, "--out", out
+    )
+    assert (done.returncode, runs.codes(out)) == (11, {"slice_012.dcm": "changed"})
 
 
 def test_a_file_that_may_not_be_read_any_more_is_refused(studies: Path, tmp_path: Path) -> None:

@@ -141,3 +141,30 @@ def test_a_file_beyond_the_limit_of_files_is_named_and_the_rest_is_written(
     assert len(document["slices"]) == 6
     assert {entry["object"] for entry in document["not_written"]} == {"map"}
     assert all(entry["source"].startswith("study/large/") for entry in document["not_written"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX")
+@pytest.mark.parametrize("blocks", [40, 400])
+def test_a_report_beyond_the_limit_of_files_costs_no_results(
+    blocks: int, model: Path, tmp_path: Path
+) -> None:
+    """Of 512 bytes each: the pictures of a series are too large as well, or the page alone is."""
+    study, out = tmp_path / "study", tmp_path / "out"
+    for number in range(3):
+        runs.pictures(study / str(number), 6, side=256)
+    limited = ["sh", "-c", f'ulimit -f {blocks}; exec "$@"', "sh"]
+    arguments = ("infer", study, "--model", model, "--out", out)
+    done = runs.run(*arguments, prefix=limited)
+    assert done.returncode == 11, done.stderr
+    assert runs.one_line(done.stderr)
+    document = runs.results(out)
+    assert len(document["slices"]) == 18
+    assert {
+        "source": None, "frame": None, "object": "report", "code": "unwritable",
+        "reason": "it cannot be written (file too large)",
+    } in document["not_written"]  # fmt: skip
+    assert "not written: " in done.stdout
+    assert "report: " not in done.stdout.replace("report: it cannot be written", "")
+    assert not (out / "report.html").exists()
+    assert runs.run(*arguments, "--resume").returncode == 11
+    assert runs.run(*arguments, "--overwrite").returncode == 0

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydicom import Dataset
+from pydicom.uid import EnhancedMRImageStorage
 
 import runs
+from gliomart import Detector, sources
 from gliomart.outputs.gallery import Gallery
 from gliomart.outputs.pictures import Overview, overview
 from gliomart.outputs.report import MOST_PICTURES, ReportSlice, from_json
-from samples import golden_slice
+from samples import draw_head, golden_slice
 
 _MOST_MB = 300
 # Runs a command, and tells the most memory that it had at any time, in MB (proc(5), VmHWM).
@@ -58,6 +61,15 @@ def _pictures(folder: Path, count: int) -> Path:
     return folder
 
 
+def _pictures_of_several_sizes(folder: Path, count: int) -> Path:
+    for number, side in ((1, 264), (0, 256)):
+        runs.pictures(folder, 1, side=side)
+        shutil.copy(folder / "0.png", folder / f"{number}.png") if number else None
+    for number in range(2, count):
+        shutil.copy(folder / f"{number % 2}.png", folder / f"{number}.png")
+    return folder
+
+
 def _short_series(folder: Path, count: int) -> Path:
     """Write as many slices in series of five."""
     runs.pictures(folder / "0", 5, side=256)
@@ -68,7 +80,7 @@ def _short_series(folder: Path, count: int) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory as Linux tells it")
-@pytest.mark.parametrize("make", [_dicom, _pictures, _short_series])
+@pytest.mark.parametrize("make", [_dicom, _pictures, _pictures_of_several_sizes, _short_series])
 def test_ten_thousand_slices_fit_into_memory(make: Any, tmp_path: Path) -> None:
     study, out = make(tmp_path / "study", 10_000), tmp_path / "out"
     assert _peak("infer", study, "--out", out, "--provider", "cpu") <= _MOST_MB
@@ -86,6 +98,75 @@ def test_many_pictures_give_what_few_at_a_time_give(model: Path, tmp_path: Path)
         counts[count] = {entry["score"] for entry in runs.results(out)["slices"]}
     assert counts[512] == counts[513]
     assert len(counts[512]) == 1
+
+
+def _volume(folder: Path, count: int) -> Path:
+    nibabel = pytest.importorskip("nibabel")
+    folder.mkdir()
+    voxels = np.stack([golden_slice(1 + n * 24 // count).pixel_array.T for n in range(count)], -1)
+    image = nibabel.Nifti1Image(voxels[:, ::-1].astype(np.int16), np.diag([-0.9, 0.9, 0.2, 1]))
+    nibabel.save(image, folder / "volume.nii.gz")
+    return folder
+
+
+def _frames(folder: Path, count: int) -> Path:
+    """Write an enhanced object, its frames from head to feet."""
+    folder.mkdir()
+    dataset, shared = golden_slice(1), Dataset()
+    known = [golden_slice(number).pixel_array for number in range(1, 25)]
+    dataset.PixelData = b"".join(known[n * 24 // count].tobytes() for n in reversed(range(count)))
+    dataset.NumberOfFrames = count
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    across, down, _ = dataset.ImagePositionPatient
+    dataset.PerFrameFunctionalGroupsSequence = [Dataset() for _ in range(count)]
+    for number, frame in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        place = Dataset()
+        place.ImagePositionPatient = [across, down, round(0.2 * (count - number), 1)]
+        frame.PlanePositionSequence = [place]
+    for group, names in {
+        "PlaneOrientationSequence": ["ImageOrientationPatient"],
+        "PixelMeasuresSequence": ["PixelSpacing", "SliceThickness"],
+    }.items():
+        values = Dataset()
+        for name in names:
+            setattr(values, name, getattr(dataset, name))
+        setattr(shared, group, [values])
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    dataset.save_as(folder / "enhanced.dcm", enforce_file_format=True)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory as Linux tells it")
+@pytest.mark.parametrize("make", [_volume, _frames])
+def test_frames_and_volumes_are_in_memory_as_they_are_stored(make: Any, tmp_path: Path) -> None:
+    study, out = make(tmp_path / "study", 1500), tmp_path / "out"
+    stored = 1500 * 256 * 256 * 2 >> 20
+    assert _peak("infer", study, "--out", out, "--provider", "cpu") <= _MOST_MB + stored
+    assert len(runs.results(out)["slices"]) == 1500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [_volume, _frames])
+def test_frames_are_the_same_one_by_one_and_together(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, detector = make(tmp_path / "study", 600), Detector(provider="cpu")
+    alone = detector.detect_series(study)
+    monkeypatch.setattr(sources, "_MOST_TOGETHER", 600)
+    together = detector.detect_series(study)
+    assert len(alone.slices) == 600
+    assert alone.verdict == together.verdict
+    for one, other in zip(alone.slices, together.slices, strict=True):
+        assert one.slice == other.slice
+        assert (one.score, one.regions, one.notes) == (other.score, other.regions, other.notes)
+
+
+@pytest.mark.slow
+def test_who_keeps_thousands_of_results_keeps_no_memory_of_the_model() -> None:
+    """Of which it has 512 MiB, and would then refuse further slices."""
+    result = Detector(provider="cpu").detect_series([draw_head((64, 64))] * 2500)
+    assert len(result.slices) == 2500
 
 
 def _tile(number: int) -> np.ndarray:

@@ -153,6 +153,72 @@ def test_results_do_not_go_among_the_results_of_another_run(
     assert runs.run("infer", study, "--model", model, "--out", out / "more").returncode == 0
 
 
+def test_files_of_somebody_else_that_are_called_like_results_are_not_replaced(
+    model: Path, study: Path, tmp_path: Path
+) -> None:
+    for name in ("results.csv", "report.html", "overview"):
+        out = tmp_path / f"out-{name}"
+        out.mkdir()
+        (out / name).mkdir() if name == "overview" else (out / name).write_text("mine")
+        for option in ("--resume", "--overwrite"):
+            done = runs.run("infer", study, "--model", model, "--out", out, option)
+            assert done.returncode == 2
+            assert "holds something other than results" in done.stderr
+            assert runs.one_line(done.stderr)
+        assert [path.name for path in out.iterdir()] == [name]
+
+
+@linux
+def test_an_input_that_is_mounted_twice_is_known_by_either_name(
+    model: Path, study: Path, tmp_path: Path
+) -> None:
+    twice = tmp_path / "twice"
+    twice.mkdir()
+    mounted = ["unshare", "--mount", "sh", "-c", f'mount --bind {study} {twice} && exec "$@"', "sh"]
+    if subprocess.run([*mounted, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    for out in (twice, twice / "out"):
+        done = runs.run("infer", study, "--model", model, "--out", out, prefix=mounted)
+        assert done.returncode == 2
+        assert "lies inside the input" in done.stderr
+    assert runs.run("infer", study, "--model", model, "--out", study.parent / "out").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "shutil.rmtree({out!r})",
+        "os.rename({out!r}, {out!r} + '-moved')",
+        "os.rename({out!r}, {out!r} + '-moved'); os.mkdir({out!r})",
+    ],
+)
+@pytest.mark.parametrize("at", ["overview", "report-pictures", "overlays"])
+def test_a_run_whose_folder_is_taken_away_says_so_and_leaves_nothing_in_its_place(
+    statement: str, at: str, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        runs.dicom_series(tmp_path / "studies" / f"{number}", str(number))
+    out = tmp_path / "out"
+    done = runs.run_and_do(
+        statement.format(out=str(out)), f"{out}/{at}/", "infer", tmp_path / "studies", "--out", out
+    )
+    assert (done.returncode, done.stdout) == (6, "")
+    assert runs.one_line(done.stderr)
+    assert not out.exists() or not list(out.iterdir())
+
+
+def test_what_is_in_the_way_of_results_is_named(model: Path, study: Path, tmp_path: Path) -> None:
+    out, file = tmp_path / "out", tmp_path / "file"
+    file.write_text("a file")
+    done = runs.run("infer", study, "--model", model, "--out", file / "out" / "more")
+    assert done.returncode == 6
+    assert done.stderr == f"gliomart: {file}: cannot be written (not a directory)\n"
+    (out / lock.NAME).mkdir(parents=True)
+    done = runs.run("infer", study, "--model", model, "--out", out)
+    assert done.returncode == 6
+    assert done.stderr == f"gliomart: {out / lock.NAME}: cannot be written (is a directory)\n"
+
+
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="a library is compiled")
 @linux
 @pytest.mark.parametrize("errno", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])

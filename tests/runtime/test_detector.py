@@ -18,6 +18,7 @@ from gliomart import (
     Refusal,
     Slice,
     SliceResult,
+    reading,
     scan,
     sources,
 )
@@ -232,16 +233,16 @@ def test_of_a_long_series_only_a_part_is_in_memory(
     model: Path, long_series: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: WeakSet[Slice] = WeakSet()
-    read, most = sources.read, []
+    checked, most = reading.checked, []
 
-    def counting(file: sources.SourceFile) -> list[Slice | Refusal]:
-        items = list(read(file))
-        alive.update(item for item in items if isinstance(item, Slice))
+    def counting(item: Slice | Refusal) -> Slice | Refusal:
+        item = checked(item)
+        alive.update([item] if isinstance(item, Slice) else [])
         most.append(len(alive))
-        return items
+        return item
 
     monkeypatch.setattr(Slice, "__hash__", object.__hash__)
-    monkeypatch.setattr(sources, "read", counting)
+    monkeypatch.setattr(reading, "checked", counting)
     detector = Detector(model, threads=1)
     for number, _ in enumerate(detector.stream([long_series])):
         if number == 40:

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count, pairwise, takewhile
@@ -27,6 +27,7 @@ JOURNAL = "results.partial.jsonl"
 # The report's pictures, a file per finished series, until the report is written.
 PICTURES = "report-pictures"
 _FOLDERS = ("overlays", "overview", "maps", "masks", "dicom", PICTURES)
+_WRITTEN = (RESULTS, TABLE, REPORT, JOURNAL, *_FOLDERS)
 # Of a file that is being written; a writer that is killed leaves one.
 _BEGINNING, _ENDING = ".gliomart-", ".partial"
 # Where results go unless a folder is named.
@@ -65,6 +66,49 @@ class Claim:
                 abandoned.unlink()
             with tempfile.TemporaryFile(dir=self.path):
                 pass  # it can be written into
+
+
+@dataclass(frozen=True)
+class Room:
+    """The folder that results are written into, as long as it is the one that a run began in.
+
+    Attributes
+    ----------
+    path
+        Where it is.
+    status
+        What was there when the run began (stat(2)).
+    """
+
+    path: Path
+    status: os.stat_result
+
+    @classmethod
+    def of(cls, path: Path) -> Room:
+        """Take a folder that exists."""
+        with output_errors(path):
+            return cls(path, path.stat())
+
+    def write(self, place: str, content: bytes | Iterable[bytes]) -> None:
+        """Write a file in it; see :func:`write_atomically`."""
+        self.check()
+        write_atomically(self.path / place, content)
+
+    def check(self) -> None:
+        """See that it is still there: what was written would else be told of, and is lost.
+
+        Raises
+        ------
+        OutputError
+            It was removed, moved, or replaced by another one.
+        """
+        with output_errors(self.path), suppress(FileNotFoundError, NotADirectoryError):
+            if os.path.samestat(self.path.stat(), self.status):
+                return
+        raise OutputError(
+            f"{self.path}: was removed, moved or replaced while results were written into it;"
+            " begin anew"
+        )
 
 
 @contextmanager
@@ -171,7 +215,15 @@ def output_errors(path: Path) -> Iterator[None]:
         reason = (error.strerror or type(error).__name__).lower()
         if error.errno in _OF_ONE_PATH:
             raise UnwritableError(path, reason) from error
-        raise OutputError(f"{path}: cannot be written ({reason})") from error
+        raise OutputError(f"{_in_the_way(error, path)}: cannot be written ({reason})") from error
+
+
+def _in_the_way(error: OSError, path: Path) -> Path:
+    """Name what an error is about, where that lies in the folder that is meant or is above it."""
+    if not isinstance(error.filename, str) or error.filename2 is not None:
+        return path
+    named = Path(error.filename)
+    return named if path.is_dir() or named in path.parents else path
 
 
 def _make(folder: Path) -> list[Path]:
@@ -184,9 +236,10 @@ def _make(folder: Path) -> list[Path]:
     for place in reversed(missing):
         try:
             place.mkdir()
-        except FileExistsError:
+        except FileExistsError as error:
             if not place.is_dir():  # else somebody else made it at the same moment
-                raise
+                reason = os.strerror(errno.ENOTDIR)
+                raise NotADirectoryError(errno.ENOTDIR, reason, str(place)) from error
         else:
             made.append(place)
     return made
@@ -217,14 +270,27 @@ def _refuse_overlap(folder: Path, inputs: Sequence[Path]) -> None:
     """Refuse a folder in which results would meet inputs or another run's results."""
     place = Path(os.path.realpath(folder))
     for path in inputs:
-        given = Path(os.path.realpath(path))
-        if path.is_dir() and place.is_relative_to(given):
+        if path.is_dir() and _lies_in(place, path):
             raise UsageError(f"{folder}: lies inside the input {path}; choose another --out")
-        if any(given.is_relative_to(place / name) for name in _FOLDERS):
+        given = Path(os.path.realpath(path))
+        if any(_lies_in(given, place / name) for name in _FOLDERS):
             raise UsageError(f"{path}: lies among the results in {folder}; choose another --out")
     for inner, outer in pairwise((place, *place.parents)):
         if inner.name in _FOLDERS and (_holds_results(outer) or (outer / lock.NAME).exists()):
             raise UsageError(f"{folder}: lies among the results in {outer}; choose another --out")
+
+
+def _lies_in(place: Path, outer: Path) -> bool:
+    """Tell whether a path is a folder or lies in it, by whatever name (link, mount, case)."""
+    try:
+        status = outer.stat()
+    except OSError:  # nothing lies in what is not there
+        return False
+    for each in (place, *place.parents):
+        with suppress(OSError):
+            if os.path.samestat(each.stat(), status):
+                return True
+    return False
 
 
 def _refuse_contents(folder: Path, *, overwrite: bool, resume: bool) -> None:
@@ -234,7 +300,9 @@ def _refuse_contents(folder: Path, *, overwrite: bool, resume: bool) -> None:
     if not (overwrite or resume):
         raise OutputExistsError(f"{folder}: is not empty; give --overwrite or --resume")
     _refuse_links(folder)
-    if overwrite and not _holds_results(folder):
+    # What is called like a result, without the beginning or the end of a run, is somebody else's.
+    theirs = overwrite or any(os.path.lexists(folder / name) for name in _WRITTEN)
+    if theirs and not _holds_results(folder):
         raise OutputExistsError(
             f"{folder}: holds something other than results; choose another --out"
         )

@@ -156,6 +156,13 @@ def dicom_entry(written: list[str], not_written: list[dict[str, str]]) -> dict[s
     return {"written": written, "not_written": not_written}
 
 
+def missing_output(
+    source: str | None, frame: int | None, kind: str, code: str, reason: str
+) -> dict[str, Any]:
+    """Tell of an output that was not written; ``source`` is None of what is of the whole run."""
+    return {"source": source, "frame": frame, "object": kind, "code": code, "reason": reason}
+
+
 def failed(document: dict[str, Any]) -> str:
     """Say how much failed of a run of which the rest was written; nothing where nothing did."""
     lost = Counter(e["code"] for e in document["not_analysed"] if e["code"] in LOST)

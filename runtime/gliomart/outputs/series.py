@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -50,7 +50,7 @@ class SeriesOutput:
     ----------
     series, detector
         What is analysed, and by what.
-    folder
+    room
         The output folder.
     sheet
         What its overview is called.
@@ -64,7 +64,7 @@ class SeriesOutput:
 
     series: SeriesFiles
     detector: Detector
-    folder: Path
+    room: output.Room
     sheet: str
     names: Mapping[str, PurePosixPath]
     overlays: Overlays
@@ -123,8 +123,9 @@ class SeriesOutput:
     def remove(self) -> None:
         """Remove what was written of it: it failed, and results do not name it."""
         for place in self.places:
-            with output.output_errors(self.folder / place):
-                (self.folder / place).unlink(missing_ok=True)
+            path = self.room.path / place
+            with output.output_errors(path):
+                path.unlink(missing_ok=True)
 
     def _conclude(self, record: SeriesRecord, seen: _Seen, overview: Overview) -> None:
         """Judge the series, and write what is of all of it; nothing where no slice was analysed."""
@@ -136,8 +137,7 @@ class SeriesOutput:
         found = pons.judge(seen.sections, card.pons, rate, placed=seen.placed, missed=missed)
         trouble = self._write(self.sheet, pictures.png(overview.sheet()))
         if trouble is not None:
-            missing = _missing_output(self.series.source, None, "overview", trouble)
-            record.not_written.append(missing)
+            record.not_written.append(_missed(self.series.source, None, "overview", trouble))
         entry = records.series_entry(
             self.series.id,
             self.series.source,
@@ -156,7 +156,7 @@ class SeriesOutput:
     def _write(self, place: str, content: bytes) -> UnwritableError | None:
         """Write one file; gives the error where it is only this one that cannot be written."""
         try:
-            output.write_atomically(self.folder / place, content)
+            self.room.write(place, content)
         except UnwritableError as error:
             return error
         self.places.append(place)
@@ -219,8 +219,8 @@ class SeriesOutput:
         for kind, (room, suffix, content) in contents.items():
             place = str(PurePosixPath(room) / name.with_name(name.name + suffix))
             if trouble := self._write(place, content):
-                source, frame = result.slice.source, result.slice.frame
-                not_written.append(_missing_output(source, frame, kind, trouble))
+                of = result.slice
+                not_written.append(_missed(of.source, of.frame, kind, trouble))
             else:
                 paths[kind] = place
         shown = ReportSlice.of(result, self.detector.card) if wanted else None
@@ -292,14 +292,12 @@ def cause_of(error: Exception) -> tuple[str, str]:
     return "internal-error", f"its series met a defect: {said(error)}"
 
 
+def _missed(source: str, frame: int | None, kind: str, error: UnwritableError) -> dict[str, Any]:
+    return records.missing_output(source, frame, kind, error.code, error.reason)
+
+
 def _missing(name: str, code: str, reason: str) -> dict[str, str]:
     return {"object": name, "code": code, "reason": reason}
-
-
-def _missing_output(
-    source: str, frame: int | None, kind: str, error: UnwritableError
-) -> dict[str, Any]:
-    return {"source": source, "frame": frame, **_missing(kind, error.code, error.reason)}
 
 
 def _npy(values: np.ndarray) -> bytes:

@@ -60,7 +60,8 @@ def plain(document: dict[str, Any], out: Path) -> Iterator[str]:
     if document["inputs"]["ignored"]:
         yield records.ignored(document)
     yield f"results: {printable(str(out))}"
-    yield f"report: {printable(str(out / output.REPORT))}"
+    yield from _outputs_not_written(document)
+    yield from _report(document, out)
     for series in document["series"]:
         if series["overview"]:
             yield f"overview: {printable(str(out / series['overview']))}"
@@ -101,7 +102,8 @@ def brief(document: dict[str, Any], out: Path, width: int, ink: Ink) -> Iterator
         yield ink.warning(line)
     if document["inputs"]["ignored"]:
         yield ink.faint(_ignored(document, width))
-    yield f"report: {printable(str(out / output.REPORT))}"
+    yield from map(ink.warning, _outputs_not_written(document))
+    yield from _report(document, out)
     yield ink.faint(_DISCLAIMER)
 
 
@@ -170,6 +172,20 @@ def _not_written(series: dict[str, Any]) -> Iterator[str]:
     for reason, names in by_reason.items():
         what = names[0] if len(names) == 1 else f"{len(names)} objects"
         yield f"not written: {what}: {printable(reason)}"
+
+
+def _outputs_not_written(document: dict[str, Any]) -> Iterator[str]:
+    """Count the other outputs that are not there, by what they are and for each reason."""
+    missing = document.get("not_written", [])
+    for (kind, reason), count in Counter((e["object"], e["reason"]) for e in missing).items():
+        yield f"not written: {count} {kind}{'s' if count > 1 else ''}: {printable(reason)}"
+
+
+def _report(document: dict[str, Any], out: Path) -> Iterator[str]:
+    """Tell where the report lies, if it could be written."""
+    missing = document.get("not_written", [])
+    if not any(e["object"] == "report" and e["source"] is None for e in missing):
+        yield f"report: {printable(str(out / output.REPORT))}"
 
 
 def _ignored(document: dict[str, Any], width: int) -> str:

@@ -9,8 +9,9 @@ is a refusal, not a guess.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gliomart import given
 from gliomart.errors import InputRefusedError
@@ -20,24 +21,25 @@ from gliomart.sources import changes, dicom, images, masks, nifti, wall
 from gliomart.sources.budget import DEFAULT, Budget
 from gliomart.sources.grouping import group
 from gliomart.sources.inventory import Inventory, SeriesFiles, SourceFile
-from gliomart.sources.volumes import in_order, turn_of
+from gliomart.sources.volumes import in_order, turn_of, turned
 from gliomart.sources.walk import Walk, is_hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pydicom import Dataset
 
+    from gliomart.geometry import Turn
     from gliomart.results import SliceResult
 
 __all__ = [
-    "DEFAULT", "Budget", "Inventory", "SeriesFiles", "SourceFile",
-    "headers", "is_hidden", "one_by_one", "read", "read_series", "scan", "scan_datasets",
+    "DEFAULT", "Budget", "Inventory", "SeriesFiles", "Single", "SourceFile",
+    "headers", "is_hidden", "read", "read_series", "scan", "scan_datasets", "singles",
 ]  # fmt: skip
 
 _PICTURES = ("png", "jpeg", "tiff")
-# Pictures of a series that are in memory together, unless all of them are described alike.
-_MOST_PICTURES = 512
+# Pictures or frames of a series that are in memory together.
+_MOST_TOGETHER = 512
 _MASK = "mask beside an image"
 
 
@@ -139,24 +141,92 @@ def read_series(files: Iterable[SourceFile], source: str) -> Iterator[Slice | Re
     yield from (item for item in items if isinstance(item, Refusal))
 
 
-def one_by_one(files: Sequence[SourceFile]) -> bool:
-    """Tell whether every file of a series holds one of its axial slices, all of them of one shape.
+class Single(NamedTuple):
+    """One slice of a series that need not be in memory as a whole.
 
-    Their headers say so; then :func:`read` gives, file by file, what :func:`read_series` gives,
-    and the series need not be in memory as a whole. Pictures are asked only where there are many:
-    a few are in memory sooner than they have been described.
+    Attributes
+    ----------
+    shape
+        Of its pixels, or what stands for it.
+    read
+        Makes it, as often as it is asked; not checked yet (:func:`gliomart.slices.checked`).
     """
-    if len(files) > _MOST_PICTURES and all(file.kind in _PICTURES for file in files):
-        shape = images.shape_of(files[0])
-        return shape is not None and all(images.shape_of(file) == shape for file in files)
-    shapes = {file.header.shape if file.header else None for file in files}
-    turn = turn_of([file.planes[0] for file in files])
-    return (
-        len(shapes) == 1
-        and None not in shapes
-        and all(len(file.planes) == 1 for file in files)
-        and (turn is None or turn.nothing)
-    )
+
+    shape: tuple[object, ...]
+    read: Callable[[], Slice | Refusal]
+
+
+def singles(files: Sequence[SourceFile]) -> list[Single] | None:
+    """Take a series apart into slices that can be made one by one, in order.
+
+    They are what :func:`read_series` gives. Of files of one slice each nothing is read yet but what
+    describes it; others are in memory as they are stored. Pictures and frames are only taken apart
+    where there are many: a few are in memory sooner than that is done.
+
+    Returns
+    -------
+    None where the series has to be read as a whole.
+    """
+    planes = [plane for file in files for plane in file.planes]
+    turn = turn_of(planes)
+    many = len(planes) > _MOST_TOGETHER
+    found: list[Single] | None = None
+    if turn is not None and not (turn.nothing or turn.within_images):
+        pass  # slices are cut out of the whole
+    elif all(file.kind in _PICTURES for file in files):
+        found = _alone(files, images.shape_of) if many else None
+    elif len(planes) == len(files):
+        found = _alone(files, lambda file: file.header.shape if file.header else None)
+    elif many:
+        found = _apart(files)
+    if found is None or turn is None:
+        return found
+    heights = [plane.height for plane in planes if plane is not None]
+    ordered = [found[place] for place in sorted(range(len(found)), key=heights.__getitem__)]
+    if turn.nothing:
+        return ordered
+    return [each._replace(read=partial(_turned, each.read, turn)) for each in ordered]
+
+
+def _alone(
+    files: Sequence[SourceFile], shape_of: Callable[[SourceFile], tuple[object, ...] | None]
+) -> list[Single] | None:
+    """Take files of one slice each, if what describes them says so of all."""
+    found = []
+    for file in files:
+        if (shape := shape_of(file)) is None:
+            return None
+        found.append(Single(shape, partial(_only, file)))
+    return found
+
+
+def _apart(files: Sequence[SourceFile]) -> list[Single] | None:
+    """Take files of many slices apart, where each holds slices of one shape."""
+    found: list[Single] = []
+    for file in files:
+        opened = {"dicom": dicom.opened, "nifti": nifti.opened}.get(file.kind)
+        if opened is None or file.dataset is not None:
+            return None
+        try:
+            with changes.unchanged(file.path, file.stamp):
+                frames = opened(file)
+        except InputRefusedError:  # which is told where it is read
+            return None
+        if frames is None:
+            return None
+        shape = (file.header.shape if file.header else None,)
+        found += [Single(shape, frame) for frame in frames]
+    return found
+
+
+def _only(file: SourceFile) -> Slice | Refusal:
+    (item,) = _read(file)
+    return item
+
+
+def _turned(read: Callable[[], Slice | Refusal], turn: Turn) -> Slice | Refusal:
+    item = read()
+    return turned(item, turn) if isinstance(item, Slice) else item
 
 
 def headers(files: Iterable[SourceFile], results: Sequence[SliceResult]) -> list[Dataset]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # Removed, with the folder above it, or on the server that it lies on (NFS: ESTALE).
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
-_DENIED = {errno.EACCES, errno.EPERM}
 
 
 class Stamp(NamedTuple):
@@ -86,7 +85,7 @@ def _check(path: Path, stamp: Stamp | None) -> None:
 
 def _since_found(error: OSError) -> InputRefusedError:
     """Make the refusal of a file that could be read when it was found."""
-    if error.errno in _DENIED:
-        reason = f"the file could be read when it was found, and cannot be now: {reason_of(error)}"
-        return InputRefusedError("changed", reason)
-    return refusal_of(error)
+    if error.errno in _GONE:
+        return refusal_of(error)
+    reason = f"the file could be read when it was found, and cannot be now: {reason_of(error)}"
+    return InputRefusedError("changed", reason)

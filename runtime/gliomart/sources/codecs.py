@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from io import BytesIO
-from itertools import accumulate, islice
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from gliomart.sources.budget import DEFAULT, Budget, Image, promised
 from gliomart.sources.isolation import DecoderProcess, container
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
     from pydicom import Dataset
@@ -152,8 +152,22 @@ def words(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[Words]:
     Raises
     ------
     InputRefusedError
+        As :func:`opened`, and what reading a frame raises.
+    """
+    count, read = opened(dataset, budget)
+    return map(read, range(count))
+
+
+def opened(dataset: Dataset, budget: Budget = DEFAULT) -> tuple[int, Callable[[int], Words]]:
+    """Open the pixels of a data set: how many frames there are, and what decodes one of them.
+
+    The latter raises ``undecodable``, ``missing-codec`` and ``too-slow``.
+
+    Raises
+    ------
+    InputRefusedError
         ``no-pixels``, ``not-greyscale``, ``unsupported-transfer-syntax``, ``missing-codec``,
-        ``undecodable``, ``truncated``, ``too-many-pixels`` or ``too-slow``.
+        ``undecodable``, ``truncated`` or ``too-many-pixels``.
     """
     syntax = syntax_of(dataset)
     if "PixelData" not in dataset:
@@ -163,26 +177,31 @@ def words(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[Words]:
         raise InputRefusedError("not-greyscale", "the DICOM image is in colour")
     budget.admit(image)
     if syntax.decoder == "native":
-        # pydicom goes on where there are more pixels than promised.
-        for values in islice(_native(dataset, syntax.uid, image.total_bytes), image.frames):
-            yield _words(values, image, image.high_bit, image.bits_stored)
-        return
-    for frame in _encapsulated(dataset, image.frames):
-        if syntax.decoder in {"rle", "deflate"}:
-            values = _rle(frame, image) if syntax.decoder == "rle" else _inflate(frame, image)
-            yield _words(values, image, image.high_bit, image.bits_stored)
-        else:
-            values, precision = _decode(syntax.decoder, frame, image, budget)
-            bits = min(precision, image.bits_stored)
-            decoded = _words(values, image, bits - 1, bits)
-            if precision <= image.bits_stored:  # a codestream has no bits beyond its precision
-                decoded = decoded._replace(raw=decoded.stored.view(values.dtype))
-            yield decoded
+        _check_native(dataset, image.total_bytes)
+
+        def native(index: int) -> Words:
+            values = _native(dataset, syntax.uid, index)
+            return _words(values, image, image.high_bit, image.bits_stored)
+
+        return image.frames, native
+    encoded = _encapsulated(dataset, image.frames)
+    return image.frames, lambda index: _decoded(encoded[index], syntax.decoder, image, budget)
 
 
-def _native(dataset: Dataset, uid: str, size: int) -> Iterator[NDArray[np.integer]]:
-    from pydicom.pixels.decoders.base import get_decoder
+def _decoded(frame: bytes, decoder: Decoder, image: Image, budget: Budget) -> Words:
+    if decoder in {"rle", "deflate"}:
+        values = _rle(frame, image) if decoder == "rle" else _inflate(frame, image)
+        return _words(values, image, image.high_bit, image.bits_stored)
+    values, precision = _decode(decoder, frame, image, budget)
+    bits = min(precision, image.bits_stored)
+    decoded = _words(values, image, bits - 1, bits)
+    if precision <= image.bits_stored:  # a codestream has no bits beyond its precision
+        decoded = decoded._replace(raw=decoded.stored.view(values.dtype))
+    return decoded
 
+
+def _check_native(dataset: Dataset, size: int) -> None:
+    """Refuse compressed pixels whose transfer syntax does not say that they are."""
     with _undecodable():
         pixels = dataset.PixelData
         if isinstance(pixels, bytes) and pixels[:4] == _ITEM and len(pixels) < size:
@@ -191,9 +210,16 @@ def _native(dataset: Dataset, uid: str, size: int) -> Iterator[NDArray[np.intege
                 "the pixels are compressed, and the TransferSyntaxUID of the file_meta, which says"
                 " how, is missing or another's",
             )
-        decoded = get_decoder(uid).iter_array(dataset, raw=True, correct_unused_bits=False)
-        for values, _ in decoded:
-            yield values.astype(values.dtype.newbyteorder("="), copy=False)
+
+
+def _native(dataset: Dataset, uid: str, index: int) -> NDArray[np.integer]:
+    from pydicom.pixels.decoders.base import get_decoder
+
+    with _undecodable():
+        ((values, _),) = get_decoder(uid).iter_array(
+            dataset, indices=[index], raw=True, correct_unused_bits=False
+        )
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def _encapsulated(dataset: Dataset, count: int) -> Sequence[bytes]:

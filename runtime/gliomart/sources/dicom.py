@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from io import SEEK_END, TextIOBase
 from mmap import mmap
 from typing import TYPE_CHECKING, Any, cast
@@ -17,12 +18,13 @@ from gliomart.sources.budget import promised
 from gliomart.sources.header import Header, shape_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
     from pydicom import Dataset
 
+    from gliomart.geometry import Plane
     from gliomart.sources.budget import Budget
     from gliomart.sources.inventory import SourceFile
 
@@ -175,18 +177,59 @@ def slices_of(
     value that is none. Windows and VOI look-up tables are for people: the model scales by the
     brain's own brightness instead.
     """
-    groups = frames_of(dataset)
-    if len(groups) != header.frame_count or shape_of(dataset) != header.shape:
-        raise InputRefusedError("changed", "the file was changed while it was being read")
+    make = _maker(dataset, header, source, series)
     planes = dict(zip(header.frames, header.planes, strict=True))
     for index, words in enumerate(codecs.words(dataset, budget)):
-        if index not in planes:
-            continue
+        if index in planes:
+            yield make(index, planes[index], words)
+
+
+def opened(file: SourceFile) -> list[Callable[[], Slice | Refusal]] | None:
+    """Read a file, and give what makes a slice of each of its frames, as often as it is asked.
+
+    Until then they are in memory as they are stored.
+
+    Returns
+    -------
+    None where they are compressed: how long it takes to decode one is not known.
+
+    Raises
+    ------
+    InputRefusedError
+        As :func:`read`.
+    """
+    header, budget = file.header, file.budget
+    assert header is not None  # noqa: S101  # no DICOM file is found without one
+    dataset = wall.parse(file.path, pixels=True, budget=budget)
+    if codecs.syntax_of(dataset).decoder != "native":
+        return None
+    make = _maker(dataset, header, file.source, file.series)
+    _, decode = codecs.opened(dataset, budget)
+
+    def read(index: int, plane: Plane | None) -> Slice | Refusal:
+        try:
+            return make(index, plane, decode(index))
+        except InputRefusedError as error:
+            return Refusal(file.source, index, error.code, error.reason)
+
+    return [partial(read, *each) for each in zip(header.frames, header.planes, strict=True)]
+
+
+def _maker(
+    dataset: Dataset, header: Header, source: str, series: str
+) -> Callable[[int, Plane | None, codecs.Words], Slice | Refusal]:
+    """Give what makes a slice of the words of a frame, its number and its place."""
+    groups = frames_of(dataset)
+    # An image of the same size may have been put in the place of the one that was found.
+    found = (header.frame_count, header.shape, header.sop_instance_uid)
+    if (len(groups), shape_of(dataset), text(dataset, "SOPInstanceUID")) != found:
+        raise InputRefusedError("changed", "the file was changed while it was being read")
+
+    def make(index: int, plane: Plane | None, words: codecs.Words) -> Slice | Refusal:
         frame = index if len(groups) > 1 else None
-        plane = planes[index]
         try:
             values, padding = modality.values_of(words, dataset, groups[index])
-            yield Slice(
+            return Slice(
                 pixels=luma(values),
                 source=source,
                 series=series,
@@ -198,7 +241,9 @@ def slices_of(
                 air=padding,
             )
         except InputRefusedError as error:
-            yield Refusal(source, frame, error.code, error.reason)
+            return Refusal(source, frame, error.code, error.reason)
+
+    return make
 
 
 def _no_image() -> InputRefusedError:

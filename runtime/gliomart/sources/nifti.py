@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -21,11 +22,12 @@ from gliomart.sources.budget import Image, beyond
 from gliomart.sources.nifti_space import Placement, place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from gliomart.geometry import Plane
     from gliomart.sources.budget import Budget
     from gliomart.sources.inventory import SourceFile
 
@@ -120,16 +122,28 @@ def read(file: SourceFile) -> Iterator[Slice | Refusal]:
     InputRefusedError
         As :func:`describe`.
     """
+    yield from (make() for make in opened(file))
+
+
+def opened(file: SourceFile) -> list[Callable[[], Slice | Refusal]]:
+    """Read a volume as it is stored, and give what makes each slice, as often as it is asked.
+
+    Raises
+    ------
+    InputRefusedError
+        As :func:`describe`.
+    """
     volume = describe(file.path, file.budget)
     planes = volume.placement.planes
     if planes != file.planes:
         raise InputRefusedError("changed", "the file was changed while it was being read")
     voxels = _voxels(file.path, volume)
     _check_scale(voxels, volume)
-    for number, plane in enumerate(planes):
+
+    def make(number: int, plane: Plane | None) -> Slice | Refusal:
         stored = voxels[:, :, number].T
         try:
-            yield Slice(
+            return Slice(
                 pixels=luma(_scaled(stored if plane else stored[::-1], volume)),
                 source=file.source,
                 series=file.series,
@@ -139,7 +153,9 @@ def read(file: SourceFile) -> Iterator[Slice | Refusal]:
                 orientation=plane.orientation if plane else None,
             )
         except InputRefusedError as error:
-            yield Refusal(file.source, number, error.code, error.reason)
+            return Refusal(file.source, number, error.code, error.reason)
+
+    return [partial(make, *each) for each in enumerate(planes)]
 
 
 @contextmanager

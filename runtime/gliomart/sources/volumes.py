@@ -36,7 +36,7 @@ def in_order(slices: Sequence[Slice], source: str) -> Iterator[Slice]:
     if turn.nothing:
         yield from stack
     elif turn.within_images:
-        yield from (_turned(image, turn) for image in stack)
+        yield from (turned(image, turn) for image in stack)
     else:
         yield from _reassembled(stack, turn, source)
 
@@ -54,7 +54,7 @@ def _height(image: Slice) -> float:
     return image.plane.height
 
 
-def _turned(image: Slice, turn: Turn) -> Slice:
+def turned(image: Slice, turn: Turn) -> Slice:
     """Turn rows and columns of an axial image the usual way."""
     assert image.plane is not None  # noqa: S101  # looked at before
     (plane,) = turn.planes(image.plane, (1, *image.pixels.shape), step=1.0)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+from gliomart import streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +34,10 @@ def load_quietly() -> None:
 
 @contextmanager
 def _standard_error_closed() -> Iterator[None]:
-    if sys.stderr is not None:
-        sys.stderr.flush()
+    if (stream := streams.usable(sys.stderr)) is not None:
+        with suppress(OSError):  # which whoever writes to it is told
+            stream.flush()
+    filled = streams.fill_closed_descriptors()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -43,3 +47,5 @@ def _standard_error_closed() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
+        for number in filled:
+            os.close(number)

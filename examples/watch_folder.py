@@ -369,6 +369,9 @@ def main() -> None:
     # pydicom quotes what it complains about.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"pydicom(\..*)?")
+    # A thread for each processor of a large machine may be more than TasksMax= allows: OpenBLAS,
+    # which comes with the first scan, then sends itself SIGINT.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     listen()
     mine = list(takewhile(lambda argument: argument != "--", sys.argv[1:]))
     options = _options(mine)

@@ -12,10 +12,15 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from gliomart import streams
+from gliomart import processors, streams
+from gliomart.errors import StarvedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# Threads that TensorFlow 2.21 starts, as measured, for every processor that it may be scheduled on
+# whatever it is told; it aborts where it is refused one.
+_THREADS_EACH, _THREADS_BESIDE = 9, 16
 
 
 def load_quietly() -> None:
@@ -25,7 +30,12 @@ def load_quietly() -> None:
     ------
     ModuleNotFoundError
         Keras or its backend is not installed.
+    StarvedError
+        The system refuses the threads that the backend starts.
     """
+    wanted = _THREADS_EACH * processors.scheduled() + _THREADS_BESIDE
+    if processors.startable(wanted) < wanted:
+        raise StarvedError(f"one of the {wanted} threads of the training's backend")
     with _standard_error_closed():
         import keras  # noqa: F401
     # It warns of a graph made anew for every network, as it has to be.

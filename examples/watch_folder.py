@@ -27,7 +27,6 @@ import json
 import logging
 import math
 import os
-import re
 import shutil
 import sys
 import time
@@ -45,11 +44,14 @@ from watch_host import (
     Stopped,
     end,
     listen,
+    listen_no_more,
+    peer,
     prepare,
     publish,
     reap,
     reason,
     run,
+    send,
     where,
     write_json,
 )
@@ -72,7 +74,6 @@ MISCONFIGURED = frozenset({2, 4, 5, 7})  # no series would fare better, as a rul
 DEFECT = -1000  # instead of an exit status; no signal has such a number
 NOT_TOLD = frozenset({"duplicate", "no-images"})  # an inbox may be empty
 MOST_S = 1e6
-PEER = re.compile(r"([^@]{1,16})@(.+):(\d{1,5})")
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,8 @@ class Watch:
         if self.send and shutil.which("storescu") is None:  # told once
             log.error("storescu (of DCMTK) is not installed: nothing is sent before the next start")
             self.send = None
-        self.infer = [sys.executable, "-m", "gliomart.cli", "infer", "input", "--out", "results"]
-        self.infer += ["--dicom-out"] * bool(options.send) + infer_options
+        self.infer = [sys.executable, "-m", "gliomart", "infer", "input", *infer_options]
+        self.infer += ["--dicom-out"] * bool(options.send) + ["--out", "results"]
         self._working = self.results / ".working"
         self._retry_s: float = options.retry
         self._known: dict[Path, object] = {}  # folders that all is done for
@@ -231,10 +232,12 @@ class Watch:
                     return False
                 publish(working, place)
             if self.send and not outcome.sent and outcome.exit_status in TO_SEND:
-                sent = _send(place / "dicom", self.send)
-                log.info("series %s: %s", name, "sent" if sent else "not sent yet")
-                replace(outcome, sent=sent).write(place)
-                return sent
+                status = send(place / "dicom", self.send)
+                if status:
+                    log.warning("series %s: not sent yet (storescu: status %d)", name, status)
+                    return False
+                log.info("series %s: sent", name)
+                replace(outcome, sent=True).write(place)
         except OSError as error:  # somebody tidies up the inbox, say
             log.warning("series %s: put off (%s)", name, reason(error))
             return False
@@ -317,25 +320,17 @@ def _name(series: SeriesFiles) -> str:
     return hashed(series.id)
 
 
-def _send(folder: Path, peer: str) -> bool:
-    """Send DICOM objects to an archive; there may be none, of images that are not DICOM."""
-    if not folder.is_dir():
-        return True
-    title, host, port = PEER.findall(peer)[0]
-    options = ["--required", "--scan-directories", "--recurse", "-aec", title]
-    return run(["storescu", *options, host, port, "."], folder, timeout=600)[0] == 0
-
-
 def _seconds(text: str) -> float:
-    if not 0 <= float(text) <= MOST_S:
-        raise ValueError
-    return float(text)
+    with suppress(ValueError):
+        if 0 <= float(text) <= MOST_S:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to {MOST_S:.0f} seconds")
 
 
-def _peer(text: str) -> str:
-    if not PEER.fullmatch(text):
-        raise ValueError
-    return text
+def _folder(text: str) -> Path:
+    if not text:  # which would be the working directory
+        raise argparse.ArgumentTypeError("an empty path was given")
+    return Path(text)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -348,8 +343,8 @@ def _options(mine: list[str]) -> argparse.Namespace:
         description=(__doc__ or "").partition("\n")[0],
         epilog="What follows -- are options of gliomart infer.",
     )
-    parser.add_argument("inbox", type=Path)
-    parser.add_argument("results", type=Path)
+    parser.add_argument("inbox", type=_folder)
+    parser.add_argument("results", type=_folder)
     for name, seconds, what in (
         ("settle", 20, "without a change"), ("poll", 2, "between looks"),
         ("timeout", 1800, "for a series"), ("retry", 60, "after a failure"),
@@ -357,7 +352,7 @@ def _options(mine: list[str]) -> argparse.Namespace:
         parser.add_argument(
             f"--{name}", type=_seconds, default=seconds, help=f"seconds {what} ({seconds})"
         )
-    parser.add_argument("--send", type=_peer, metavar="AET@HOST:PORT", help="archive for DICOM")
+    parser.add_argument("--send", type=peer, metavar="AET@HOST:PORT", help="archive for DICOM")
     parser.add_argument("--once", action="store_true", help="look once, then end")
     options = parser.parse_args(mine)
     inbox, results = options.inbox.resolve(), options.results.resolve()
@@ -374,6 +369,9 @@ def main() -> None:
     # pydicom quotes what it complains about.
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"pydicom(\..*)?")
+    # A thread for each processor of a large machine may be more than TasksMax= allows: OpenBLAS,
+    # which comes with the first scan, then sends itself SIGINT.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     listen()
     mine = list(takewhile(lambda argument: argument != "--", sys.argv[1:]))
     options = _options(mine)
@@ -386,8 +384,11 @@ def main() -> None:
             time.sleep(options.poll)
             watch.look()
     except Stopped:
+        listen_no_more()
         log.info("stopped; what was begun is begun again at the next start")
         raise
+    finally:
+        listen_no_more()
 
 
 if __name__ == "__main__":

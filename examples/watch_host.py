@@ -1,11 +1,13 @@
-"""What a watch asks of its host: signals, programs, a lock, and files that are whole."""
+"""What a watch asks of its host: signals, programs, an archive, a lock, and whole files."""
 
 from __future__ import annotations
 
+import argparse
 import errno
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,6 +28,8 @@ TAKEN = frozenset({errno.EAGAIN, errno.EACCES})  # the second is Windows'
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
 GRACE_S = 5.0  # for a program to end after it was told to
 SIGNALS = [getattr(signal, n) for n in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, n)]
+LAST_PORT = 65535
+PEER = re.compile(r"([^@]{1,16})@(.+):(\d{1,5})")
 
 
 class Stopped(SystemExit):
@@ -53,6 +57,23 @@ def run(command: list[str], folder: Path, timeout: float) -> tuple[int, str]:
                 _tell_to_end(process)
     lines = said.decode(errors="replace").strip().splitlines()
     return process.returncode, lines[-1] if lines else ""
+
+
+def send(folder: Path, to: str) -> int:
+    """Send DICOM objects to an archive, if there are any; 0 where it has taken them."""
+    if not folder.is_dir():
+        return 0
+    title, host, port = PEER.findall(to)[0]
+    options = ["--required", "--scan-directories", "--recurse", "-aec", title]
+    return run(["storescu", *options, host, port, "."], folder, timeout=600)[0]
+
+
+def peer(text: str) -> str:
+    """Take the name and address of an archive."""
+    parts = PEER.fullmatch(text)
+    if parts is None or not 0 < int(parts[3]) <= LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not AET@HOST:PORT, as ARCHIVE@10.0.0.2:104")
+    return text
 
 
 def _tell_to_end(process: subprocess.Popen[bytes]) -> None:
@@ -85,6 +106,12 @@ def listen() -> None:
     for each in SIGNALS:
         if signal.getsignal(each) is not signal.SIG_IGN:  # which nohup asks for
             signal.signal(each, _stop)
+
+
+def listen_no_more() -> None:
+    """Let no signal disturb the end, which has come."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
 
 
 def _stop(number: int, _frame: object) -> None:

@@ -8,11 +8,13 @@ used, so that importing the package costs next to nothing.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from gliomart._version import __version__
 
+TYPE_CHECKING = False  # as typing has it, which would take most of the time that this takes
 if TYPE_CHECKING:
+    from typing import Any
+
     from gliomart.card import Calibration, ModelCard, PonsCalibration, Scoring, Signs
     from gliomart.detector import Detector
     from gliomart.errors import GliomartError, InputRefusedError

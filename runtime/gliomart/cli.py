@@ -72,7 +72,7 @@ def _status(arguments: Sequence[str], told: Signals, *, alone: bool) -> int:
     kept = _KEPT
     try:
         _quieten_libraries()
-        status = _run(list(arguments), alone=alone)
+        status = _run(_words(arguments), alone=alone)
         streams.finish()
     except BaseException as error:  # noqa: BLE001  # every way to end is told
         # What a signal raised may have come out as something else, of a library that it was in.
@@ -91,6 +91,14 @@ def _interrupted(told: Signals, kept: str) -> int:
     return status
 
 
+def _words(arguments: Sequence[str]) -> list[str]:
+    """Take what a program gives for a command line; a path may be one of its words."""
+    words = list(arguments)
+    if isinstance(arguments, str) or not all(isinstance(w, str | os.PathLike) for w in words):
+        raise UsageError("arguments are a list of words, such as ['info']")
+    return [os.fsdecode(word) for word in words]
+
+
 def _run(arguments: list[str], *, alone: bool) -> int:
     from gliomart.parser import EXTERNAL, parser
 
@@ -105,22 +113,29 @@ def _run(arguments: list[str], *, alone: bool) -> int:
 
 def _failed(error: BaseException) -> int:
     """Say in one line why a command failed, and give the status that stands for it."""
+    error = _starved(error) or error
     if isinstance(error, GliomartError):
         return _fail(str(error), error.exit_status)
     if isinstance(error, BrokenPipeError):
         streams.give_up()  # the reader of our output has gone; nothing is left to say to it
         return 0
-    if isinstance(error, BlockingIOError):  # fork(2), EAGAIN
-        return _failed(StarvedError("a process"))
-    if isinstance(error, RuntimeError) and "start new thread" in str(error):  # CPython's _thread
-        return _failed(StarvedError("a thread"))
     if isinstance(error, OSError):
         streams.give_up()
         where = f"{error.filename}: " if error.filename else ""
         return _fail(f"{where}{(error.strerror or str(error)).lower()}", OutputError.exit_status)
+    if isinstance(error, SystemExit) and not error.code:  # argparse's, of --help
+        return 0
     if not isinstance(error, Exception) or os.environ.get("GLIOMART_DEBUG"):
         raise error
     return _fail(*_unforeseen(error))
+
+
+def _starved(error: BaseException) -> StarvedError | None:
+    if isinstance(error, BlockingIOError):  # fork(2), EAGAIN
+        return StarvedError("a process")
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):  # CPython's _thread
+        return StarvedError("a thread")
+    return None
 
 
 def _unforeseen(error: Exception) -> tuple[str, int]:

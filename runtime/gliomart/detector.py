@@ -140,7 +140,7 @@ class Detector:
         self.budget = budget
         # One slice after the other leaves processors idle wherever a step is not parallel.
         # They leave threads to the model's first run and to who watches over the decoder.
-        self.workers = min(processors.affordable(threads), _MOST_WORKERS)
+        self.workers = processors.affordable(min(threads, _MOST_WORKERS))
         log.choice(self.settings)
 
     def __reduce__(self) -> NoReturn:

@@ -56,7 +56,7 @@ def usable() -> int:
     sched_setaffinity(2); Linux, *Control Group v2* (``cpu.max``, ``pids.max``), *CFS Bandwidth
     Control* (``cpu.cfs_quota_us``) and *Process Number Controller*; sbatch(1).
     """
-    counts: list[int | None] = [_scheduled(), *slurm(os.environ)]
+    counts: list[int | None] = [scheduled(), *slurm(os.environ)]
     for folder in own_groups(_text(_PROC / "cgroup"), _text(_PROC / "mountinfo")):
         counts += [_share(folder), _room(folder)]
     return max(1, min(count for count in counts if count is not None))
@@ -72,7 +72,7 @@ def affordable(wanted: int) -> int:
     if wanted == 1:
         return 1
     all_of_them = wanted * _THREADS_EACH + _THREADS_BESIDE
-    started = _started(all_of_them)
+    started = startable(all_of_them)
     return wanted if started == all_of_them else max(1, _in_room_of(started))
 
 
@@ -134,7 +134,8 @@ def quota(maximum: str) -> int | None:
     return max(1, ceil(int(numbers[1]) / int(numbers[2])))
 
 
-def _scheduled() -> int:
+def scheduled() -> int:
+    """Count the processors that this process may be scheduled on, which most libraries go by."""
     if hasattr(os, "sched_getaffinity"):
         try:
             return len(os.sched_getaffinity(0))
@@ -170,7 +171,7 @@ def _in_room_of(tasks: int) -> int:
     return (tasks - _THREADS_BESIDE) // _THREADS_EACH
 
 
-def _started(threads: int) -> int:
+def startable(threads: int) -> int:
     """Start up to so many threads beside this one, end them, and tell how many there were."""
     over, started = Event(), list[Thread]()
     try:

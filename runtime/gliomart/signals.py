@@ -11,12 +11,12 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from threading import current_thread, main_thread
 from time import monotonic
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # as typing has it, which takes longer to load than all else here
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
 # What each is called, in the message with which a command ends.
 _WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
@@ -63,12 +63,7 @@ class Signals:
 
     def take(self) -> None:
         """Handle signals from here on, where that is possible: in the main thread of a process."""
-        if current_thread() is not main_thread():
-            return
-        for name in _WORDS:
-            number = getattr(signal, name, None)  # Windows has no SIGHUP
-            if number is not None and _is_default(number):
-                self._before[number] = signal.signal(number, self._handle)
+        self._before = _handled(self._handle)
         if self._before:
             sys.unraisablehook = self._unraisable
 
@@ -82,7 +77,8 @@ class Signals:
         if self._before:
             sys.unraisablehook = self._hook
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if handler is not _at_the_start:  # this process is at its end
+                signal.signal(number, handler)
         if not self._alone:
             for number in self._late:
                 signal.raise_signal(number)
@@ -131,6 +127,11 @@ class Signals:
             signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
 
 
+def listen_from_the_start() -> None:
+    """Let a signal end this process in one line, until a command takes them."""
+    _handled(_at_the_start)
+
+
 def ignore_at_exit() -> None:
     """Have signals ignored from the moment at which the interpreter takes itself apart.
 
@@ -142,10 +143,29 @@ def ignore_at_exit() -> None:
 
 
 def _ignore() -> None:
-    if current_thread() is main_thread():
-        for name in _WORDS:
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), signal.SIG_IGN)
+    with suppress(ValueError):  # it is not the main thread that ends, which alone may say so
+        for number in _numbers():
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _handled(handler: Callable[[int, object], None]) -> dict[int, Any]:
+    """Handle signals that nobody does; those before, or none where this is not the main thread."""
+    before: dict[int, Any] = {}
+    with suppress(ValueError):
+        for number in filter(_is_default, _numbers()):
+            before[number] = signal.signal(number, handler)
+    return before
+
+
+def _numbers() -> list[int]:
+    return [getattr(signal, name) for name in _WORDS if hasattr(signal, name)]  # Windows lacks one
+
+
+def _at_the_start(number: int, _frame: object) -> None:
+    name = signal.Signals(number).name
+    with suppress(OSError):  # nobody hears it, and the status says it as well
+        os.write(2, f"gliomart: {_WORDS[name]} before it had begun\n".encode())
+    os._exit(STATUSES[name])
 
 
 def _raise(_number: int, _frame: object) -> None:
@@ -153,4 +173,5 @@ def _raise(_number: int, _frame: object) -> None:
 
 
 def _is_default(number: int) -> bool:
-    return signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+    ours = (signal.SIG_DFL, signal.default_int_handler, _at_the_start)
+    return signal.getsignal(number) in ours

@@ -27,7 +27,18 @@ def results() -> TextIO | None:
     """Give the stream that results are printed to; None where it was closed."""
     if _own is not None:
         return _own
-    return None if sys.stdout is None or sys.stdout.closed else sys.stdout
+    return usable(sys.stdout)
+
+
+def usable(stream: TextIO | None) -> TextIO | None:
+    """Give a standard stream; None where it is none, or was closed.
+
+    What a program put in its place may have no more than :meth:`write`.
+    """
+    try:
+        return None if stream is None or getattr(stream, "closed", False) else stream
+    except ValueError:  # it was detached from what it wrote to
+        return None
 
 
 def give(*lines: str) -> None:
@@ -44,13 +55,12 @@ def give(*lines: str) -> None:
 
 def say(line: str) -> None:
     """Print a line on standard error; where nobody can be told, nobody is."""
-    if sys.stderr is None or sys.stderr.closed:
+    if (stream := usable(sys.stderr)) is None:
         return
-    try:
-        _write(f"{line}\n", sys.stderr)
-        sys.stderr.flush()
-    except OSError:
-        return  # a full disk, a reader that is gone: the exit status says what can be said
+    # A full disk, a reader that is gone, what is closed: the exit status says what can be said.
+    with suppress(OSError, ValueError):
+        _write(f"{line}\n", stream)
+        _flush(stream)
 
 
 def finish() -> None:
@@ -62,7 +72,7 @@ def finish() -> None:
         They cannot be written.
     """
     if (stream := results()) is not None:
-        stream.flush()
+        _flush(stream)
 
 
 def give_up() -> None:
@@ -160,8 +170,9 @@ class Descriptor(io.RawIOBase):
                 return os.write(self.number, content)
             except BlockingIOError:  # O_NONBLOCK, which whoever shares the terminal may have set
                 select.select([], [self.number], [])
-            except OSError:
+            except OSError as error:
                 if self.heard:
+                    error.filename = "standard output"
                     raise
                 return len(content)
 
@@ -198,11 +209,16 @@ def _write(text: str, stream: TextIO) -> None:
         stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
+def _flush(stream: TextIO) -> None:
+    if hasattr(stream, "flush"):
+        stream.flush()
+
+
 def _is_on(number: int, stream: TextIO | None) -> bool:
     """Tell whether a stream is the system's, or is none, and a descriptor can stand for it."""
     if os.name != "posix":  # a console of Windows takes characters, not a descriptor's bytes
         return False
     try:
         return stream is None or stream.fileno() == number
-    except (OSError, ValueError):  # it has no descriptor (io.UnsupportedOperation), or is closed
+    except (AttributeError, OSError, ValueError):  # it has none, or is closed
         return False

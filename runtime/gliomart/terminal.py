@@ -10,6 +10,8 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gliomart.streams import usable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import TextIO
@@ -53,7 +55,8 @@ class Ink:
 
 def is_terminal(stream: TextIO | None) -> bool:
     """Tell whether somebody is looking; None is a stream that was closed."""
-    return stream is not None and not stream.closed and stream.isatty()
+    stream = usable(stream)
+    return stream is not None and hasattr(stream, "isatty") and stream.isatty()
 
 
 def columns(stream: TextIO | None) -> int:

@@ -93,7 +93,9 @@ def test_an_error_that_nobody_hears_has_its_status_and_is_no_result(
 @pytest.mark.parametrize("words", [["--help"], ["info", "--json"], ["completion", "bash"]])
 def test_results_that_find_no_room_end_in_one_line(words: list[str]) -> None:
     ended = _shell([*COMMAND, *words], ">/dev/full")
-    assert (ended.returncode, ended.stderr) == (6, "gliomart: no space left on device\n")
+    assert (ended.returncode, ended.stderr) == (
+        6, "gliomart: standard output: no space left on device\n"
+    )  # fmt: skip
 
 
 def test_nothing_but_results_reaches_standard_output(tmp_path: Path) -> None:
@@ -250,3 +252,79 @@ def test_a_program_whose_stream_lacks_characters_hears_them_written_out(
     streams.give("µ – é")
     streams.finish()
     assert heard.buffer.getvalue() == b"\\xb5 \\u2013 \\xe9\n"  # type: ignore[attr-defined]
+
+
+class _Written:
+    """What some programs put in the place of a stream: it is written to, and no more."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_stream_that_is_written_to_and_no_more_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, alone: bool
+) -> None:
+    heard, said = _Written(), _Written()
+    words = ["demo", "--provider", "cpu", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["gliomart", *words])
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", heard)
+        patch.setattr(sys, "stderr", said)
+        status = cli.main() if alone else cli.main(words)
+    assert (status, said.text.count("\n")) == (0, 1)
+    assert "report.html" in heard.text
+
+
+@pytest.mark.parametrize("gone", ["detach", "close"])
+def test_a_stream_that_a_program_has_let_go_of_is_none(gone: str, tmp_path: Path) -> None:
+    code = (
+        f"import sys; kept = sys.stderr.{gone}(); from gliomart.cli import main;"
+        " status = main(sys.argv[1:]); sys.stderr = None; sys.exit(status)"
+    )
+    words = [sys.executable, "-c", code, *DEMO[3:], str(tmp_path / "out")]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert json.loads(ended.stdout)["slices"]
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["infer", "--help"]])
+def test_a_program_gets_a_status_whatever_it_asks_for(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 0
+    assert "gliomart" in capsys.readouterr().out
+
+
+def test_a_path_may_be_a_word_of_a_command_line(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["infer", GOLDEN, "--provider", "cpu", "--quiet", "--out", out]) == 0  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("words", ["info", [1], [None]])
+def test_what_is_no_command_line_is_said(words: object, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2  # type: ignore[arg-type]
+    assert "arguments are a list of words" in capsys.readouterr().err
+
+
+# Python's file names are in ASCII then, and those of sources need not be.
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_names_that_a_locale_lacks_cost_no_slice(tmp_path: Path) -> None:
+    for name in ("Müller", "Mäller"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        for file in GOLDEN.glob("*.dcm"):
+            (tmp_path / "in" / name / file.name).write_bytes(file.read_bytes() + bytes(len(name)))
+    words = [*COMMAND, "infer", str(tmp_path / "in"), "--provider", "cpu", "--quiet"]
+    options = ["--overlays", "all", "--out", str(tmp_path / "out")]
+    ended = subprocess.run(
+        [*words, *options], env=os.environ | ASCII, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert all((tmp_path / "out" / entry["overlay"]).is_file() for entry in document["slices"])
+    assert {Path(entry["source"]).parts[1] for entry in document["slices"]} <= {"Müller", "Mäller"}

@@ -166,6 +166,30 @@ def test_a_program_on_32_processors_has_pools_for_what_its_tasks_allow(
     assert opencv <= 8
 
 
+@needs_groups
+def test_a_watch_on_64_processors_needs_few_tasks(shim: Path, group: Path, tmp_path: Path) -> None:
+    (group / "pids.max").write_text("64")
+    shutil.copytree(GOLDEN, tmp_path / "inbox")
+    script = Path(__file__).parents[2] / "examples" / "watch_folder.py"
+    watch = [sys.executable, str(script), str(tmp_path / "inbox"), str(tmp_path / "out")]
+    ended = _run([*watch, "--once", "--settle", "0"], shim=shim, group=group, PROCESSORS="64")
+    assert ended.returncode == 0, ended.stderr
+    assert "24 files, exit status 0" in ended.stderr
+
+
+@needs_groups
+def test_a_training_that_cannot_have_its_threads_says_so(
+    shim: Path, group: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("keras", reason="needs the extra: training")
+    (group / "pids.max").write_text("64")
+    words = [*COMMAND, "train", str(GOLDEN), "--out", str(tmp_path / "own.keras")]
+    ended = _run(words, shim=shim, group=group)
+    assert ended.returncode == 14, ended.stderr
+    assert _one_line(ended), ended.stderr
+    assert "TasksMax" in ended.stderr
+
+
 def test_threads_are_judged_against_what_this_process_may_use(tmp_path: Path) -> None:
     words = [*DEMO, str(tmp_path / "out"), "--threads", "2"]
     ended = _run(["taskset", "-c", _first_processor(), *words])

@@ -471,3 +471,17 @@ def test_a_network_that_does_not_fit_on_the_disk_leaves_nothing(
     assert "\n" not in str(failed.value)
     assert list(small_disk.iterdir()) == []
     del tmp_path
+
+
+@pytest.mark.slow
+def test_a_program_without_standard_error_trains_and_evaluates(
+    scans: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    out = str(tmp_path / "own.keras")
+    assert cli.main(["train", str(scans), "--folds", "1", "--epochs", "1", "--out", out]) == 0
+    assert cli.main(["evaluate", str(scans), "--bootstrap", "2", "--json"]) == 0
+    heard = capfd.readouterr().out
+    assert heard.startswith("network: ")
+    assert "epoch" not in heard
+    assert json.loads(heard[heard.index("{") :])["schema"]

@@ -126,7 +126,9 @@ def test_pictures_are_named_as_what_is_not_taken(inbox: Path, results: Path, wat
     assert _look(watch()).stderr == ""
 
 
-@pytest.mark.parametrize("what", ["nothing", "file", "no-results", "nan", "peer", "option"])
+@pytest.mark.parametrize(
+    "what", ["nothing", "file", "no-results", "nan", "peer", "port", "empty", "option"]
+)
 def test_what_cannot_be_watched_is_said_in_one_line(
     tmp_path: Path, inbox: Path, results: Path, watch: Any, what: str
 ) -> None:
@@ -141,11 +143,15 @@ def test_what_cannot_be_watched_is_said_in_one_line(
             results.write_bytes(b"")
             status = 6
         case _:
-            wrong = {"nan": ["--settle", "nan"], "peer": ["--send", "host"], "option": ["--wach"]}
+            wrong = {
+                "nan": ["--settle", "nan"], "peer": ["--send", "host"], "option": ["--wach"],
+                "port": ["--send", "A@host:65536"], "empty": [""],
+            }  # fmt: skip
             command = watch(*wrong[what])
     ended = _look(command)
     assert ended.returncode == status
     assert ended.stderr.count("\n") == 1
+    assert "invalid" not in ended.stderr  # but what would be valid
 
 
 @pytest.mark.slow

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 import unicodedata
 from collections import Counter, defaultdict
 from dataclasses import astuple, dataclass, replace
@@ -25,6 +24,7 @@ from gliomart import sources
 from gliomart.errors import DatasetError
 from gliomart.printable import printable
 from gliomart.slices import Refusal, Slice
+from gliomart.streams import say
 from gliomart_training import masks, tables
 from gliomart_training.patients import NEIGHBOURHOOD, Ellipse, Example, MaskFile, Patient
 
@@ -161,9 +161,9 @@ def _load_plain(directory: Path) -> list[Patient]:
         if file.path not in of_others and masks.probable(file.path, directory)
     }
     if left_out:
-        sys.stderr.write(
+        say(
             f"{directory}: {len(left_out)} files are called like masks and belong to no image, such"
-            f" as {printable(str(min(left_out)))}; they are left out\n"
+            f" as {printable(str(min(left_out)))}; they are left out"
         )
     patients = []
     for series in inventory.series:
@@ -293,7 +293,7 @@ def _load_pons(directory: Path, indexed: set[str]) -> dict[str, Ellipse]:
             raise DatasetError(f"{table}: line {row.line} is a second ellipse for {row['image']}")
     if unknown := sorted(ellipses.keys() - indexed):
         count = f"{len(unknown)} of {len(ellipses)}"
-        sys.stderr.write(f"{table}: {count} images are not in {INDEX}, such as {unknown[0]}\n")
+        say(f"{table}: {count} images are not in {INDEX}, such as {unknown[0]}")
     return ellipses
 
 

@@ -20,6 +20,8 @@ from tqdm import tqdm
 from gliomart.errors import OutputError, TrainingError
 from gliomart.outputs.folder import write_atomically
 from gliomart.printable import said
+from gliomart.streams import say
+from gliomart.terminal import is_terminal
 from gliomart_training.network_file import check_finite
 from gliomart_training.networks import NETWORKS
 from gliomart_training.record import read_json
@@ -266,7 +268,7 @@ class _Progress(keras.callbacks.Callback):
             file=sys.stderr,
             dynamic_ncols=True,
             leave=False,
-            disable=not sys.stderr.isatty(),
+            disable=not is_terminal(sys.stderr),
         )
         self.first_epoch: int | None = None
 
@@ -292,7 +294,8 @@ class _Progress(keras.callbacks.Callback):
             found = self.lesions.average_precision(self.model)
             self.history.setdefault(AVERAGE_PRECISION, []).append(found)
         write_atomically(self.file, json.dumps(self.history).encode())
-        tqdm.write(f"{self.label}: {self._told(epoch)}", file=sys.stderr)
+        with tqdm.external_write_mode(file=sys.stderr):  # the bar steps aside
+            say(f"{self.label}: {self._told(epoch)}")
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         del logs

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from gliomart.errors import DatasetError, InputRefusedError, TrainingError
 from gliomart.preprocess import Preprocessing, crop, estimate_frames, prepare
 from gliomart.slices import Slice
+from gliomart.terminal import is_terminal
 from gliomart_training.corruption import lesions_anywhere
 from gliomart_training.network_file import check_finite
 from gliomart_training.networks import PONS_POOLING, pons_localiser
@@ -261,7 +262,7 @@ class _Losses(keras.callbacks.Callback):
         self._sum = 0.0
         self._bar = tqdm(
             total=batches, desc="pons", unit="batch", leave=False, dynamic_ncols=True,
-            file=sys.stderr, disable=not sys.stderr.isatty(),
+            file=sys.stderr, disable=not is_terminal(sys.stderr),
         )  # fmt: skip
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:

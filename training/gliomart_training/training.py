@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  # dataclasses resolve it
@@ -25,6 +24,7 @@ from gliomart.errors import DatasetError, OutputExistsError, UsageError
 from gliomart.outputs.folder import output_errors, write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
+from gliomart.streams import say
 from gliomart_training import dataset, pictures
 from gliomart_training.batches import HealthyBatches, HealthyImages, Variation, tumour_free_images
 from gliomart_training.corruption import CORRUPTIONS
@@ -131,13 +131,12 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
     }
     _prepare_folder(plan, record, resume=resume, overwrite=overwrite)
     refused = sum(len(patient.refused) for patient in patients)
-    print(
+    say(
         f"{total} tumour-free slices of {len(patients)} patients to train on;"
-        f" {refused} images could not be read",
-        *map(printable, doubts(patients)),
-        sep="\n",
-        file=sys.stderr,
+        f" {refused} images could not be read"
     )
+    for doubt in doubts(patients):
+        say(printable(doubt))
 
     simulated = simulated_images(plan.pons, plan.preprocessing) if pons else None
 
@@ -189,7 +188,7 @@ def _fit_autoencoder(
     lesions = _unseen(plan, images, held_out, batches.side)
     if lesions is None:
         whom = "nobody held out shows a brain" if held_out else "nobody is held out"
-        print(f"{name}: not validated, {whom}", file=sys.stderr)
+        say(f"{name}: not validated, {whom}")
     network, losses = fit(
         plan.recipe,
         batches,
@@ -222,11 +221,11 @@ def _fit_pons(
         return finished
     started = time.monotonic()
     marked = PonsImages.together(seen, plan.preprocessing)
-    print(f"{name}: learning where the pons is, {plan.pons.steps} batches", file=sys.stderr)
+    say(f"{name}: learning where the pons is, {plan.pons.steps} batches")
     localiser, losses = fit_localiser(
         marked, simulated, plan.pons, plan.variation, plan.preprocessing
     )
-    print(f"{name}: pons localiser, loss {losses[-1]:.5f}", file=sys.stderr, flush=True)
+    say(f"{name}: pons localiser, loss {losses[-1]:.5f}")
     autoencoder = load(plan.folder / _AUTOENCODER.format(name), plan.preprocessing)
     save(with_pons(autoencoder, localiser), network_file)
     outcome = {
@@ -243,7 +242,7 @@ def _pons_images(patients: Sequence[Patient], plan: Plan) -> dict[str, PonsImage
     if not any(example.pons for patient in patients for example in patient.examples):
         return {}
     if plan.preprocessing.channels[0] != "plain":
-        print("the pons is not learned: it needs the plain image as first channel", file=sys.stderr)
+        say("the pons is not learned: it needs the plain image as first channel")
         return {}
     return {patient.id: marked_images(patient, plan.preprocessing) for patient in patients}
 

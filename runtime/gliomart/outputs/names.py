@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import unicodedata
 from collections import Counter
 from pathlib import PurePosixPath
@@ -77,8 +78,11 @@ def portable(name: str) -> str:
     """Write a name so that FAT, exFAT and NTFS take it, and with room for what is added to it.
 
     Windows strips dots and spaces at the end, and takes ``con`` and ``con.png`` for a device
-    (Microsoft, *Naming Files, Paths, and Namespaces*; exFAT specification, 7.7.3).
+    (Microsoft, *Naming Files, Paths, and Namespaces*; exFAT specification, 7.7.3). What this
+    process cannot write in a name, as with ``LC_ALL=C``, becomes ``_`` as well.
     """
+    encoding = sys.getfilesystemencoding()
+    name = name.encode(encoding, "replace").decode(encoding)  # as ? at first
     name = _FORBIDDEN.sub("_", name)
     if name.endswith((".", " ")):
         name = name[:-1] + "_"

@@ -22,8 +22,8 @@ def off_standard_output() -> Iterator[None]:
     place of a stream that was closed. This holds for the whole process: what another thread prints
     meanwhile ends there as well.
     """
-    if sys.stdout is not None and not sys.stdout.closed:
-        sys.stdout.flush()  # what waits in its buffer was meant for standard output
+    if (stream := streams.usable(sys.stdout)) is not None and hasattr(stream, "flush"):
+        stream.flush()  # what waits in its buffer was meant for standard output
     filled = streams.fill_closed_descriptors()
     kept = os.dup(1)
     os.dup2(2, 1)

@@ -12,6 +12,8 @@ from gliomart.detector import Detector
 from gliomart.errors import DatasetError
 from gliomart.outputs.records import provenance
 from gliomart.printable import printable
+from gliomart.streams import say
+from gliomart.terminal import is_terminal
 from gliomart_training import dataset
 from gliomart_training.evaluation.cohort import Cohort
 from gliomart_training.evaluation.outcomes import observe
@@ -133,7 +135,7 @@ class Panel:
 
     def observe(self, resamples: Resamples, what: str = "evaluate") -> Cohort:
         """Look at everyone; ``what`` is for the progress bar."""
-        looks = tqdm(self.looks, desc=what, unit="patient", disable=None)
+        looks = tqdm(self.looks, desc=what, unit="patient", disable=not is_terminal(sys.stderr))
         return Cohort([observe(patient, detector) for patient, detector in looks], resamples)
 
     def described(self, contents: dict[str, Any]) -> dict[str, Any]:
@@ -151,4 +153,4 @@ class Panel:
 
 
 def _tell(message: str) -> None:
-    sys.stderr.write(f"{printable(message)}\n")
+    say(printable(message))

@@ -7,6 +7,7 @@ about simulated lesions in these patients' slices, not about the sensitivity to 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from gliomart.errors import DatasetError
 from gliomart.preprocess import prepare
+from gliomart.terminal import is_terminal
 from gliomart_training.evaluation.evaluation import resampling
 from gliomart_training.evaluation.lesions import ROWS, with_lesions
 from gliomart_training.evaluation.metrics import (
@@ -166,7 +168,7 @@ def evaluate(
         raise DatasetError(f"{directory}: no pons.csv marks the pons in it")
     if any(detector.card.pons is None for _, detector in panel.looks):
         raise DatasetError(f"{panel.settings.model_name}: was not trained to find the pons")
-    bar = tqdm(panel.looks, desc="evaluate", unit="patient", disable=None)
+    bar = tqdm(panel.looks, desc="evaluate", unit="patient", disable=not is_terminal(sys.stderr))
     looks = [look(patient, detector) for patient, detector in bar]
     resamples = Resamples.draw(len(looks), bootstrap, seed)
     return {

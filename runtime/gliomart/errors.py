@@ -30,6 +30,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from gliomart.printable import printable
+
 # What errors of the standard library hold beside their arguments.
 _STANDARD = ("errno", "strerror", "filename", "filename2", "msg", "name", "path")
 
@@ -39,6 +41,10 @@ class GliomartError(Exception):
 
     code: ClassVar[str] = "error"
     exit_status: ClassVar[int] = 1
+
+    def __init__(self, *arguments: object) -> None:
+        # In one line, whatever a path or a word that is quoted holds.
+        super().__init__(*(printable(a) if isinstance(a, str) else a for a in arguments))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let it be copied, and sent from one process to another, whatever its constructor takes.

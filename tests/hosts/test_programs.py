@@ -358,3 +358,9 @@ def test_nothing_that_is_handed_over_fails_from_inside(detector: Detector, value
         else:
             message = ""
         assert "\n" not in message
+
+
+def test_a_message_is_one_line_whatever_it_quotes(detector: Detector) -> None:
+    with pytest.raises(InputNotFoundError) as told:
+        detector.detect("no\n\x1b[2Jwhere")
+    assert str(told.value) == r"no\n\x1b[2Jwhere: no such file or folder"

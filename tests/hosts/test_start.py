@@ -6,8 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
+
+import gliomart
 
 WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "hung up"}
 
@@ -30,6 +34,9 @@ sys.exit(main())
 @pytest.mark.parametrize("name", WORDS)
 @pytest.mark.parametrize("module", ["gliomart.cli", "gliomart.streams", "typing"])
 def test_a_signal_before_the_command_has_begun_ends_in_one_line(name: str, module: str) -> None:
+    # Without what a site imports at every start, "typing" is there to be imported.
+    places = [Path(gliomart.__file__).parents[1], sysconfig.get_path("platlib")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, places))}
     words = [
         sys.executable,
         "-S",
@@ -40,7 +47,9 @@ def test_a_signal_before_the_command_has_begun_ends_in_one_line(name: str, modul
         "completion",
         "bash",
     ]
-    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(
+        words, env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
     assert ended.returncode == 128 + getattr(signal, name)
     assert ended.stdout == ""
     assert ended.stderr == f"gliomart: {WORDS[name]} before it had begun\n"

@@ -45,9 +45,24 @@ class Journal:
         self._path.unlink(missing_ok=True)
 
     def _write(self, mode: str, values: dict[str, Any]) -> None:
-        line = json.dumps(values, allow_nan=False) + "\n"
         with output.output_errors(self._path), self._path.open(mode) as stream:
-            stream.write(line.encode())
+            stream.writelines(map(str.encode, _line(values)))
+
+
+def _line(values: dict[str, Any]) -> Iterator[str]:
+    """Serialise to one line, lists member by member: a long series has ten thousand."""
+    separator = "{"
+    for name, value in values.items():
+        yield f"{separator}{json.dumps(name)}: "
+        if isinstance(value, list):
+            yield "["
+            for number, member in enumerate(value):
+                yield (", " if number else "") + json.dumps(member, allow_nan=False)
+            yield "]"
+        else:
+            yield json.dumps(value, allow_nan=False)
+        separator = ", "
+    yield "}\n"
 
 
 def complete(path: Path, run: dict[str, Any]) -> dict[str, Any] | None:

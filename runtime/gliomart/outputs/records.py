@@ -7,6 +7,7 @@ import io
 import json
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -195,8 +196,8 @@ def slice_entry(
         "frame": result.slice.frame,
         "geometry": {
             "position_lps_mm": _lengths(result.slice.position),
-            "orientation": _lengths(result.slice.orientation, 6),
-            "spacing_mm": _lengths(result.slice.spacing),
+            "orientation": _shared(result.slice.orientation, 6),
+            "spacing_mm": _shared(result.slice.spacing),
         },
         "outside_intended_use": [concern.code for concern in result.concerns],
         "score": round(result.score, 6),
@@ -226,6 +227,10 @@ def _pons_entry(pons: Pons) -> dict[str, Any]:
 
 def _lengths(values: tuple[float, ...] | None, digits: int = 3) -> list[float] | None:
     return None if values is None else [round(value, digits) for value in values]
+
+
+# One list for all slices of a series that have it in common, of which there may be many.
+_shared = lru_cache(maxsize=16)(_lengths)
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from gliomart.sources import SeriesFiles
-
     # What a list that stands for a series may hold, all of one kind.
     Member: TypeAlias = Slice | NDArray[Any] | Path | str | Dataset
 
@@ -40,6 +38,7 @@ SERIES = (
     "a series is a path, a series of gliomart.scan(), an array (Z, H, W), or a list: of"
     " slices and arrays, of paths, or of data sets"
 )
+_Series = TypeVar("_Series")
 _MOST_THREADS = 1024
 # Lists of these would be of characters, keys or single bytes.
 _NO_LISTS = (str, bytes, bytearray, memoryview, Mapping, set, frozenset, Slice)
@@ -86,7 +85,7 @@ def is_path(value: object) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(value, (str, os.PathLike))
 
 
-def series(every_series: Iterable[SeriesFiles]) -> Iterable[SeriesFiles]:
+def series(every_series: Iterable[_Series]) -> Iterable[_Series]:
     """Take what gives series one by one; each is looked at when it is taken.
 
     Raises

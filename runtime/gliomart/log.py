@@ -54,11 +54,6 @@ def failed(code: str) -> None:
     logger.error("a series failed: %s", code)
 
 
-def fewer_threads(wanted: int) -> None:
-    """Log that the system refuses threads, so that work goes on in fewer."""
-    logger.warning("fewer threads can be started than the %d that were to be", wanted)
-
-
 def outcome(item: SliceResult | Refusal) -> None:
     """Log that a slice was analysed, or why an input was not."""
     if isinstance(item, Refusal):

@@ -11,7 +11,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from gliomart import log
+from gliomart import processors
 from gliomart.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def in_order(
                 if not refused or helped:
                     started = _submitted(pool, pending[-1])
                     if not (started or refused):
-                        log.fewer_threads(workers)
+                        processors.fewer_threads(workers)
                     helped, refused = helped or started, refused or not started
                 if len(pending) > workers:
                     yield _result_of(pending.popleft(), process, helped=helped)

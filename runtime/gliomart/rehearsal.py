@@ -10,8 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from gliomart.preprocess import estimate_frame, prepare
-from gliomart.reading import read_one
+from gliomart.slices import Slice, settled
+from gliomart.sources import dicom
 from gliomart.sources.budget import DEFAULT
+from gliomart.sources.header import Header
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.preprocess import Preprocessing
-    from gliomart.slices import Slice
-
 
 _NAME = "golden"
 
@@ -53,7 +53,10 @@ def simulated_study() -> Iterator[Path]:
 def simulated_slice() -> Slice:
     """Read a slice that shows brain, pons and a lesion, so that every output is at work."""
     content = (resources.files("gliomart") / _NAME / "slice_006.dcm").read_bytes()
-    return read_one(BytesIO(content), DEFAULT, None).slice
+    dataset = dicom.in_memory(BytesIO(content), DEFAULT)
+    (item,) = dicom.slices_of(dataset, Header.of(dataset), _NAME, _NAME, DEFAULT)
+    assert isinstance(item, Slice)  # noqa: S101  # it comes along, and is one
+    return settled(item)
 
 
 def simulated_image(spec: Preprocessing) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import forking, log, processors
+from gliomart import forking, processors
 from gliomart.errors import GliomartError, ModelError, StarvedError
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def session_options(runtime: Any, threads: int | None) -> Any:  # noqa: ANN401
     wanted = threads or processors.usable()
     given = processors.affordable(wanted)
     if given < wanted:
-        log.fewer_threads(wanted)
+        processors.fewer_threads(wanted)
     options = runtime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_ENABLE_ALL

@@ -7,7 +7,6 @@ count the machine's; gliomart tells each of them what this module says.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from dataclasses import dataclass
@@ -19,7 +18,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_logger = logging.getLogger("gliomart")  # of which gliomart.log tells
 _PROC = Path("/proc/self")
 # SLURM, sbatch(1), OUTPUT ENVIRONMENT VARIABLES: of the task, and of the job on this machine.
 _SLURM = ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")
@@ -80,7 +78,10 @@ def affordable(wanted: int) -> int:
 
 def fewer_threads(wanted: int) -> None:
     """Log that the system refuses threads, so that work goes on in fewer."""
-    _logger.warning("fewer threads can be started than the %d that were to be", wanted)
+    import logging  # which commands that start no threads do without
+
+    logger = logging.getLogger("gliomart")
+    logger.warning("fewer threads can be started than the %d that were to be", wanted)
 
 
 def slurm(environment: Mapping[str, str]) -> Iterator[int]:

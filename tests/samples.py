@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import cv2
@@ -64,6 +65,28 @@ PONS_RULES = PonsCalibration(
     slice_scores=tuple(np.linspace(0.0, 2.0, 59).tolist()),
     series_scores=tuple(np.linspace(0.0, 2.0, 29).tolist()),
 )
+
+
+def marked_scans(folder: Path, *, blank: bool = False) -> Path:
+    """Write three patients of ten slices, the last of which shows a lesion; ``blank`` the first."""
+    rows = []
+    for patient in range(3):
+        for number in range(10):
+            image, marked = f"images/p{patient}-{number}.png", number == 9
+            mask = f"masks/p{patient}-{number}.png" if marked else ""
+            head = draw_head((128, 128), lesion=0.9 * marked, seed=10 * patient + number) / 5
+            truth = (draw_head((128, 128), lesion=9.0) > 2500) * 255.0
+            shown = head * (number != 0) if blank else head
+            for name, pixels in ((image, shown), (mask, truth)):
+                if name:
+                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                    assert cv2.imwrite(str(folder / name), pixels.clip(0, 255).astype(np.uint8))
+            rows.append({"image": image, "mask": mask, "patient": f"p{patient}"})
+    with (folder / "index.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
 
 
 def card(**changes: object) -> ModelCard:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from samples import card, draw_head, tiny_model
+from samples import card, marked_scans, tiny_model
 
 keras = pytest.importorskip("keras", reason="needs the extra: training")
 pytest.importorskip("tf2onnx", reason="needs the extra: export")
@@ -28,25 +27,7 @@ from gliomart_training.pons import PonsRecipe  # noqa: E402
 
 @pytest.fixture
 def scans(tmp_path: Path) -> Path:
-    """Three patients of ten slices, the last of which shows a lesion; one is blank."""
-    folder = tmp_path / "scans"
-    rows = []
-    for patient in range(3):
-        for number in range(10):
-            image, marked = f"images/p{patient}-{number}.png", number == 9
-            mask = f"masks/p{patient}-{number}.png" if marked else ""
-            head = draw_head((128, 128), lesion=0.9 * marked, seed=10 * patient + number) / 5
-            truth = (draw_head((128, 128), lesion=9.0) > 2500) * 255.0
-            for name, pixels in ((image, head * (number != 0)), (mask, truth)):
-                if name:
-                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    assert cv2.imwrite(str(folder / name), pixels.clip(0, 255).astype(np.uint8))
-            rows.append({"image": image, "mask": mask, "patient": f"p{patient}"})
-    with (folder / "index.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
+    return marked_scans(tmp_path / "scans", blank=True)
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -13,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
-from samples import draw_head, tiny_model
+from samples import marked_scans, tiny_model
 
 keras = pytest.importorskip("keras", reason="needs the extra: training")
 pytest.importorskip("tf2onnx", reason="needs the extra: export")
@@ -37,25 +35,7 @@ from gliomart_training.pons import PonsRecipe  # noqa: E402
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three patients of six slices; the last slice of each shows a lesion."""
-    folder = tmp_path_factory.mktemp("scans") / "scans"
-    rows = []
-    for patient in range(3):
-        for number in range(10):
-            image, marked = f"images/p{patient}-{number}.png", number == 9
-            mask = f"masks/p{patient}-{number}.png" if marked else ""
-            head = draw_head((128, 128), lesion=0.9 * marked, seed=10 * patient + number) / 5
-            truth = (draw_head((128, 128), lesion=9.0) > 2500) * 255.0
-            for name, pixels in ((image, head), (mask, truth)):
-                if name:
-                    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                    assert cv2.imwrite(str(folder / name), pixels.clip(0, 255).astype(np.uint8))
-            rows.append({"image": image, "mask": mask, "patient": f"p{patient}"})
-    with (folder / "index.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
+    return marked_scans(tmp_path_factory.mktemp("scans") / "scans")
 
 
 def _plan(scans: Path, out: Path, **changes: Any) -> training.Plan:

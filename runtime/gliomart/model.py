@@ -23,7 +23,7 @@ from gliomart.errors import (
     UsageError,
 )
 from gliomart.forking import at_work
-from gliomart.printable import printable
+from gliomart.printable import printable, reason_of
 from gliomart.providers.opening import LARGEST_BATCH, open_on_cpu, open_session
 from gliomart.providers.probe import would_use_gpu
 from gliomart.providers.runner import Runner
@@ -268,7 +268,7 @@ def _read(path: Path) -> bytes:
     except FileNotFoundError as error:
         raise ModelNotFoundError(f"{path}: no such model file") from error
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
+        reason = reason_of(error)
         raise ModelError(f"{path}: cannot be read ({reason})") from error
 
 

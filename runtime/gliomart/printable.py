@@ -45,6 +45,11 @@ def said(error: BaseException) -> str:
     return printable(without_folders(line[: 10 * _LONGEST_REASON]))[:_LONGEST_REASON]
 
 
+def reason_of(error: OSError) -> str:
+    """Say in a few words what the operating system said, without the path that it said it of."""
+    return (error.strerror or type(error).__name__).lower()
+
+
 def without_folders(text: str) -> str:
     """Leave the names of absolute paths in a text, and take out the folders before them."""
     return _FOLDERS.sub("", text)

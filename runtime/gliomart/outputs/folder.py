@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from gliomart.errors import OutputError, OutputExistsError, UnwritableError, UsageError
 from gliomart.outputs import lock
+from gliomart.printable import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -212,7 +213,7 @@ def output_errors(path: Path) -> Iterator[None]:
     except (OutputError, UsageError):
         raise
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
+        reason = reason_of(error)
         if error.errno in _OF_ONE_PATH:
             raise UnwritableError(path, reason) from error
         raise OutputError(f"{_in_the_way(error, path)}: cannot be written ({reason})") from error

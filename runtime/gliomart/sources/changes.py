@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from gliomart.errors import InputRefusedError
+from gliomart.printable import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +39,6 @@ def refusal_of(error: OSError) -> InputRefusedError:
     if error.errno in _GONE:
         return InputRefusedError("vanished", "it was removed while it was being read")
     return InputRefusedError("unreadable", reason_of(error))
-
-
-def reason_of(error: OSError) -> str:
-    """Say in a few words what the operating system said."""
-    return (error.strerror or type(error).__name__).lower()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gliomart.errors import InputNotFoundError, InputRefusedError
 from gliomart.forking import at_input
-from gliomart.printable import printable
+from gliomart.printable import printable, reason_of
 from gliomart.slices import Refusal
 from gliomart.sources import changes, dicom, formats, media, nifti
 from gliomart.sources.inventory import SourceFile
@@ -284,7 +284,7 @@ def _absent(path: Path) -> str:
     try:
         return "" if path.exists() else "no such file or folder"
     except OSError as error:  # such as a name that is too long for any file
-        return changes.reason_of(error)
+        return reason_of(error)
 
 
 def _printable(name: str) -> str:

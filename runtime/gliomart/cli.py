@@ -12,7 +12,7 @@ import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from gliomart import streams
+from gliomart import processors, streams
 from gliomart.errors import (
     GliomartError,
     MissingExtraError,
@@ -133,7 +133,7 @@ def _failed(error: BaseException) -> int:
 def _starved(error: BaseException) -> StarvedError | None:
     if isinstance(error, BlockingIOError):  # fork(2), EAGAIN
         return StarvedError("a process")
-    if isinstance(error, RuntimeError) and "start new thread" in str(error):  # CPython's _thread
+    if processors.is_refused_thread(error):
         return StarvedError("a thread")
     return None
 
@@ -353,8 +353,8 @@ def _fail(message: str, status: int) -> int:
 def _stop_decoding() -> None:
     """End the process that decodes, where there is one, even in the middle of a frame."""
     codecs = sys.modules.get("gliomart.sources.codecs")
-    if codecs is not None and hasattr(codecs, "stop"):  # it may be half imported
-        codecs.stop()
+    if codecs is not None and hasattr(codecs, "kill_decoders"):  # it may be half imported
+        codecs.kill_decoders()
 
 
 def _bound_libraries(*, algebra: bool) -> None:

@@ -95,7 +95,7 @@ def _submitted(pool: ThreadPoolExecutor, task: Callable[[], None]) -> bool:
     try:
         pool.submit(task)
     except RuntimeError as error:
-        if "start new thread" not in str(error):  # CPython's words; another may be at its end
+        if not processors.is_refused_thread(error):  # the pool may be at its end
             raise
         return False
     return True

@@ -84,6 +84,11 @@ def fewer_threads(wanted: int) -> None:
     logger.warning("fewer threads can be started than the %d that were to be", wanted)
 
 
+def is_refused_thread(error: BaseException) -> bool:
+    """Tell whether an error is the system's refusal of a thread; CPython has no type for it."""
+    return isinstance(error, RuntimeError) and "start new thread" in str(error)
+
+
 def slurm(environment: Mapping[str, str]) -> Iterator[int]:
     """Read what SLURM gave; what is no whole number above zero says nothing."""
     for name in _SLURM:

@@ -104,11 +104,6 @@ class Words(NamedTuple):
     bits: int
 
 
-def stop() -> None:
-    """End the process that decodes, even one that is at it; the next frame starts another."""
-    _process.kill()
-
-
 def syntax_of(dataset: Dataset) -> Syntax:
     """Tell how the pixels of a data set are encoded, and that they can be decoded here.
 
@@ -137,6 +132,11 @@ def syntax_of(dataset: Dataset) -> Syntax:
 def stop_decoders() -> None:
     """End the process of the native decoders; the next compressed frame starts another."""
     _process.stop()
+
+
+def kill_decoders() -> None:
+    """End that process at once, even while it decodes; the next compressed frame starts another."""
+    _process.kill()
 
 
 def frames(dataset: Dataset, budget: Budget = DEFAULT) -> Iterator[NDArray[np.integer]]:

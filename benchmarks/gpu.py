@@ -33,11 +33,11 @@ import numpy as np
 from gliomart import Detector, cli, providers, sources
 from gliomart._version import __version__, installed_version
 from gliomart.errors import GliomartError, ProviderError
-from gliomart.inference import Run
-from gliomart.model import Model, default_model
+from gliomart.model.model import Model, default_model
 from gliomart.providers import parity, probe
 from gliomart.providers.choice import GPU_PROVIDERS
 from gliomart.providers.opening import open_on_cpu, open_on_gpu
+from gliomart.run import Run
 from gliomart_training import simulated_study
 
 RESULTS = Path(__file__).parent / "results"

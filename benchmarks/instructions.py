@@ -70,8 +70,9 @@ def count() -> dict[str, Any]:
 
 def _run() -> None:
     """Do each part, a mark before each and after the last."""
-    from gliomart import Detector, model, sources
+    from gliomart import Detector, sources
     from gliomart.bench import machine, stages
+    from gliomart.model import model
     from gliomart.outputs import pictures
     from gliomart.providers import session
 

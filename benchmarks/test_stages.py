@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gliomart import scoring, sources
+from gliomart import sources
 from gliomart.detector import Detector
 from gliomart.errors import ProviderError
-from gliomart.model import Model
+from gliomart.findings import scoring
+from gliomart.image.normalisation import estimate_normalisation
+from gliomart.image.preprocess import prepare
+from gliomart.model.model import Model
 from gliomart.outputs import pictures
 from gliomart.outputs.folder import write_atomically
-from gliomart.preprocess import estimate_frame, prepare
 
 GOLDEN = Path(sources.__file__).parents[1] / "golden"
 
@@ -36,7 +38,7 @@ def files() -> tuple[sources.SourceFile, ...]:
 def image(detector: Detector, files: tuple[sources.SourceFile, ...]) -> np.ndarray:
     (one,) = sources.read(files[5])
     spec = detector.card.preprocessing
-    return prepare(one, estimate_frame([one], spec), spec).image
+    return prepare(one, estimate_normalisation([one], spec), spec).image
 
 
 def test_read(within_budget: Any, files: tuple[sources.SourceFile, ...]) -> None:
@@ -49,7 +51,7 @@ def test_preprocess(
 ) -> None:
     (one,) = sources.read(files[5])
     spec = detector.card.preprocessing
-    frame = estimate_frame([one], spec)
+    frame = estimate_normalisation([one], spec)
     prepared = within_budget("ms.preprocess.p95", prepare, one, frame, spec)
     assert prepared.image.shape[:2] == (spec.size, spec.size)
 
@@ -69,7 +71,7 @@ def test_score(
 ) -> None:
     (one,) = sources.read(files[5])
     spec = detector.card.preprocessing
-    frame = estimate_frame([one], spec)
+    frame = estimate_normalisation([one], spec)
     prepared = prepare(one, frame, spec)
     anomaly_map = Model(provider="cpu").run(prepared.image).anomaly_map
 

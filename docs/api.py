@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import gliomart
 from gliomart import errors
-from gliomart.geometry import PlaneName
+from gliomart.image.geometry import PlaneName
 from gliomart.providers import Requested
 from gliomart.sources.inventory import Kind
 
@@ -26,8 +26,8 @@ CHAPTERS = {
     "entry": ("Detector", "Slice", "scan", "Inventory", "SeriesFiles", "SourceFile", "Budget"),
     "results": (
         "SliceResult", "SeriesResult", "Refusal", "Region", "Verdict", "Pons", "Section",
-        "PonsVerdict", "Concern", "Settings", "ProviderChoice", "Milliseconds", "Frame", "Box",
-        "Plane",
+        "PonsVerdict", "Concern", "Settings", "ProviderChoice", "Milliseconds",
+        "Normalisation", "Box", "ImagePlane",
     ),
     "card": ("ModelCard", "Preprocessing", "Scoring", "Calibration", "PonsCalibration", "Signs"),
 }  # fmt: skip

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gliomart
-from gliomart.arguments import place
-from gliomart.parser import SHELLS
-from gliomart.parser import parser as own_parser
+from gliomart.cli.arguments import place
+from gliomart.cli.parser import SHELLS
+from gliomart.cli.parser import parser as own_parser
 from gliomart_export.commands import export_parser
 from gliomart_training.commands import evaluate_parser, train_parser
 

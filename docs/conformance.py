@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.tag import BaseTag
 
-from gliomart import suitability
+from gliomart.findings import suitability
 from gliomart.sources import (
     Budget,
     attributes,

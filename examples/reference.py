@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart import Box, Detector, Frame, Slice
-from gliomart.model import Model
-from gliomart.preprocess import estimate_frame, prepare
-from gliomart.scoring import find_regions, p_value, slice_score, to_source
+from gliomart import Box, Detector, Normalisation, Slice
+from gliomart.findings.scoring import find_regions, p_value, slice_score, to_source
+from gliomart.image.normalisation import estimate_normalisation
+from gliomart.image.preprocess import prepare
+from gliomart.model.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,7 +63,7 @@ def rows() -> Iterator[Row]:
     detector = Detector(provider="cpu")
     spec, rules = detector.card.preprocessing, detector.card.scoring
     source = Slice(synthetic(), spacing=(0.9, 0.8))
-    frame = estimate_frame([source], spec)
+    norm = estimate_normalisation([source], spec)
     yield "image", source.pixels.shape
     yield "spacing", (0.9, 0.8)
     yield from _at("pixel", source.pixels, _PIXELS)
@@ -70,11 +71,11 @@ def rows() -> Iterator[Row]:
     yield "margin", (spec.margin,)
     yield "brain_level", (spec.brain_level,)
     yield "head", (spec.head_level, spec.minimum_head)
-    yield "box", _edges(frame.box)
-    yield "levels", (frame.black, frame.brain)
-    prepared = prepare(source, frame, spec)
+    yield "box", _edges(norm.box)
+    yield "levels", (norm.black, norm.brain)
+    prepared = prepare(source, norm, spec)
     yield from _at("input", prepared.plain, _LOOKED_AT)
-    small = Frame(Box(-10, 120, 200, 180), frame.black, frame.brain)
+    small = Normalisation(Box(-10, 120, 200, 180), norm.black, norm.brain)
     yield "small_box", _edges(small.box)
     yield from _at("small_input", prepare(source, small, spec).plain, _LOOKED_AT)
     yield from _after_the_graph(rules)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from gliomart.slices import Slice
+from gliomart.image.slices import Slice
 from samples import draw_head, tiny_model
 
 # How long an example takes is the machine's business; budgets belong to the benchmarks.

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gliomart.card import METADATA_KEY, Calibration, Scoring
-from gliomart.preprocess import Preprocessing
+from gliomart.image.steps import Preprocessing
+from gliomart.model.card import METADATA_KEY, Calibration, Scoring
 from samples import card, tiny_model
 
 SIZE = 64

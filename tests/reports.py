@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from gliomart import Detector
-from gliomart.card import ModelCard
-from gliomart.outputs.report import ReportSlice
-from gliomart.results import SliceResult
-from gliomart.slices import Slice
+from gliomart.findings.results import SliceResult
+from gliomart.image.slices import Slice
+from gliomart.model.card import ModelCard
+from gliomart.outputs.page import ReportSlice
 from samples import draw_head, tiny_model
 
 HOSTILE = (

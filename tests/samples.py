@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import FileDataset
 
-from gliomart.card import Calibration, ModelCard, PonsCalibration, Scoring, Signs
-from gliomart.preprocess import Preprocessing
+from gliomart.image.steps import Preprocessing
+from gliomart.model.card import Calibration, ModelCard, PonsCalibration, Scoring, Signs
 
 GOLDEN = Path(__file__).parents[1] / "runtime" / "gliomart" / "golden"
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart import pons
-from gliomart.card import Calibration, PonsCalibration, Signs
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
-from gliomart.scoring import series_score
+from gliomart.findings import pons
+from gliomart.findings.scoring import series_score
+from gliomart.model.card import Calibration, PonsCalibration, Signs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,13 +8,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gliomart.arguments import ArgumentParser, place
+from gliomart.cli.arguments import ArgumentParser, place
+from gliomart.cli.terminal import is_terminal
 from gliomart.errors import DatasetError, ModelNotFoundError, UsageError
+from gliomart.host.streams import give, say
 from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
-from gliomart.streams import give, say
-from gliomart.terminal import is_terminal
 from gliomart_export.precision import PRECISIONS
 from gliomart_training.record import RECORD, folds_of, read_record, run_folder
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.card import ModelCard
-    from gliomart.preprocess import Preprocessing
+    from gliomart.image.steps import Preprocessing
+    from gliomart.model.card import ModelCard
     from gliomart_export.precision import Numbers
     from gliomart_training.dataset import Patient
     from gliomart_training.residual import Residual
@@ -53,7 +53,8 @@ def export(arguments: Sequence[str]) -> int:
     import numpy as np
     import tf2onnx  # noqa: F401  # first, so that its absence names the extra
 
-    from gliomart.preprocess import Preprocessing, stack_channels
+    from gliomart.image.preprocess import stack_channels
+    from gliomart.image.steps import Preprocessing
     from gliomart_export import calibration, conversion, precision
     from gliomart_training import dataset, network_file
     from gliomart_training.batches import tumour_free_images
@@ -130,7 +131,7 @@ def _card(
     residual: Residual,
     numbers: Numbers,
 ) -> ModelCard:
-    from gliomart.card import ModelCard, Scoring
+    from gliomart.model.card import ModelCard, Scoring
     from gliomart_export import calibration
 
     network = record["recipe"]["network"]

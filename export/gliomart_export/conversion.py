@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from gliomart.card import METADATA_KEY
 from gliomart.errors import ModelError
+from gliomart.model.card import METADATA_KEY
 from gliomart_export.graph import simplified
 from gliomart_training.residual import Residual, anomaly_map
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gliomart.card import ModelCard
+    from gliomart.model.card import ModelCard
     from gliomart_export.precision import Precision
 
 OPSET = 18

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import extras
 from gliomart.bench.engines import Engine
-from gliomart.model import Model
+from gliomart.host import extras
+from gliomart.model.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.card import ModelCard
+    from gliomart.model.card import ModelCard
 
 
 def keras(model: Path, image: NDArray[np.float32], threads: int) -> list[Engine]:

@@ -15,17 +15,19 @@ TYPE_CHECKING = False  # as typing has it, which would take most of the time tha
 if TYPE_CHECKING:
     from typing import Any
 
-    from gliomart.card import Calibration, ModelCard, PonsCalibration, Scoring, Signs
     from gliomart.detector import Detector
     from gliomart.errors import GliomartError, InputRefusedError
-    from gliomart.geometry import Plane
-    from gliomart.pons import Pons, PonsVerdict, Section
-    from gliomart.preprocess import Box, Frame, Preprocessing
+    from gliomart.findings.pons import Pons, PonsVerdict, Section
+    from gliomart.findings.results import Milliseconds, SeriesResult, Settings, SliceResult
+    from gliomart.findings.scoring import Region
+    from gliomart.findings.verdict import Verdict
+    from gliomart.image.geometry import ImagePlane
+    from gliomart.image.grid import Box
+    from gliomart.image.normalisation import Normalisation
+    from gliomart.image.slices import Concern, Refusal, Slice
+    from gliomart.image.steps import Preprocessing
+    from gliomart.model.card import Calibration, ModelCard, PonsCalibration, Scoring, Signs
     from gliomart.providers import ProviderChoice
-    from gliomart.results import Milliseconds, SeriesResult, Settings, SliceResult
-    from gliomart.scoring import Region
-    from gliomart.series import Verdict
-    from gliomart.slices import Concern, Refusal, Slice
     from gliomart.sources import Inventory, SeriesFiles, SourceFile, scan
     from gliomart.sources.budget import Budget
 
@@ -35,13 +37,13 @@ __all__ = [
     "Calibration",
     "Concern",
     "Detector",
-    "Frame",
     "GliomartError",
+    "ImagePlane",
     "InputRefusedError",
     "Inventory",
     "Milliseconds",
     "ModelCard",
-    "Plane",
+    "Normalisation",
     "Pons",
     "PonsCalibration",
     "PonsVerdict",
@@ -64,17 +66,19 @@ __all__ = [
 ]
 
 _NAMES = {
-    "card": ("Calibration", "ModelCard", "PonsCalibration", "Scoring", "Signs"),
+    "model.card": ("Calibration", "ModelCard", "PonsCalibration", "Scoring", "Signs"),
     "detector": ("Detector",),
     "errors": ("GliomartError", "InputRefusedError"),
-    "geometry": ("Plane",),
-    "pons": ("Pons", "PonsVerdict", "Section"),
-    "preprocess": ("Box", "Frame", "Preprocessing"),
+    "image.geometry": ("ImagePlane",),
+    "findings.pons": ("Pons", "PonsVerdict", "Section"),
+    "image.grid": ("Box",),
+    "image.normalisation": ("Normalisation",),
+    "image.steps": ("Preprocessing",),
     "providers": ("ProviderChoice",),
-    "results": ("Milliseconds", "SeriesResult", "Settings", "SliceResult"),
-    "scoring": ("Region",),
-    "series": ("Verdict",),
-    "slices": ("Concern", "Refusal", "Slice"),
+    "findings.results": ("Milliseconds", "SeriesResult", "Settings", "SliceResult"),
+    "findings.scoring": ("Region",),
+    "findings.verdict": ("Verdict",),
+    "image.slices": ("Concern", "Refusal", "Slice"),
     "sources": ("Budget", "Inventory", "SeriesFiles", "SourceFile", "scan"),
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names}

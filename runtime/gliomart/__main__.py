@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from gliomart.signals import listen_from_the_start
+from gliomart.host.signals import listen_from_the_start
 
 
 def main() -> int:

@@ -9,28 +9,23 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import cv2
 
-from gliomart import (
-    given,
-    log,
-    pons,
-    processors,
-    reading,
-    scoring,
-    sources,
-    suitability,
-)
-from gliomart.analysis import analyse
-from gliomart.content import judge_alike as judge_content
+from gliomart import log, sources
 from gliomart.errors import InputRefusedError, ModelError, UsageError
-from gliomart.forking import at_work
-from gliomart.model import Model
+from gliomart.families import reading
+from gliomart.families.reading import Opened, Timed, ms_since, open_series, read_one
+from gliomart.families.slicewise import analyse
+from gliomart.findings import pons, scoring, suitability
+from gliomart.findings.content import judge_alike as judge_content
+from gliomart.findings.results import SeriesResult, Settings, SliceResult
+from gliomart.findings.verdict import judge
+from gliomart.host import processors
+from gliomart.host.forking import at_work
+from gliomart.image.normalisation import estimate_normalisation
+from gliomart.image.slices import Refusal, Slice
+from gliomart.model.model import Model
 from gliomart.pipeline import in_order
-from gliomart.preprocess import estimate_frame
-from gliomart.reading import Opened, Timed, ms_since, open_series, read_one
-from gliomart.rehearsal import simulated_slice
-from gliomart.results import SeriesResult, Settings, SliceResult
-from gliomart.series import judge
-from gliomart.slices import Refusal, Slice
+from gliomart.sources import given
+from gliomart.sources.simulated import simulated_image, simulated_slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,9 +35,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from gliomart.card import Calibration, ModelCard
-    from gliomart.given import Member
+    from gliomart.model.card import Calibration, ModelCard
     from gliomart.providers import Requested
+    from gliomart.sources.given import Member
 
 
 # Slices that are analysed at a time. More would wait for the interpreter's lock, and the memory
@@ -68,7 +63,7 @@ class Detector:
         Nominal rate at which tumour-free slices are flagged, in (0, 1); None for the model's own.
     threads
         CPU threads, and slices that are analysed at a time (at most 8); None for one per processor
-        that this process may use (:mod:`gliomart.processors`).
+        that this process may use (:mod:`gliomart.host.processors`).
     force
         Analyse what the model was not made for as well; results say so in ``concerns``.
     budget
@@ -123,6 +118,7 @@ class Detector:
             provider=provider,
             allow_fallback=given.choice("allow_fallback", allow_fallback),
             threads=threads,
+            rehearsal=simulated_image,
         )
         self.card = self._model.card
         if self.card.calibration is None:
@@ -202,7 +198,7 @@ class Detector:
         if concerns and not self.settings.forced:
             raise suitability.refused(concerns)
         with at_work:
-            frame = estimate_frame([source], self.card.preprocessing)
+            frame = estimate_normalisation([source], self.card.preprocessing)
             result = analyse(
                 source,
                 frame,

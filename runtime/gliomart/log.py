@@ -20,14 +20,13 @@ import logging
 from dataclasses import astuple
 from typing import TYPE_CHECKING, TypeVar
 
+from gliomart.image.slices import Refusal
 from gliomart.printable import printable
-from gliomart.slices import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gliomart.providers import ProviderChoice
-    from gliomart.results import Settings, SliceResult
+    from gliomart.findings.results import Settings, SliceResult
 
     _Outcome = TypeVar("_Outcome", bound=SliceResult | Refusal)
 
@@ -42,11 +41,6 @@ def choice(settings: Settings) -> None:
     logger.info("model %s (%s) on %s", model, settings.model_sha256, provider.effective)
     if provider.degraded:
         logger.warning("%s does not run here; using %s", provider.requested, provider.effective)
-
-
-def fallback(choice: ProviderChoice) -> None:
-    """Log that a GPU failed in the middle of its work."""
-    logger.warning("%s failed; using %s from here on", choice.requested, choice.effective)
 
 
 def failed(code: str) -> None:

@@ -11,8 +11,8 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from gliomart import processors
 from gliomart.errors import UsageError
+from gliomart.host import processors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

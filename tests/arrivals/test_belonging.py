@@ -17,8 +17,8 @@ from pydicom.uid import generate_uid
 
 from enhanced import enhanced
 from gliomart import Detector, cli, sources
-from gliomart.geometry import doubles, usual_step
-from gliomart.slices import Refusal, Slice
+from gliomart.image.geometry import doubles, usual_step
+from gliomart.image.slices import Refusal, Slice
 from gliomart.sources import Inventory
 from gliomart.sources.traits import patients, told_apart
 from samples import SHARED, golden_slice, needs_real_images

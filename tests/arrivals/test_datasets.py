@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from gliomart import cli
 from gliomart.errors import DatasetError
+from gliomart.image.slices import Slice
 from gliomart.printable import printable
-from gliomart.slices import Slice
 from gliomart_training import dataset, masks, tables
 from gliomart_training.patients import count_masks, doubts
 from gliomart_training.record import folds_of

@@ -16,7 +16,7 @@ import pytest
 
 from gliomart import sources
 from gliomart.errors import InputRefusedError
-from gliomart.slices import Refusal, Slice
+from gliomart.image.slices import Refusal, Slice
 from gliomart.sources import Budget
 from gliomart.sources.picture import Page, Picture
 from niftis import affine, volume

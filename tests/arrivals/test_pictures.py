@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gliomart import Detector, sources
 from gliomart.errors import InputRefusedError, UsageError
-from gliomart.slices import Refusal, Slice
+from gliomart.image.slices import Refusal, Slice
 from gliomart.sources import tiff as tiff_file
 from pictures import chunk, exif, head, jpeg, png
 from samples import SHARED, draw_head, needs_real_images

@@ -12,8 +12,8 @@ import pydicom
 import pytest
 
 from gliomart import cli
+from gliomart.cli.terminal import Ink, cells
 from gliomart.outputs import records, summary
-from gliomart.terminal import Ink, cells
 from samples import GOLDEN
 
 pytest.importorskip("highdicom")

@@ -17,10 +17,13 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 
 import syntaxes
-from gliomart import Detector, InputRefusedError, SeriesResult, background, sources
-from gliomart.background import Background
-from gliomart.preprocess import Preprocessing, estimate_frame, prepare
-from gliomart.slices import Refusal, Slice
+from gliomart import Detector, InputRefusedError, SeriesResult, sources
+from gliomart.image import background
+from gliomart.image.background import Background
+from gliomart.image.normalisation import estimate_normalisation
+from gliomart.image.preprocess import prepare
+from gliomart.image.slices import Refusal, Slice
+from gliomart.image.steps import Preprocessing
 from gliomart.sources import dicom, wall
 from gliomart.sources.header import Header
 from samples import SHARED, draw_head, needs_real_images, tiny_model
@@ -270,7 +273,7 @@ def test_undeclared_padding_changes_no_score(
         assert other.flagged == one_.flagged
     single = detector.detect(padded[2])
     assert single.score == pytest.approx(detector.detect(plain[2]).score, abs=0.01)
-    assert np.abs(single.slice.pixels[outside] - single.frame.black).max() < 10
+    assert np.abs(single.slice.pixels[outside] - single.normalisation.black).max() < 10
 
 
 @pytest.mark.parametrize("value", [-1000.0, -2000.0, -9999.0])
@@ -313,7 +316,7 @@ def test_usual_backgrounds_are_left_alone(kind: str) -> None:
         drawn = draw_head() - 100
     elif kind == "noise":
         drawn = draw_head()
-    frame = estimate_frame([Slice(drawn)], Preprocessing())
+    frame = estimate_normalisation([Slice(drawn)], Preprocessing())
     assert frame.background is None
 
 
@@ -600,7 +603,7 @@ def test_text_above_the_wall_does_not_hide_clipping(
     detector: Detector, lines: int, height: float, level: int
 ) -> None:
     drawn = series()
-    inside = float(estimate_frame([Slice(p) for p in drawn], Preprocessing()).brain)
+    inside = float(estimate_normalisation([Slice(p) for p in drawn], Preprocessing()).brain)
     cut = np.rint(np.minimum(drawn / inside, height) / height * level).astype(np.uint8)
     for plane in cut:
         for row in range(lines):
@@ -986,8 +989,9 @@ def test_a_real_glioma_is_found_through_padding_and_lost_through_none() -> None:
 
 @needs_real_images
 def test_no_real_image_is_refused_by_its_content() -> None:
-    from gliomart import content
-    from gliomart.preprocess import estimate_frames, evenly_spaced
+    from gliomart.findings import content
+    from gliomart.image.normalisation import estimate_normalisations
+    from gliomart.image.sampling import evenly_spaced
 
     spec = Preprocessing()
     roots = [SHARED / "ms_ljubljana", SHARED / "dicom" / "head_ct_ge"]
@@ -995,17 +999,17 @@ def test_no_real_image_is_refused_by_its_content() -> None:
     for series_ in sources.scan(roots).series:
         items = sources.read_series(series_.files, series_.source)
         slices = evenly_spaced([item for item in items if isinstance(item, Slice)], 32)
-        judged = content.judge(slices, estimate_frames(slices, spec))
+        judged = content.judge(slices, estimate_normalisations(slices, spec))
         assert all(not any(found) for found in judged.values()), series_.source
 
 
 def test_a_model_is_shown_nothing_that_is_not_finite() -> None:
     spec = Preprocessing()
     image = Slice(np.ma.masked_where(circle((256, 256)), draw_head()))
-    from gliomart.slices import settled
+    from gliomart.image.slices import settled
 
     whole = settled(image)
-    assert np.isfinite(prepare(whole, estimate_frame([whole], spec), spec).image).all()
+    assert np.isfinite(prepare(whole, estimate_normalisation([whole], spec), spec).image).all()
 
 
 def test_frames_that_are_encapsulated_have_padding_too() -> None:

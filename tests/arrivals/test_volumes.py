@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gliomart import Detector, sources, suitability
+from gliomart import Detector, sources
 from gliomart.errors import InputRefusedError
-from gliomart.results import SliceResult
-from gliomart.slices import Refusal, Slice
+from gliomart.findings import suitability
+from gliomart.findings.results import SliceResult
+from gliomart.image.slices import Refusal, Slice
 from niftis import SPACING, affine, nibabel, volume, voxels
 
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomart import Detector, cli, sources
+from gliomart.findings.pons import COVERED, NOT_COVERED, NOT_JUDGED
+from gliomart.image.slices import Slice
 from gliomart.outputs import summary
-from gliomart.outputs.report import report
-from gliomart.pons import COVERED, NOT_COVERED, NOT_JUDGED
+from gliomart.outputs.page import report
 from gliomart.printable import said, without_folders
-from gliomart.slices import Slice
 from reports import analysed, page_of
 from samples import GOLDEN, draw_head, tiny_model
 

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 
-from gliomart import InputRefusedError, cli, scan, suitability
-from gliomart.anatomy import other_part
+from gliomart import InputRefusedError, cli, scan
 from gliomart.errors import InputNotFoundError
+from gliomart.findings import suitability
+from gliomart.findings.anatomy import other_part
+from gliomart.findings.suitability import judge_image, sequence_of
 from gliomart.sources import DEFAULT, dicom
 from gliomart.sources.header import Header
-from gliomart.suitability import judge_image, sequence_of
 from samples import GOLDEN, card
 
 JPEG_2000, JPEG_2000_LOSSLESS = "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.90"

@@ -19,7 +19,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from gliomart import Detector
-from gliomart.results import SeriesResult
+from gliomart.findings.results import SeriesResult
 from gliomart.sources import wall
 from samples import GOLDEN
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from gliomart import cli, errors, signals
-from gliomart.parser import SHELLS
+from gliomart import cli, errors
+from gliomart.cli.parser import SHELLS
+from gliomart.host import signals
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 MADE: dict[str, Any] = runpy.run_path(str(PAGE.with_name("commands.py")))

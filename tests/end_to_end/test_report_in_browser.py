@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gliomart import cli
-from gliomart.outputs.report import report
+from gliomart.outputs.page import report
 from reports import HOSTILE, analysed, page_of
 
 sync = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -14,9 +14,11 @@ pytest.importorskip("tf2onnx", reason="needs the extra: export")
 
 from gliomart import Detector  # noqa: E402
 from gliomart.errors import DatasetError  # noqa: E402
-from gliomart.pons import section_score  # noqa: E402
-from gliomart.preprocess import Preprocessing, estimate_frame, prepare  # noqa: E402
-from gliomart.slices import Slice  # noqa: E402
+from gliomart.findings.pons import section_score  # noqa: E402
+from gliomart.image.normalisation import estimate_normalisation  # noqa: E402
+from gliomart.image.preprocess import prepare  # noqa: E402
+from gliomart.image.slices import Slice  # noqa: E402
+from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_export import calibration, conversion  # noqa: E402
 from gliomart_training.dataset import Example, Patient  # noqa: E402
 from gliomart_training.networks import NETWORKS, pons_localiser, with_pons  # noqa: E402
@@ -29,7 +31,7 @@ def _slices(count: int, seed: int = 0) -> list[Slice]:
 
 def _inputs(spec: Preprocessing) -> np.ndarray:
     slices = _slices(3)
-    frame = estimate_frame(slices, spec)
+    frame = estimate_normalisation(slices, spec)
     return np.stack([prepare(s, frame, spec).image for s in slices])
 
 

@@ -14,9 +14,11 @@ pytest.importorskip("tf2onnx", reason="needs the extra: export")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from gliomart.errors import ModelError  # noqa: E402
-from gliomart.preprocess import Preprocessing, estimate_frame, prepare  # noqa: E402
+from gliomart.image.normalisation import estimate_normalisation  # noqa: E402
+from gliomart.image.preprocess import prepare  # noqa: E402
+from gliomart.image.slices import Slice  # noqa: E402
+from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart.providers import open_session  # noqa: E402
-from gliomart.slices import Slice  # noqa: E402
 from gliomart_export import conversion, graph, precision  # noqa: E402
 from gliomart_training.networks import NETWORKS, pons_localiser, with_pons  # noqa: E402
 from gliomart_training.residual import Residual  # noqa: E402
@@ -33,7 +35,7 @@ def _run(model: Any, image: np.ndarray) -> list[np.ndarray]:
 def images() -> np.ndarray:
     spec = Preprocessing()
     slices = [Slice(draw_head(seed=n, lesion=0.3 * n)) for n in range(4)]
-    frame = estimate_frame(slices, spec)
+    frame = estimate_normalisation(slices, spec)
     return np.stack([prepare(s, frame, spec).image for s in slices])
 
 

@@ -37,7 +37,7 @@ import syntaxes
 import tiffs
 from gliomart import sources
 from gliomart.errors import GliomartError, InputRefusedError
-from gliomart.slices import Refusal
+from gliomart.image.slices import Refusal
 from gliomart.sources import codecs, wall
 
 SECONDS = 1.0

@@ -18,7 +18,7 @@ pytest.importorskip("sklearn", reason="needs the extra: evaluate")
 from dataclasses import replace  # noqa: E402
 
 from gliomart import Detector, cli  # noqa: E402
-from gliomart.preprocess import Preprocessing  # noqa: E402
+from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_training import training  # noqa: E402
 from gliomart_training.batches import Variation  # noqa: E402
 from gliomart_training.fitting import RECIPES  # noqa: E402

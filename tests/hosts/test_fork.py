@@ -135,7 +135,7 @@ def test_a_fork_waits_for_the_slices_that_other_threads_analyse(count: int) -> N
 
 def test_a_child_forked_while_another_thread_does_not_come_to_an_end_is_told_so() -> None:
     said = _run(
-        "from gliomart.forking import at_work\n"
+        "from gliomart.host.forking import at_work\n"
         "at_work.longest_wait_s = 0.1\n"
         "begun = threading.Event()\n"
         "def hang():\n"

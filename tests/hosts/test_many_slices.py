@@ -14,10 +14,10 @@ from pydicom import Dataset
 from pydicom.uid import EnhancedMRImageStorage
 
 import runs
-from gliomart import Detector, sources
+from gliomart import Detector
 from gliomart.outputs.gallery import Gallery
+from gliomart.outputs.page import MOST_PICTURES, ReportSlice, from_json
 from gliomart.outputs.pictures import Overview, overview
-from gliomart.outputs.report import MOST_PICTURES, ReportSlice, from_json
 from samples import draw_head, golden_slice
 
 _MOST_MB = 300
@@ -153,7 +153,7 @@ def test_frames_are_the_same_one_by_one_and_together(
 ) -> None:
     study, detector = make(tmp_path / "study", 600), Detector(provider="cpu")
     alone = detector.detect_series(study)
-    monkeypatch.setattr(sources, "_MOST_TOGETHER", 600)
+    monkeypatch.setattr("gliomart.sources.singles._MOST_TOGETHER", 600)
     together = detector.detect_series(study)
     assert len(alone.slices) == 600
     assert alone.verdict == together.verdict

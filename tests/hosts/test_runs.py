@@ -17,8 +17,8 @@ import pytest
 import runs
 from gliomart import Detector, sources
 from gliomart.errors import OutputBusyError
-from gliomart.inference import Run
 from gliomart.outputs import lock
+from gliomart.run import Run
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="signals and forks of Linux")
 

@@ -60,7 +60,7 @@ if moment.startswith("import "):
                 hit()
     sys.meta_path.insert(0, Finder())
 elif moment == "parse":
-    from gliomart.arguments import ArgumentParser
+    from gliomart.cli.arguments import ArgumentParser
     before(ArgumentParser, "parse_args")
 elif moment == "session":
     import onnxruntime

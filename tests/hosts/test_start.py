@@ -32,7 +32,7 @@ sys.exit(main())
 
 
 @pytest.mark.parametrize("name", WORDS)
-@pytest.mark.parametrize("module", ["gliomart.cli", "gliomart.streams", "typing"])
+@pytest.mark.parametrize("module", ["gliomart.cli", "gliomart.host.streams", "typing"])
 def test_a_signal_before_the_command_has_begun_ends_in_one_line(name: str, module: str) -> None:
     # Without what a site imports at every start, "typing" is there to be imported.
     places = [Path(gliomart.__file__).parents[1], sysconfig.get_path("platlib")]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gliomart import cli, streams
+from gliomart import cli
+from gliomart.host import streams
 from gliomart.providers.quiet import off_standard_output
 from samples import GOLDEN
 

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliomart import Detector, processors
+from gliomart import Detector
 from gliomart.errors import UsageError
+from gliomart.host import processors
 from gliomart.pipeline import in_order
 from samples import GOLDEN
 

@@ -25,7 +25,7 @@ from dataclasses import replace  # noqa: E402
 
 from gliomart import cli  # noqa: E402
 from gliomart.errors import ModelError, TrainingError  # noqa: E402
-from gliomart.preprocess import Preprocessing  # noqa: E402
+from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_training import network_file, training  # noqa: E402
 from gliomart_training.batches import Variation  # noqa: E402
 from gliomart_training.fitting import RECIPES  # noqa: E402

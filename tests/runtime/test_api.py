@@ -21,8 +21,17 @@ from io import BytesIO
 from pathlib import Path
 
 from gliomart import (
-    Box, Detector, GliomartError, InputRefusedError, PonsVerdict, Refusal, Region, SeriesResult,
-    SliceResult, Verdict, scan,
+    Box,
+    Detector,
+    GliomartError,
+    InputRefusedError,
+    PonsVerdict,
+    Refusal,
+    Region,
+    SeriesResult,
+    SliceResult,
+    Verdict,
+    scan,
 )
 from gliomart.errors import ModelError
 
@@ -40,7 +49,7 @@ def look(detector: Detector, content: bytes) -> SliceResult | Refusal:
 
 def verdicts(detector: Detector, study: Path) -> list[tuple[Verdict | None, PonsVerdict | None]]:
     results: list[SeriesResult] = [detector.detect_series(s) for s in scan([study]).series]
-    boxes: list[Box] = [slice_.frame.box for result in results for slice_ in result.slices]
+    boxes: list[Box] = [slice_.normalisation.box for result in results for slice_ in result.slices]
     assert boxes
     return [(result.verdict, result.pons) for result in results]
 
@@ -88,7 +97,7 @@ def test_what_is_not_there_is_an_attribute_error() -> None:
         _ = gliomart.nonesuch
 
 
-@pytest.mark.parametrize("module", ["gliomart", "gliomart.parser"])
+@pytest.mark.parametrize("module", ["gliomart", "gliomart.cli.parser"])
 def test_importing_the_package_or_its_command_line_imports_next_to_nothing(module: str) -> None:
     code = (
         f"import sys, {module};"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
-from gliomart import suitability
+from gliomart.findings import suitability
 from gliomart.sources import codecs
 
 PAGE = Path(__file__).parents[2] / "docs" / "dicom.md"

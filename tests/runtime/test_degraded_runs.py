@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from gliomart import Detector, cli, sources
-from gliomart.inference import Run
 from gliomart.outputs import folder as output
 from gliomart.providers import CPU
+from gliomart.run import Run
 from gpus import DEVICE_LOST, Machine
 from samples import draw_head
 

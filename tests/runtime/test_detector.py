@@ -11,18 +11,9 @@ import pydicom
 import pytest
 
 import hostile_models
-from gliomart import (
-    Budget,
-    Detector,
-    GliomartError,
-    Refusal,
-    Slice,
-    SliceResult,
-    reading,
-    scan,
-    sources,
-)
+from gliomart import Budget, Detector, GliomartError, Refusal, Slice, SliceResult, scan, sources
 from gliomart.errors import InputRefusedError, ModelError, UsageError
+from gliomart.families import reading
 from samples import GOLDEN, card, draw_head, tiny_model
 
 
@@ -122,7 +113,7 @@ def test_a_series_shares_one_frame_and_one_verdict(model: Path) -> None:
     stack = np.stack([draw_head(lesion=0.9 * (z in (4, 5, 6)), seed=z) for z in range(10)])
     result = Detector(model).detect_series(stack)
     assert [r.flagged for r in result.slices] == [z in (4, 5, 6) for z in range(10)]
-    assert len({r.frame for r in result.slices}) == 1
+    assert len({r.normalisation for r in result.slices}) == 1
     assert result.verdict is not None
     assert result.verdict.flagged
     healthy = Detector(model).detect_series(stack[:4])

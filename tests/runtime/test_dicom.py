@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 
 from enhanced import enhanced
 from gliomart import Detector, SliceResult, sources
-from gliomart.slices import Refusal, Slice
+from gliomart.image.slices import Refusal, Slice
 from gliomart.sources import codecs, dicom
 from gliomart.sources.header import Header
 from samples import GOLDEN, SHARED, draw_head, golden_slice, needs_real_images

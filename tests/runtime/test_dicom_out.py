@@ -20,9 +20,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from gliomart import Detector
+from gliomart.findings.pons import NOT_COVERED, NOT_JUDGED, PonsVerdict
+from gliomart.findings.results import SeriesResult
 from gliomart.outputs import pictures
-from gliomart.pons import NOT_COVERED, NOT_JUDGED, PonsVerdict
-from gliomart.results import SeriesResult
 from samples import GOLDEN
 
 hd = pytest.importorskip("highdicom")

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomart import sources
-from gliomart.geometry import Plane, Turn, even_step, gaps, is_plane, overlaps
-from gliomart.slices import Slice
+from gliomart.image.geometry import ImagePlane, Turn, even_step, gaps, is_plane, overlaps
+from gliomart.image.slices import Slice
 from samples import GOLDEN, SHARED, needs_real_images
 
 TRIO = SHARED / "dicom" / "t1_mprage_trio"
 
 
 @st.composite
-def planes(draw: st.DrawFn) -> Plane:
+def planes(draw: st.DrawFn) -> ImagePlane:
     """Rows and columns along any two axes of the patient, tilted by up to 30 degrees, any place."""
     tilt = np.array([1.0, *draw(st.tuples(*3 * [st.floats(-0.15, 0.15)]))])
     w, x, y, z = tilt / np.linalg.norm(tilt)
@@ -33,19 +33,19 @@ def planes(draw: st.DrawFn) -> Plane:
     row, column = signs[0] * rotation[along], signs[1] * rotation[down]
     position = draw(st.tuples(*3 * [st.floats(-500, 500)]))
     spacing = draw(st.tuples(*2 * [st.floats(0.3, 4)]))
-    return Plane(position, (*row, *column), spacing)
+    return ImagePlane(position, (*row, *column), spacing)
 
 
-def _stack(first: Plane, count: int, step: float) -> list[Plane]:
+def _stack(first: ImagePlane, count: int, step: float) -> list[ImagePlane]:
     normal = first.axes[0]
     return [
-        Plane(tuple(first.position + n * step * normal), first.orientation, first.spacing)
+        ImagePlane(tuple(first.position + n * step * normal), first.orientation, first.spacing)
         for n in range(count)
     ]
 
 
 @given(planes(), st.floats(0.3, 4))
-def test_turning_moves_no_voxel(first: Plane, step: float) -> None:
+def test_turning_moves_no_voxel(first: ImagePlane, step: float) -> None:
     """Every voxel of the axial slices lies where it lay in the images that were acquired."""
     shape = (4, 5, 6)
     stack = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
@@ -62,7 +62,7 @@ def test_turning_moves_no_voxel(first: Plane, step: float) -> None:
 
 
 @given(planes())
-def test_turned_slices_are_as_axial_as_they_can_be(first: Plane) -> None:
+def test_turned_slices_are_as_axial_as_they_can_be(first: ImagePlane) -> None:
     shape = (2, 3, 4)
     plane = Turn.to_axial(first).planes(first, shape, 1.0)[0]
     assert is_plane(plane.orientation)
@@ -74,10 +74,10 @@ def test_turned_slices_are_as_axial_as_they_can_be(first: Plane) -> None:
 
 
 def test_names_and_tilts() -> None:
-    axial = Plane((0, 0, 0), (1, 0, 0, 0, 1, 0), (1, 1))
-    sagittal = Plane((0, 0, 0), (0, 1, 0, 0, 0, -1), (1, 1))
-    coronal = Plane((0, 0, 0), (1, 0, 0, 0, 0, -1), (1, 1))
-    tilted = Plane((0, 0, 0), (1, 0, 0, 0, np.cos(0.3), np.sin(0.3)), (1, 1))
+    axial = ImagePlane((0, 0, 0), (1, 0, 0, 0, 1, 0), (1, 1))
+    sagittal = ImagePlane((0, 0, 0), (0, 1, 0, 0, 0, -1), (1, 1))
+    coronal = ImagePlane((0, 0, 0), (1, 0, 0, 0, 0, -1), (1, 1))
+    tilted = ImagePlane((0, 0, 0), (1, 0, 0, 0, np.cos(0.3), np.sin(0.3)), (1, 1))
     assert [p.name for p in (axial, sagittal, coronal, tilted)] == [
         "axial", "sagittal", "coronal", "axial",
     ]  # fmt: skip
@@ -90,15 +90,15 @@ def test_names_and_tilts() -> None:
 
 
 def test_even_steps_are_told_from_uneven_sheared_and_turned_ones() -> None:
-    first = Plane((0, 0, 0), (1, 0, 0, 0, 1, 0), (1, 1))
+    first = ImagePlane((0, 0, 0), (1, 0, 0, 0, 1, 0), (1, 1))
     stack = _stack(first, 6, 1.2)
     assert even_step(stack) == pytest.approx(1.2)
     assert even_step(stack[:1]) is None
     assert even_step([*stack[:3], *stack[4:]]) is None
-    sheared = [Plane((0, 0.3 * n, 1.2 * n), first.orientation, (1, 1)) for n in range(6)]
+    sheared = [ImagePlane((0, 0.3 * n, 1.2 * n), first.orientation, (1, 1)) for n in range(6)]
     assert even_step(sheared) is None
     assert even_step([first, first]) is None
-    other = Plane((0, 0, 1.2), (0, 1, 0, -1, 0, 0), (1, 1))
+    other = ImagePlane((0, 0, 1.2), (0, 1, 0, -1, 0, 0), (1, 1))
     assert even_step([first, other]) is None
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from gliomart import providers
-from gliomart.model import Model, default_model
+from gliomart.model.model import Model, default_model
 from gliomart.providers.choice import GPU_PROVIDERS
 from samples import GOLDEN
 

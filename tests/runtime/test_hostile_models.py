@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 pytest.importorskip("onnx")
 
 import hostile_models
-from gliomart import onnx_file
 from gliomart.errors import ModelError
-from gliomart.model import Model, default_model
+from gliomart.model.model import Model, default_model, onnx_file
 from samples import tiny_model
 
 _ONE_AFTER_THE_OTHER = settings(

@@ -16,8 +16,8 @@ import pytest
 
 from gliomart import Detector, cli, sources
 from gliomart.errors import OutputError
-from gliomart.inference import Run
 from gliomart.outputs import folder as output
+from gliomart.run import Run
 from samples import draw_head, tiny_model
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomart import Detector
-from gliomart.leaflet import leaflet
+from gliomart.cli.leaflet import leaflet
 from samples import card, tiny_model
 
 _JSON = st.recursive(

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gliomart.card import ModelCard
 from gliomart.errors import GliomartError, ModelCardError, ModelError, ModelNotFoundError
-from gliomart.model import Model
+from gliomart.model.card import ModelCard
+from gliomart.model.model import Model
 from samples import card, tiny_model
 
 

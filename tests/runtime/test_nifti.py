@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gliomart import Detector, SliceResult, sources
-from gliomart.slices import Slice
+from gliomart.image.slices import Slice
 from samples import GOLDEN, draw_head
 
 nibabel = pytest.importorskip("nibabel")

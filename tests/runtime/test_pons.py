@@ -9,12 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from gliomart import Detector, cli, pons
-from gliomart.card import Signs
+from gliomart import Detector, cli
 from gliomart.errors import ModelCardError, ModelError
-from gliomart.model import Model, Outputs
-from gliomart.pons import COVERED, NOT_COVERED, Section
-from gliomart.slices import Slice
+from gliomart.findings import pons
+from gliomart.findings.pons import COVERED, NOT_COVERED, Section
+from gliomart.image.slices import Slice
+from gliomart.model.card import Signs
+from gliomart.model.model import Model
+from gliomart.model.prediction import Prediction
 from samples import PONS, PONS_RULES, card, draw_head, needs_real_images, tiny_model
 from samples import SHARED as REAL
 
@@ -40,10 +42,10 @@ def _disk(place: tuple[int, int, int] = PONS) -> np.ndarray:
     return np.asarray(np.hypot(x - place[0], y - place[1]) <= place[2])
 
 
-def _outputs(pons: np.ndarray) -> Outputs:
+def _outputs(pons: np.ndarray) -> Prediction:
     """A model's idea of a slice that is brain all over."""
     flat = np.zeros((256, 256), np.float32)
-    return Outputs(flat, flat, np.ones_like(flat), pons.astype(np.float32))
+    return Prediction(flat, flat, np.ones_like(flat), pons.astype(np.float32))
 
 
 def test_a_bright_pons_is_flagged_and_a_usual_one_is_not(knowing: Path) -> None:
@@ -63,7 +65,7 @@ def test_a_bright_pons_is_flagged_and_a_usual_one_is_not(knowing: Path) -> None:
     assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
 
 
-def _signs(image: np.ndarray, outputs: Outputs) -> Signs:
+def _signs(image: np.ndarray, outputs: Prediction) -> Signs:
     section = pons.find_section(image.astype(np.float32), outputs, PONS_RULES)
     assert section is not None
     return section.signs

@@ -6,19 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomart.errors import InputRefusedError
-from gliomart.preprocess import (
-    Box,
-    Frame,
-    Preprocessing,
-    crop,
-    equalise,
-    estimate_frame,
-    normalise,
-    prepare,
-    stack_channels,
-    uncrop,
-)
-from gliomart.slices import Slice
+from gliomart.image.grid import Box, crop, uncrop
+from gliomart.image.normalisation import Normalisation, estimate_normalisation
+from gliomart.image.preprocess import equalise, normalise, prepare, stack_channels
+from gliomart.image.slices import Slice
+from gliomart.image.steps import Preprocessing
 from samples import draw_head
 
 boxes = st.builds(
@@ -73,7 +65,7 @@ def _centroid(image: np.ndarray) -> np.ndarray:
 
 
 def test_the_frame_holds_the_head_and_its_brightness() -> None:
-    frame = estimate_frame(
+    frame = estimate_normalisation(
         [Slice(draw_head((320, 256), seed=s)) for s in range(5)], Preprocessing()
     )
     box = frame.box
@@ -85,7 +77,7 @@ def test_the_frame_holds_the_head_and_its_brightness() -> None:
 
 
 def test_the_box_is_square_in_millimetres() -> None:
-    box = estimate_frame([Slice(draw_head(), spacing=(2.0, 1.0))], Preprocessing()).box
+    box = estimate_normalisation([Slice(draw_head(), spacing=(2.0, 1.0))], Preprocessing()).box
     assert box.width == pytest.approx(2 * box.height, abs=1)
 
 
@@ -94,14 +86,14 @@ def test_brightness_does_not_depend_on_the_scanner_scale() -> None:
     prepared = []
     for gain, offset in ((1.0, 0.0), (0.13, 0.0), (7.0, -1024.0)):
         scan = Slice(draw_head() * np.float32(gain) + np.float32(offset))
-        prepared.append(prepare(scan, estimate_frame([scan], spec), spec).plain)
+        prepared.append(prepare(scan, estimate_normalisation([scan], spec), spec).plain)
     assert np.abs(prepared[0] - prepared[1]).max() < 0.01
     assert np.abs(prepared[0] - prepared[2]).max() < 0.01
     assert np.median(prepared[0][100:156, 100:156]) == pytest.approx(0.4, abs=0.02)
 
 
 def test_channels_follow_the_specification() -> None:
-    plain = normalise(draw_head(), Frame(Box(0, 0, 256, 256), 0.0, 400.0), Preprocessing())
+    plain = normalise(draw_head(), Normalisation(Box(0, 0, 256, 256), 0.0, 400.0), Preprocessing())
     spec = Preprocessing(channels=("clahe", "plain"))
     stacked = stack_channels(plain, spec)
     assert stacked.shape == (256, 256, 2)
@@ -112,7 +104,7 @@ def test_channels_follow_the_specification() -> None:
 
 def test_a_slice_without_a_head_is_refused() -> None:
     spec = Preprocessing()
-    frame = estimate_frame([Slice(draw_head())], spec)
+    frame = estimate_normalisation([Slice(draw_head())], spec)
     nearly_blank = Slice(np.random.default_rng(0).normal(5, 2, (256, 256)).astype(np.float32))
     with pytest.raises(InputRefusedError) as refused:
         prepare(nearly_blank, frame, spec)

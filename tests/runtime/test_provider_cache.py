@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gliomart.model import Model
+from gliomart.model.model import Model
 from gliomart.providers import cache, options, probe
 from gpus import DEVICE_LOST, Machine
 from samples import tiny_model

@@ -13,9 +13,10 @@ import pytest
 import hostile_models
 from gliomart.detector import Detector
 from gliomart.errors import ModelError, ProviderError
-from gliomart.model import Model, default_model
+from gliomart.model.model import Model, default_model
 from gliomart.providers import CPU, choice, opening, parity
 from gliomart.providers.session import BoundSession, Session, what_went_wrong
+from gliomart.sources.simulated import simulated_image
 from gpus import DEVICE_LOST, OUT_OF_MEMORY, Machine
 from samples import draw_head
 
@@ -57,7 +58,7 @@ def test_the_slice_to_compare_puts_every_output_to_work() -> None:
     model = Model(default_model(), provider="cpu")
     cpu = opening.open_on_cpu(default_model().read_bytes(), None)
     names = [*NAMES, "pons"]
-    reference = parity.reference(cpu, names, model.card.preprocessing)
+    reference = parity.reference(cpu, names, simulated_image(model.card.preprocessing))
     assert reference.image.shape == (1, 256, 256, 1)
     assert np.ptp(reference.outputs["reconstruction"]) > 0.5
     assert reference.outputs["anomaly_map"].max() > model.card.calibration.pixel_threshold

@@ -13,7 +13,7 @@ import pytest
 
 from gliomart import providers
 from gliomart.errors import MissingExtraError, ProviderError
-from gliomart.model import Model, default_model
+from gliomart.model.model import Model, default_model
 from gliomart.providers import CPU, ProviderChoice
 from gpus import DEVICE_LOST, Machine
 

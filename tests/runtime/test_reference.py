@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from gliomart import Preprocessing, Slice, scan
-from gliomart.model import default_model
-from gliomart.preprocess import FRAME_SLICES, crop, estimate_frame, normalise
+from gliomart.image.grid import crop
+from gliomart.image.normalisation import SAMPLED_SLICES, estimate_normalisation
+from gliomart.image.preprocess import normalise
+from gliomart.model.model import default_model
 from gliomart.sources import read_series
 from samples import GOLDEN, SHARED, needs_real_images
 
@@ -124,14 +126,14 @@ def test_cpp_prepares_whole_series_as_the_runtime_does(study: Path, tmp_path: Pa
     spec = Preprocessing()
     for files in scan([study]).series:
         read = read_series(files.files, files.source)
-        slices = [item for item in read if isinstance(item, Slice)][:FRAME_SLICES]
+        slices = [item for item in read if isinstance(item, Slice)][:SAMPLED_SLICES]
         height, width = slices[0].pixels.shape
         np.stack([item.pixels for item in slices]).tofile(tmp_path / "slices")
         numbers = (len(slices), height, width, *(slices[0].spacing or (1.0, 1.0)))
         numbers = (*numbers, spec.margin, spec.brain_level)
         command = [program, tmp_path / "slices", *map(str, numbers), tmp_path / "prepared"]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        frame = estimate_frame(slices, spec)
+        frame = estimate_normalisation(slices, spec)
         box = frame.box
         assert [float(word) for word in said.split()] == pytest.approx(
             [box.x, box.y, box.width, box.height, frame.black, frame.brain], rel=1e-6

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from gliomart.card import ModelCard
+from gliomart.image.grid import uncrop
+from gliomart.model.card import ModelCard
 from gliomart.outputs import pictures
-from gliomart.outputs.report import MOST_PICTURES, ReportSlice, from_json, report, to_json
-from gliomart.preprocess import uncrop
+from gliomart.outputs.page import MOST_PICTURES, ReportSlice, from_json, report, to_json
 from reports import HOSTILE, analysed, page_of
 
 LESIONS = [0.0, 0.9, 0.0, 0.5]
@@ -208,13 +208,13 @@ def test_pictures_show_what_the_run_saw(results: Any) -> None:
     result, shown = slices[1], ReportSlice.of(slices[1], card)
     source = _decoded(shown.source)
     assert source.shape == (256, 256)
-    windowed = pictures.window(result.slice.pixels, result.frame)
+    windowed = pictures.window(result.slice.pixels, result.normalisation)
     assert np.abs(source - windowed).mean() < 3
     anomaly = _decoded(shown.anomaly_map)
     halves = np.clip(result.anomaly_map / 0.3, 0, 1).reshape(128, 2, 128, 2).mean(axis=(1, 3))
     assert np.abs(anomaly - halves * 255).max() <= 1
     # What this model leaves alone, everything up to 0.5, looks the same in the same window.
-    box = uncrop(np.ones((256, 256), np.float32), result.frame.box, (256, 256)) > 0
+    box = uncrop(np.ones((256, 256), np.float32), result.normalisation.box, (256, 256)) > 0
     alike = box & (windowed < 255 * 0.5 / 0.4 / 2.2)
     assert np.abs(_decoded(shown.reconstruction) - windowed)[alike].mean() < 3
     assert _decoded(shown.reconstruction)[~alike & box].mean() < 150 < windowed[~alike & box].mean()

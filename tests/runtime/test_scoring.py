@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliomart.card import Scoring
-from gliomart.scoring import find_regions, p_value, series_score, slice_score
+from gliomart.findings.scoring import find_regions, p_value, series_score, slice_score
+from gliomart.model.card import Scoring
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=50).map(sorted)
 

@@ -13,7 +13,7 @@ from pydicom.tag import BaseTag
 
 from gliomart import sources
 from gliomart.errors import InputNotFoundError
-from gliomart.slices import Refusal, Slice
+from gliomart.image.slices import Refusal, Slice
 from samples import GOLDEN, SHARED, draw_head, needs_real_images
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from gliomart import Detector, Refusal, SliceResult, cli
 from gliomart.errors import InputRefusedError
+from gliomart.findings.suitability import CODES, SEQUENCES, judge_image, sequence_of
 from gliomart.sources.header import Header
-from gliomart.suitability import CODES, SEQUENCES, judge_image, sequence_of
 from samples import GOLDEN, SHARED, card, needs_real_images
 
 DICOM = SHARED / "dicom"

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliomart.outputs import summary
-from gliomart.terminal import Ink, cells, shortened
+from gliomart.cli import summary
+from gliomart.cli.terminal import Ink, cells, shortened
 from samples import draw_head
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")

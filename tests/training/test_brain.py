@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliomart.preprocess import Preprocessing, estimate_frame, prepare
-from gliomart.slices import Slice
+from gliomart.image.normalisation import estimate_normalisation
+from gliomart.image.preprocess import prepare
+from gliomart.image.slices import Slice
+from gliomart.image.steps import Preprocessing
 from gliomart_training.brain import brain_masks, inside_skull
 from samples import draw_head
 
@@ -17,7 +19,7 @@ def _prepared(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     spec = Preprocessing(size=size)
     slices = [Slice(plane) for plane in pixels]
-    frame = estimate_frame(slices, spec)
+    frame = estimate_normalisation(slices, spec)
     inputs = [prepare(one, frame, spec) for one in slices]
     return [i.plain for i in inputs], [i.head for i in inputs]
 

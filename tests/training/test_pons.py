@@ -10,7 +10,7 @@ import pytest
 keras = pytest.importorskip("keras", reason="needs the extra: training")
 
 from gliomart.errors import DatasetError  # noqa: E402
-from gliomart.preprocess import Preprocessing  # noqa: E402
+from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_training import dataset, training  # noqa: E402
 from gliomart_training import pons as localiser  # noqa: E402
 from gliomart_training.batches import Variation  # noqa: E402

@@ -13,7 +13,7 @@ keras = pytest.importorskip("keras", reason="needs the extra: training")
 
 import gliomart_training  # noqa: E402
 from gliomart.errors import DatasetError, OutputExistsError  # noqa: E402
-from gliomart.preprocess import Preprocessing  # noqa: E402
+from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_training import dataset, fitting, training  # noqa: E402
 from gliomart_training.batches import HealthyBatches, Variation, tumour_free_images  # noqa: E402
 from gliomart_training.corruption import CORRUPTIONS  # noqa: E402

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 pytest.importorskip("keras", reason="needs the extra: training")
 metrics = pytest.importorskip("sklearn.metrics", reason="needs the extra: evaluate")
 
-from gliomart.preprocess import Preprocessing  # noqa: E402
+from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_training.batches import HealthyImages  # noqa: E402
 from gliomart_training.validation import WithLesions, average_precision  # noqa: E402
 

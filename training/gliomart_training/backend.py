@@ -12,8 +12,8 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from gliomart import processors, streams
 from gliomart.errors import StarvedError
+from gliomart.host import processors, streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

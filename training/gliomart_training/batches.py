@@ -11,7 +11,8 @@ import keras
 import numpy as np
 
 from gliomart.errors import InputRefusedError
-from gliomart.preprocess import Preprocessing, estimate_frames, prepare, stack_channels
+from gliomart.image.normalisation import estimate_normalisations
+from gliomart.image.preprocess import prepare, stack_channels
 from gliomart_training.brain import brain_masks
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gliomart.image.steps import Preprocessing
     from gliomart_training.corruption import Corruption, Plane
     from gliomart_training.dataset import Patient
 
@@ -72,7 +74,7 @@ def tumour_free_images(patients: Iterable[Patient], spec: Preprocessing) -> Heal
     """
     parts = []
     for patient in patients:
-        frames = estimate_frames(patient.slices, spec)
+        frames = estimate_normalisations(patient.slices, spec)
         prepared, tumour_free = [], []
         for example in patient.examples:
             with suppress(InputRefusedError):  # blank: there is nothing to learn from

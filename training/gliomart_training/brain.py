@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 import cv2
 import numpy as np
 
-from gliomart.head import depth
+from gliomart.image.grid import depth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ def brain_masks(
     ----------
     planes
         Normalised slices, lowest first, (size, size) each in [0, 1], brain median at 0.4:
-        ``plain`` of :func:`gliomart.preprocess.prepare`.
+        ``plain`` of :func:`gliomart.image.preprocess.prepare`.
     heads
         Their head masks.
 

@@ -22,9 +22,9 @@ import numpy as np
 
 from gliomart import sources
 from gliomart.errors import DatasetError
+from gliomart.host.streams import say
+from gliomart.image.slices import Refusal, Slice
 from gliomart.printable import printable
-from gliomart.slices import Refusal, Slice
-from gliomart.streams import say
 from gliomart_training import masks, tables
 from gliomart_training.patients import NEIGHBOURHOOD, Ellipse, Example, MaskFile, Patient
 

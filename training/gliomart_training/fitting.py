@@ -17,11 +17,11 @@ import numpy as np
 from keras import ops
 from tqdm import tqdm
 
+from gliomart.cli.terminal import is_terminal
 from gliomart.errors import OutputError, TrainingError
+from gliomart.host.streams import say
 from gliomart.outputs.folder import write_atomically
 from gliomart.printable import said
-from gliomart.streams import say
-from gliomart.terminal import is_terminal
 from gliomart_training.network_file import check_finite
 from gliomart_training.networks import NETWORKS
 from gliomart_training.record import read_json

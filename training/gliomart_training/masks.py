@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 
 from gliomart.errors import DatasetError, InputRefusedError
-from gliomart.slices import Refusal, Slice
+from gliomart.image.slices import Refusal, Slice
 from gliomart.sources import DEFAULT, SourceFile, codecs, images, nifti, wall
 from gliomart.sources import masks as names
 from gliomart.sources.kinds import kind_of_content
-from gliomart.sources.volumes import in_order
+from gliomart.sources.volumes import stacked
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -208,7 +208,7 @@ def read_volume(path: Path, items: Sequence[Slice | Refusal]) -> list[NDArray[np
         raise DatasetError(f"{path}: {_FULL}")
     if len(planes) != len(items):
         raise DatasetError(f"{path}: has {len(planes)} slices, its image {len(items)}")
-    axial = list(in_order(planes, str(path)))
+    axial = list(stacked(planes, str(path)))
     heights = np.array([_height(plane) for plane in axial])
     marks: list[NDArray[np.bool_] | None] = []
     for item in items:

@@ -24,7 +24,7 @@ from gliomart_training import networks  # noqa: F401  # Keras then knows its lay
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gliomart.preprocess import Preprocessing
+    from gliomart.image.steps import Preprocessing
 
 _LAYERS = frozenset((
     "Activation", "Add", "AveragePooling2D", "BatchNormalization", "Conv2D", "InputLayer",

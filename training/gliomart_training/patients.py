@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.slices import Refusal, Slice
+    from gliomart.image.slices import Refusal, Slice
 
 # Slices this close to a marked one may show what its reader did not mark.
 NEIGHBOURHOOD = 3

@@ -21,10 +21,12 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+from gliomart.cli.terminal import is_terminal
 from gliomart.errors import DatasetError, InputRefusedError, TrainingError
-from gliomart.preprocess import Preprocessing, crop, estimate_frames, prepare
-from gliomart.slices import Slice
-from gliomart.terminal import is_terminal
+from gliomart.image.grid import crop
+from gliomart.image.normalisation import estimate_normalisations
+from gliomart.image.preprocess import prepare
+from gliomart.image.slices import Slice
 from gliomart_training.corruption import lesions_anywhere
 from gliomart_training.network_file import check_finite
 from gliomart_training.networks import PONS_POOLING, pons_localiser
@@ -34,7 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.preprocess import Frame
+    from gliomart.image.normalisation import Normalisation
+    from gliomart.image.steps import Preprocessing
     from gliomart_training.batches import Variation
     from gliomart_training.dataset import Ellipse, Patient
 
@@ -127,7 +130,7 @@ def marked_images(patient: Patient, spec: Preprocessing) -> PonsImages:
     Slices near a marked one, and whole patients without a mark, are left out: whether they show
     the pons is not known. So are slices in or near a tumour.
     """
-    frames = estimate_frames(patient.slices, spec)
+    frames = estimate_normalisations(patient.slices, spec)
     drawn: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     for example, clear in zip(patient.examples, patient.clear_of_pons(), strict=True):
         if example.pons is None and not (clear and example.tumour_free):
@@ -137,7 +140,7 @@ def marked_images(patient: Patient, spec: Preprocessing) -> PonsImages:
             plain = prepare(example.slice, frame, spec).plain
             pons = np.zeros_like(plain)
             if example.pons is not None:
-                pons = _on_model_grid(example.pons, cast("Frame", frame), spec)
+                pons = _on_model_grid(example.pons, cast("Normalisation", frame), spec)
             drawn.append((_coarse(plain), _coarse(pons)))
     return _stacked(drawn, spec)
 
@@ -150,7 +153,7 @@ def simulated_images(recipe: PonsRecipe, spec: Preprocessing) -> PonsImages:
     for number in range(recipe.heads):
         head = simulate_head(slices=_SIMULATED_SLICES, size=spec.size, seed=recipe.seed + number)
         slices = [Slice(pixels) for pixels in head.pixels]
-        (frame,) = estimate_frames(slices, spec).values()
+        (frame,) = estimate_normalisations(slices, spec).values()
         if isinstance(frame, InputRefusedError):
             raise frame
         areas = head.pons.sum(axis=(1, 2))
@@ -308,7 +311,7 @@ def _recolour(
     return np.clip(image * (1 + (gain - 1) * soft), 0, 1, dtype=np.float32)
 
 
-def _on_model_grid(pons: Ellipse, frame: Frame, spec: Preprocessing) -> NDArray[np.float32]:
+def _on_model_grid(pons: Ellipse, frame: Normalisation, spec: Preprocessing) -> NDArray[np.float32]:
     """Draw an ellipse where the model sees it; float32 (size, size), 0 or 1."""
     x, y = np.meshgrid(np.arange(spec.size), np.arange(spec.size))
     grid = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)

@@ -17,9 +17,9 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, RLELossless, generate_uid
 
-from gliomart import extras
-from gliomart.arguments import ArgumentParser
+from gliomart.cli.arguments import ArgumentParser
 from gliomart.errors import GliomartError
+from gliomart.host import extras
 from gliomart.outputs.folder import write_atomically
 
 if TYPE_CHECKING:

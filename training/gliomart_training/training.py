@@ -21,10 +21,10 @@ import keras
 
 from gliomart._version import __version__, installed_version
 from gliomart.errors import DatasetError, OutputExistsError, UsageError
+from gliomart.host.streams import say
 from gliomart.outputs.folder import output_errors, write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
-from gliomart.streams import say
 from gliomart_training import dataset, pictures
 from gliomart_training.batches import HealthyBatches, HealthyImages, Variation, tumour_free_images
 from gliomart_training.corruption import CORRUPTIONS
@@ -45,7 +45,7 @@ from gliomart_training.validation import WithLesions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gliomart.preprocess import Preprocessing
+    from gliomart.image.steps import Preprocessing
     from gliomart_training.dataset import Patient
 
 FINAL = "final"

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.preprocess import stack_channels
+from gliomart.image.preprocess import stack_channels
 from gliomart_training.corruption import bright_lesions
 
 if TYPE_CHECKING:
     import keras
     from numpy.typing import NDArray
 
-    from gliomart.preprocess import Preprocessing
+    from gliomart.image.steps import Preprocessing
     from gliomart_training.batches import HealthyImages
 
 # A slice's score is the mean of this fraction of its pixels, the highest.

@@ -18,8 +18,8 @@ from gliomart.bench.budgets import asks_for, check, read_budgets
 from gliomart.bench.plot import plot
 from gliomart.bench.table import table
 from gliomart.errors import NothingAnalysedError
-from gliomart.model import default_model
-from gliomart.rehearsal import simulated_study
+from gliomart.model.model import default_model
+from gliomart.sources.simulated import simulated_study
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import processors
 from gliomart.bench import floor
 from gliomart.bench.engines import GROUP
 from gliomart.bench.fresh import python
@@ -31,7 +30,8 @@ from gliomart.errors import (
     ModelError,
     UsageError,
 )
-from gliomart.model import Model
+from gliomart.host import processors
+from gliomart.model.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gliomart import extras
 from gliomart.bench.machine import precision
-from gliomart.model import Model
+from gliomart.host import extras
+from gliomart.model.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import extras
 from gliomart.bench.engines import Engine
+from gliomart.host import extras
 from gliomart.providers import open_session
 
 if TYPE_CHECKING:

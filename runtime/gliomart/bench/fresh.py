@@ -10,9 +10,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import gliomart
-from gliomart import frozen
 from gliomart.bench.machine import percentiles
 from gliomart.errors import UsageError
+from gliomart.host import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gliomart.bench.machine import percentiles
 from gliomart.bench.stages import runs
-from gliomart.model import Model
+from gliomart.model.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

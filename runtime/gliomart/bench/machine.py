@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import processors
 from gliomart._version import __version__, installed_version
+from gliomart.host import processors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gliomart.card import ModelCard
+    from gliomart.model.card import ModelCard
 
 # Instructions that decide how fast a network runs; what Linux calls them on x86 and Arm.
 _DECISIVE = frozenset(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any
 
-from gliomart import extras
+from gliomart.host import extras
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

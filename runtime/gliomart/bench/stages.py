@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gliomart import sources
-from gliomart.arguments import PROVIDERS
 from gliomart.bench.machine import joules, percentiles
+from gliomart.cli.arguments import PROVIDERS
 from gliomart.errors import InputRefusedError, NothingAnalysedError, ProviderError
-from gliomart.inference import Run
-from gliomart.model import Model
+from gliomart.image.preprocess import prepare
+from gliomart.image.slices import Refusal, Slice
+from gliomart.model.model import Model
 from gliomart.outputs import pictures
 from gliomart.outputs.folder import write_atomically
-from gliomart.preprocess import prepare
-from gliomart.slices import Refusal, Slice
+from gliomart.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.detector import Detector
-    from gliomart.results import SliceResult
+    from gliomart.findings.results import SliceResult
     from gliomart.sources import Inventory, SourceFile
 
 STAGES = ("read", "preprocess", "infer", "score", "write")
@@ -182,7 +182,7 @@ def typical(detector: Detector, inventory: Inventory) -> Typical:
         read = [item for item in sources.read(file) if isinstance(item, Slice)]
         for one in read[len(read) // 2 :]:
             try:
-                frame = detector.detect(one).frame
+                frame = detector.detect(one).normalisation
             except InputRefusedError:
                 continue
             image = prepare(one, frame, detector.card.preprocessing).image

@@ -5,12 +5,12 @@ from __future__ import annotations
 from heapq import heappush, heapreplace
 from typing import TYPE_CHECKING, Any
 
-from gliomart.outputs.report import MOST_PICTURES, ReportSlice, least_likely_first, to_json
+from gliomart.outputs.page import MOST_PICTURES, ReportSlice, least_likely_first, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gliomart.results import SliceResult
+    from gliomart.findings.results import SliceResult
 
 
 class Gallery:

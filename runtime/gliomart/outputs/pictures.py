@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.preprocess import Frame
-    from gliomart.results import SliceResult
+    from gliomart.findings.results import SliceResult
+    from gliomart.image.normalisation import Normalisation
 
 # Perceptually uniform, told apart by colour-blind readers, and without red: nothing that is not
 # flagged may look like an alarm.
@@ -47,7 +47,7 @@ def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
     -------
     uint8 (H, W, 3), BGR.
     """
-    grey = cv2.convertScaleAbs(window(result.slice.pixels, result.frame)).astype(np.uint16)
+    grey = cv2.convertScaleAbs(window(result.slice.pixels, result.normalisation)).astype(np.uint16)
     strength = cv2.convertScaleAbs(result.anomaly_map, alpha=255 / display_limit).astype(np.uint16)
     colour = _blends().take(256 * grey + strength)
     channels = colour.view(np.uint8).reshape(*colour.shape, 4)
@@ -149,8 +149,8 @@ def png(picture: NDArray[np.uint8]) -> bytes:
     return content.tobytes()
 
 
-def window(pixels: NDArray[np.float32], frame: Frame) -> NDArray[np.float32]:
-    """Grey levels in [0, 255], from the frame's black to 2.2 times its brain's median."""
-    white = 2.2 * (frame.brain - frame.black)
-    levels = (pixels - frame.black) / white
+def window(pixels: NDArray[np.float32], norm: Normalisation) -> NDArray[np.float32]:
+    """Grey levels in [0, 255], from the normalisation's black to 2.2 times its brain's median."""
+    white = 2.2 * (norm.brain - norm.black)
+    levels = (pixels - norm.black) / white
     return np.clip(levels, 0, 1, dtype=np.float32) * np.float32(255)

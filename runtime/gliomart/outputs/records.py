@@ -16,10 +16,10 @@ from gliomart._version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from gliomart.pons import Pons, PonsVerdict
-    from gliomart.results import Settings, SliceResult
-    from gliomart.series import Verdict
-    from gliomart.slices import Concern, Refusal
+    from gliomart.findings.pons import Pons, PonsVerdict
+    from gliomart.findings.results import Settings, SliceResult
+    from gliomart.findings.verdict import Verdict
+    from gliomart.image.slices import Concern, Refusal
     from gliomart.sources import Inventory
 
 SCHEMA = 1

@@ -11,31 +11,32 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gliomart import pons, sources
+from gliomart import sources
 from gliomart.errors import GliomartError, InputRefusedError, UnwritableError
+from gliomart.findings import pons
+from gliomart.findings.verdict import judge
+from gliomart.image.slices import Refusal
 from gliomart.outputs import folder as output
 from gliomart.outputs import names, pictures, records
 from gliomart.outputs.gallery import Gallery
+from gliomart.outputs.page import ReportSlice
 from gliomart.outputs.pictures import Overview
 from gliomart.outputs.records import SeriesRecord
-from gliomart.outputs.report import ReportSlice
 from gliomart.pipeline import in_order
 from gliomart.printable import said
-from gliomart.series import judge
-from gliomart.slices import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from gliomart.arguments import Overlays
+    from gliomart.cli.arguments import Overlays
     from gliomart.detector import Detector
+    from gliomart.findings.pons import Part, PonsVerdict
+    from gliomart.findings.results import SliceResult
+    from gliomart.findings.verdict import Verdict
+    from gliomart.image.slices import Concern
     from gliomart.outputs.dicom import Written
-    from gliomart.pons import Part, PonsVerdict
-    from gliomart.results import SliceResult
-    from gliomart.series import Verdict
-    from gliomart.slices import Concern
     from gliomart.sources import SeriesFiles
 
 
@@ -57,7 +58,7 @@ class SeriesOutput:
     names
         What the outputs of a source are called, but for those of files that hold several series.
     overlays, maps, dicom
-        As of :class:`gliomart.inference.Run`.
+        As of :class:`gliomart.run.Run`.
     places
         What was written so far.
     """
@@ -169,7 +170,7 @@ class SeriesOutput:
         from gliomart.outputs import dicom
 
         try:
-            headers = sources.headers(self.series.files, results)
+            headers = sources.headers(self.series.files, [each.slice for each in results])
         except InputRefusedError as error:  # a file changed or went away meanwhile
             reason = f"the source's headers cannot be read once more: {error.reason}"
             return records.dicom_entry([], [_missing("all", error.code, reason)]), ()

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# Slices that may be run at once on a GPU.
+LARGEST_BATCH = 64
+
 Requested = Literal["auto", "tensorrt", "tensorrt-rtx", "cuda", "cpu"]
 
 

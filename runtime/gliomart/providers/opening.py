@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from gliomart.providers.parity import Reference
 
-# Slices that may be run at once on a GPU.
-LARGEST_BATCH = 64
-
 
 def open_session(
     model: bytes,

@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING
 
 from gliomart.providers import cache, probe
-from gliomart.providers.opening import LARGEST_BATCH
+from gliomart.providers.choice import LARGEST_BATCH
 from gliomart.providers.session import LARGEST_GPU_MEMORY
 
 if TYPE_CHECKING:

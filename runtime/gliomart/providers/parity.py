@@ -14,14 +14,12 @@ import numpy as np
 
 from gliomart.equality import ByContent
 from gliomart.errors import ProviderError
-from gliomart.rehearsal import simulated_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from gliomart.preprocess import Preprocessing
     from gliomart.providers.session import Session
 
 
@@ -78,13 +76,13 @@ class Reference(ByContent):
         return differences
 
 
-def reference(cpu: Session, names: Sequence[str], spec: Preprocessing) -> Reference:
-    """Run the slice on the CPU.
+def reference(cpu: Session, names: Sequence[str], image: NDArray[np.float32]) -> Reference:
+    """Run a slice, float32 (size, size, channels), on the CPU.
 
     Raises
     ------
     ModelError
         The graph does not run there.
     """
-    image = simulated_image(spec)[np.newaxis]
-    return Reference(image, dict(zip(names, cpu.run(names, {"image": image}), strict=True)))
+    batch = image[np.newaxis]
+    return Reference(batch, dict(zip(names, cpu.run(names, {"image": batch}), strict=True)))

@@ -12,9 +12,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gliomart import extras
 from gliomart._version import installed_version
 from gliomart.errors import ProviderError
+from gliomart.host import extras
 from gliomart.providers.choice import GPU_PROVIDERS
 from gliomart.providers.quiet import off_standard_output
 from gliomart.providers.session import what_went_wrong

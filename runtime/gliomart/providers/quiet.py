@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from gliomart import streams
+from gliomart.host import streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from threading import Lock
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart import forking, log
 from gliomart.errors import ModelError, ProviderError
+from gliomart.host import forking
 from gliomart.providers.choice import GPU_PROVIDERS, ProviderChoice
 from gliomart.providers.opening import open_on_cpu, open_on_gpu
 from gliomart.providers.probe import FORKED
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gliomart.providers.session import Session
 
 _TRIES = 2
+_logger = logging.getLogger("gliomart")
 
 
 class Runner:
@@ -130,7 +132,7 @@ class Runner:
         self.provider = replace(
             self.provider, effective=CPU, degraded=True, parity=None, reason=reason
         )
-        log.fallback(self.provider)
+        _logger.warning("%s failed; using %s from here on", self.provider.requested, CPU)
         return self._run_on_cpu(images)
 
     def _run_on_cpu(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:

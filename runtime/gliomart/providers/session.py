@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliomart import forking, processors
 from gliomart.errors import GliomartError, ModelError, StarvedError
+from gliomart.host import forking, processors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from gliomart.geometry import doubles, whole_steps
+from gliomart.image.geometry import doubles, whole_steps
 from gliomart.sources.traits import OF_IMAGES, OF_REPEATS, OF_SERIES, divides, told_apart
 from gliomart.sources.walk import folder_of
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from gliomart.errors import InputRefusedError, UsageError
-from gliomart.given import is_number
+from gliomart.sources.given import is_number
 
 if TYPE_CHECKING:
     from pydicom import Dataset

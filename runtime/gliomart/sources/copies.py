@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gliomart.errors import InputRefusedError
-from gliomart.slices import Refusal
+from gliomart.image.slices import Refusal
 from gliomart.sources import codecs, wall
 
 if TYPE_CHECKING:

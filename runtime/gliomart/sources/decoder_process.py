@@ -1,9 +1,9 @@
 """The process in which native code decodes compressed frames; started by isolation.py.
 
-It is run as a program of its own (:mod:`gliomart.frozen`) and imports nothing but the decoders, so
-that it starts quickly. It begins with a greeting. A request on standard input is a header and a
-frame, a reply on standard output a header and the decoded values or, where the decoder refused, a
-reason.
+It is run as a program of its own (:mod:`gliomart.host.frozen`) and imports nothing but the
+decoders, so that it starts quickly. It begins with a greeting. A request on standard input is a
+header and a frame, a reply on standard output a header and the decoded values or, where the decoder
+refused, a reason.
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ from mmap import mmap
 from typing import TYPE_CHECKING, Any, cast
 
 from gliomart.errors import InputRefusedError, UsageError
-from gliomart.given import IMAGE
+from gliomart.image.slices import Refusal, Slice, luma
 from gliomart.printable import said
-from gliomart.slices import Refusal, Slice, luma
 from gliomart.sources import codecs, modality, wall
 from gliomart.sources.attributes import frames_of, text
 from gliomart.sources.budget import promised
+from gliomart.sources.given import IMAGE
 from gliomart.sources.header import Header, shape_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-    from gliomart.geometry import Plane
+    from gliomart.image.geometry import ImagePlane
     from gliomart.sources.budget import Budget
     from gliomart.sources.inventory import SourceFile
 
@@ -206,7 +206,7 @@ def opened(file: SourceFile) -> list[Callable[[], Slice | Refusal]] | None:
     make = _maker(dataset, header, file.source, file.series)
     _, decode = codecs.opened(dataset, budget)
 
-    def read(index: int, plane: Plane | None) -> Slice | Refusal:
+    def read(index: int, plane: ImagePlane | None) -> Slice | Refusal:
         try:
             return make(index, plane, decode(index))
         except InputRefusedError as error:
@@ -217,7 +217,7 @@ def opened(file: SourceFile) -> list[Callable[[], Slice | Refusal]] | None:
 
 def _maker(
     dataset: Dataset, header: Header, source: str, series: str
-) -> Callable[[int, Plane | None, codecs.Words], Slice | Refusal]:
+) -> Callable[[int, ImagePlane | None, codecs.Words], Slice | Refusal]:
     """Give what makes a slice of the words of a frame, its number and its place."""
     groups = frames_of(dataset)
     # An image of the same size may have been put in the place of the one that was found.
@@ -225,7 +225,7 @@ def _maker(
     if (len(groups), shape_of(dataset), text(dataset, "SOPInstanceUID")) != found:
         raise InputRefusedError("changed", "the file was changed while it was being read")
 
-    def make(index: int, plane: Plane | None, words: codecs.Words) -> Slice | Refusal:
+    def make(index: int, plane: ImagePlane | None, words: codecs.Words) -> Slice | Refusal:
         frame = index if len(groups) > 1 else None
         try:
             values, padding = modality.values_of(words, dataset, groups[index])

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gliomart.slices import Concern
+from gliomart.image.slices import Concern
 from gliomart.sources import copies, joining, placing
 from gliomart.sources.apart import apart
 from gliomart.sources.inventory import Group, Image, SeriesFiles
@@ -21,7 +21,7 @@ from gliomart.sources.walk import folder_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gliomart.slices import Refusal
+    from gliomart.image.slices import Refusal
     from gliomart.sources.inventory import SourceFile
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gliomart.errors import InputRefusedError
-from gliomart.geometry import COARSEST_MM, FINEST_MM, Plane, is_place, is_plane
+from gliomart.image.geometry import COARSEST_MM, FINEST_MM, ImagePlane, is_place, is_plane
 from gliomart.sources.attributes import Frame, frames_of, numbers, text, value_of, words
 from gliomart.sources.loss import was_lossy
 from gliomart.sources.traits import (
@@ -117,7 +117,7 @@ class Header:
     burned_in: bool = False
     shape: tuple[float, ...] | None = None
     spacing: tuple[float, float] | None = None
-    planes: tuple[Plane | None, ...] = (None,)
+    planes: tuple[ImagePlane | None, ...] = (None,)
     number: float | None = None
     frames: tuple[int, ...] = (0,)
     frame_count: int = 1
@@ -284,7 +284,7 @@ def shape_of(dataset: Dataset) -> tuple[float, ...] | None:
     return None if rows is None or columns is None else rows + columns
 
 
-def _plane(frame: Frame) -> Plane | None:
+def _plane(frame: Frame) -> ImagePlane | None:
     position = numbers(frame, "ImagePositionPatient", 3)
     orientation = numbers(frame, "ImageOrientationPatient", 6)
     spacing = _spacing(frame)
@@ -292,7 +292,7 @@ def _plane(frame: Frame) -> Plane | None:
         return None
     if not (is_place(position) and is_plane(orientation)):
         return None
-    return Plane(position, _once("orientation", orientation), _once("spacing", spacing))
+    return ImagePlane(position, _once("orientation", orientation), _once("spacing", spacing))
 
 
 def _rescale(frame: Frame) -> tuple[float, float] | None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from gliomart.colour import one_plane, over_air
 from gliomart.errors import InputRefusedError
+from gliomart.image.colour import one_plane, over_air
+from gliomart.image.slices import Refusal, Slice, luma
 from gliomart.printable import said
-from gliomart.slices import Refusal, Slice, luma
 from gliomart.sources import jpeg, png, tiff_pages
 from gliomart.sources.budget import DEFAULT, beyond
 from gliomart.sources.kinds import kind_of_content

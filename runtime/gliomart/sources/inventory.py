@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from gliomart.geometry import doubles, gaps
-from gliomart.slices import Refusal
+from gliomart.image.geometry import doubles, gaps
+from gliomart.image.slices import Refusal
 from gliomart.sources.budget import DEFAULT, Budget
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-    from gliomart.geometry import Plane
-    from gliomart.slices import Concern
+    from gliomart.image.geometry import ImagePlane
+    from gliomart.image.slices import Concern
     from gliomart.sources.changes import Stamp
     from gliomart.sources.header import Header
 
@@ -60,7 +60,7 @@ class SourceFile:
     kind: Kind
     series: str
     header: Header | None = None
-    planes: tuple[Plane | None, ...] = (None,)
+    planes: tuple[ImagePlane | None, ...] = (None,)
     concerns: tuple[Concern, ...] = ()
     notes: tuple[Concern, ...] = ()
     budget: Budget = DEFAULT
@@ -96,7 +96,7 @@ class Image(NamedTuple):
         return self.file.header
 
     @property
-    def plane(self) -> Plane | None:
+    def plane(self) -> ImagePlane | None:
         """Where it lies."""
         return self.file.planes[self.at]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from threading import Event, Lock, Timer
 from typing import TYPE_CHECKING, Any, cast
 
-from gliomart import forking, frozen
 from gliomart.errors import InputRefusedError
+from gliomart.host import forking, frozen
 from gliomart.printable import printable, without_folders
 from gliomart.sources import decoder_process
 from gliomart.sources.decoder_process import GREETING, REPLY, REQUEST, address_space

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.geometry import ROUNDED_MM, doubles, usual_step, whole_steps
-from gliomart.slices import Concern
+from gliomart.image.geometry import ROUNDED_MM, doubles, usual_step, whole_steps
+from gliomart.image.slices import Concern
 from gliomart.sources.apart import apart
 from gliomart.sources.inventory import Group
 from gliomart.sources.placing import MOST_DOUBLES
@@ -18,7 +18,7 @@ from gliomart.sources.traits import OF_SERIES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gliomart.geometry import Plane
+    from gliomart.image.geometry import ImagePlane
     from gliomart.sources.inventory import Image
 
 # Fewer images have no step that could be even.
@@ -73,7 +73,7 @@ def _doubtful(image: Image, count: int, owner: tuple[str, int]) -> Group:
 
 def _parallel(images: Sequence[Image]) -> list[list[Image]]:
     """Group images that are turned alike."""
-    groups: list[tuple[Plane, list[Image]]] = []
+    groups: list[tuple[ImagePlane, list[Image]]] = []
     for image in images:
         plane = image.plane
         assert plane is not None  # noqa: S101  # others were kept as they are

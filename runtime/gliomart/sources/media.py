@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
+from gliomart.image.slices import Refusal
 from gliomart.printable import printable
-from gliomart.slices import Refusal
 from gliomart.sources.attributes import numbers, text, value_of, words
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gliomart.errors import InputRefusedError
-from gliomart.greyscale import enclosed
+from gliomart.image.greyscale import enclosed
 from gliomart.printable import said
 from gliomart.sources.attributes import numbers, text, value_of
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from gliomart import extras
 from gliomart.errors import BrokenExtraError, InputRefusedError, MissingExtraError
-from gliomart.greyscale import LARGEST_SIDE
+from gliomart.host import extras
+from gliomart.image.greyscale import LARGEST_SIDE
+from gliomart.image.slices import Refusal, Slice, luma
 from gliomart.printable import said
-from gliomart.slices import Refusal, Slice, luma
 from gliomart.sources.budget import Image, beyond
 from gliomart.sources.nifti_space import Placement, place
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.geometry import Plane
+    from gliomart.image.geometry import ImagePlane
     from gliomart.sources.budget import Budget
     from gliomart.sources.inventory import SourceFile
 
@@ -140,7 +140,7 @@ def opened(file: SourceFile) -> list[Callable[[], Slice | Refusal]]:
     voxels = _voxels(file.path, volume)
     _check_scale(voxels, volume)
 
-    def make(number: int, plane: Plane | None) -> Slice | Refusal:
+    def make(number: int, plane: ImagePlane | None) -> Slice | Refusal:
         stored = voxels[:, :, number].T
         try:
             return Slice(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gliomart.errors import InputRefusedError
-from gliomart.geometry import Plane, is_plane
-from gliomart.slices import Concern
+from gliomart.image.geometry import ImagePlane, is_plane
+from gliomart.image.slices import Concern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +49,7 @@ class Placement(NamedTuple):
     in mm, None where the header gives none.
     """
 
-    planes: tuple[Plane | None, ...]
+    planes: tuple[ImagePlane | None, ...]
     spacing: tuple[float, float] | None
     concerns: tuple[Concern, ...] = ()
     notes: tuple[Concern, ...] = ()
@@ -222,7 +222,7 @@ def _placed(affine: NDArray[np.float64], count: int, notes: tuple[Concern, ...])
     orientation = tuple(np.concatenate([across / lengths[0], down / lengths[1]]).tolist())
     spacing = (float(lengths[1]), float(lengths[0]))
     planes = tuple(
-        Plane(tuple((origin + number * up).tolist()), orientation, spacing)
+        ImagePlane(tuple((origin + number * up).tolist()), orientation, spacing)
         for number in range(count)
     )
     return Placement(planes, spacing, notes=notes)

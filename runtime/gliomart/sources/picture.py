@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from gliomart.errors import InputRefusedError
-from gliomart.greyscale import LARGEST_SIDE
+from gliomart.image.greyscale import LARGEST_SIDE
 from gliomart.sources.budget import beyond
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.geometry import SAME_PLACE_MM, Plane, doubles, usual_step
-from gliomart.slices import Concern, Refusal
+from gliomart.image.geometry import SAME_PLACE_MM, ImagePlane, doubles, usual_step
+from gliomart.image.slices import Concern, Refusal
 from gliomart.sources.apart import muddled
 from gliomart.sources.inventory import SeriesFiles
 from gliomart.sources.walk import folder_of
@@ -129,7 +129,7 @@ class _Neighbours:
         self._heights = sorted(image.plane.height for image in known if image.plane is not None)
         self._step = usual_step(self._heights)
 
-    def place_of(self, image: Image) -> Plane | None:
+    def place_of(self, image: Image) -> ImagePlane | None:
         """Find an image's place from those of the instance numbers next to its own."""
         number = image.header.number
         if number is None or image.frame is not None:
@@ -146,14 +146,14 @@ class _Neighbours:
             return None
         share = (number - low) / (high - low)
         position = np.add(before.position, share * np.subtract(after.position, before.position))
-        plane = Plane(tuple(position.tolist()), before.orientation, before.spacing)
+        plane = ImagePlane(tuple(position.tolist()), before.orientation, before.spacing)
         beside = bisect_left(self._heights, plane.height)
         nearest = self._heights[max(beside - 1, 0) : beside + 1]
         clear = min(abs(plane.height - height) for height in nearest) > _CLEAR * self._step
         return plane if clear else None
 
 
-def _moved(image: Image, plane: Plane | None) -> Image:
+def _moved(image: Image, plane: ImagePlane | None) -> Image:
     """Give one image of a file another place."""
     planes = list(image.file.planes)
     planes[image.at] = plane

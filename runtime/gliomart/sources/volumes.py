@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.geometry import Turn, even_step
+from gliomart.image.geometry import Turn, even_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gliomart.geometry import Plane
-    from gliomart.slices import Slice
+    from gliomart.image.geometry import ImagePlane
+    from gliomart.image.slices import Slice
 
 
-def in_order(slices: Sequence[Slice], source: str) -> Iterator[Slice]:
+def stacked(slices: Sequence[Slice], source: str) -> Iterator[Slice]:
     """Sort slices by place, and bring them into the axial plane where they form a volume.
 
     Slices whose place is unknown, or that are parallel to nothing else, come as they are.
@@ -41,7 +41,7 @@ def in_order(slices: Sequence[Slice], source: str) -> Iterator[Slice]:
         yield from _reassembled(stack, turn, source)
 
 
-def turn_of(planes: Sequence[Plane | None]) -> Turn | None:
+def turn_of(planes: Sequence[ImagePlane | None]) -> Turn | None:
     """Tell how slices that lie so become axial; None where they are no stack of parallel ones."""
     first = planes[0] if planes else None
     if first is None or not all(p is not None and first.parallel_to(p) for p in planes):
@@ -88,7 +88,7 @@ def _air_of(stack: Sequence[Slice]) -> np.ndarray | None:
     return np.stack([nowhere if image.air is None else image.air for image in stack])
 
 
-def _placed(image: Slice, pixels: np.ndarray, air: np.ndarray | None, plane: Plane) -> Slice:
+def _placed(image: Slice, pixels: np.ndarray, air: np.ndarray | None, plane: ImagePlane) -> Slice:
     return replace(
         image,
         pixels=np.ascontiguousarray(pixels),

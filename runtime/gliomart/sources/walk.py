@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 from gliomart.errors import InputNotFoundError, InputRefusedError
-from gliomart.forking import at_input
+from gliomart.host.forking import at_input
+from gliomart.image.slices import Refusal
 from gliomart.printable import printable, reason_of
-from gliomart.slices import Refusal
 from gliomart.sources import changes, dicom, formats, media, nifti
 from gliomart.sources.inventory import SourceFile
 from gliomart.sources.kinds import kind_of

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from gliomart.preprocess import prepare
-from gliomart.scoring import slice_score, to_source
+from gliomart.findings.scoring import slice_score, to_source
+from gliomart.image.preprocess import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from gliomart.card import ModelCard
-    from gliomart.results import SliceResult
+    from gliomart.findings.results import SliceResult
+    from gliomart.model.card import ModelCard
 
 # Standard deviation, in pixels of the model's grid, for models whose card does not say how they
 # smooth their own maps. Never chosen by looking at tumours.
@@ -78,7 +78,7 @@ def _ranks(result: SliceResult, card: ModelCard) -> tuple[NDArray[np.float32], N
     Both float32 (size, size) in [0, 1]: the fraction of the slice's brain that is not brighter,
     0 outside of it.
     """
-    plain = prepare(result.slice, result.frame, card.preprocessing).plain
+    plain = prepare(result.slice, result.normalisation, card.preprocessing).plain
     brain = result.brain > 0.5  # noqa: PLR2004
     values = plain[brain]
     ranks = np.zeros_like(plain)
@@ -90,4 +90,4 @@ def _ranks(result: SliceResult, card: ModelCard) -> tuple[NDArray[np.float32], N
 
 def _on_source(image: NDArray[np.float32], result: SliceResult) -> NDArray[np.float32]:
     height, width = result.slice.pixels.shape
-    return to_source(image, result.frame.box, (height, width))[0]
+    return to_source(image, result.normalisation.box, (height, width))[0]

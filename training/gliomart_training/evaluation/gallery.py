@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gliomart.cli.terminal import shortened
 from gliomart.outputs.pictures import overlay, window
 from gliomart.printable import printable
-from gliomart.terminal import shortened
 from gliomart_training.evaluation.outcomes import MODEL
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from gliomart.detector import Detector
-    from gliomart.results import SliceResult
+    from gliomart.findings.results import SliceResult
     from gliomart_training.dataset import Example
     from gliomart_training.evaluation.cohort import Cohort
     from gliomart_training.evaluation.outcomes import SliceOutcome
@@ -104,11 +104,13 @@ def _seen_again(
 def _show(
     plain: Axes, coloured: Axes, example: Example, result: SliceResult, detector: Detector
 ) -> None:
-    box = result.frame.box
+    box = result.normalisation.box
     left, top = max(box.x, 0), max(box.y, 0)
     head = np.s_[top : box.y + box.height, left : box.x + box.width]
     truth = example.truth()[head]
-    plain.imshow(window(result.slice.pixels, result.frame)[head], cmap="gray", vmin=0, vmax=255)
+    plain.imshow(
+        window(result.slice.pixels, result.normalisation)[head], cmap="gray", vmin=0, vmax=255
+    )
     if truth.any():
         plain.contour(truth, [0.5], colors="yellow", linewidths=0.8)
     picture = overlay(result, detector.calibration.display_limit)

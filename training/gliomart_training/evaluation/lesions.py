@@ -11,7 +11,7 @@ import numpy as np
 from gliomart_training.pontine import Implanted, draw_lesion, implant
 
 if TYPE_CHECKING:
-    from gliomart.slices import Slice
+    from gliomart.image.slices import Slice
     from gliomart_training.dataset import Patient
 
 Arm = Literal["swollen and bright", "bright", "swollen"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from gliomart.series import judge
+from gliomart.findings.verdict import judge
 from gliomart_training.evaluation.baselines import BASELINES, Scored
 from gliomart_training.evaluation.boundary import compare_outlines
 from gliomart_training.evaluation.metrics import BINS, histogram
@@ -19,9 +19,9 @@ from gliomart_training.evaluation.metrics import BINS, histogram
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gliomart.card import ModelCard
     from gliomart.detector import Detector
-    from gliomart.results import SliceResult
+    from gliomart.findings.results import SliceResult
+    from gliomart.model.card import ModelCard
     from gliomart_training.dataset import Example, Patient
     from gliomart_training.evaluation.boundary import Outlines
 

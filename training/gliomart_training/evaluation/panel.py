@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from gliomart.cli.terminal import is_terminal
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
+from gliomart.host.streams import say
 from gliomart.outputs.records import provenance
 from gliomart.printable import printable
-from gliomart.streams import say
-from gliomart.terminal import is_terminal
 from gliomart_training import dataset
 from gliomart_training.evaluation.cohort import Cohort
 from gliomart_training.evaluation.outcomes import observe
@@ -23,8 +23,8 @@ from gliomart_training.record import folds_of, read_record
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gliomart.findings.results import Settings
     from gliomart.providers import Requested
-    from gliomart.results import Settings
     from gliomart_training.dataset import Patient
     from gliomart_training.evaluation.metrics import Resamples
 

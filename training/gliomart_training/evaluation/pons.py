@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
+from gliomart.cli.terminal import is_terminal
 from gliomart.errors import DatasetError
-from gliomart.preprocess import prepare
-from gliomart.terminal import is_terminal
+from gliomart.image.preprocess import prepare
 from gliomart_training.evaluation.evaluation import resampling
 from gliomart_training.evaluation.lesions import ROWS, with_lesions
 from gliomart_training.evaluation.metrics import (
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.card import ModelCard
     from gliomart.detector import Detector
+    from gliomart.findings.results import SeriesResult, SliceResult
+    from gliomart.model.card import ModelCard
     from gliomart.providers import Requested
-    from gliomart.results import SeriesResult, SliceResult
     from gliomart_training.dataset import Patient
     from gliomart_training.evaluation.lesions import Row
     from gliomart_training.evaluation.metrics import Figure
@@ -283,7 +283,7 @@ def _planes(
     result: SliceResult, card: ModelCard
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
     assert result.pons is not None and result.pons.section is not None  # noqa: S101, PT018
-    plain = prepare(result.slice, result.frame, card.preprocessing).plain
+    plain = prepare(result.slice, result.normalisation, card.preprocessing).plain
     return plain, result.pons.section.mask, result.brain > 0.5  # noqa: PLR2004
 
 

@@ -93,8 +93,10 @@ def _pictures(
     half = round(2 * pons.rx * _AROUND)
     top, left = max(round(pons.cy) - half, 0), max(round(pons.cx) - half, 0)
     around = np.s_[top : round(pons.cy) + half, left : round(pons.cx) + half]
-    white = result.frame.black + 2.2 * (result.frame.brain - result.frame.black)
-    grey = 255 * (source.pixels - result.frame.black) / (white - result.frame.black)
+    white = result.normalisation.black + 2.2 * (
+        result.normalisation.brain - result.normalisation.black
+    )
+    grey = 255 * (source.pixels - result.normalisation.black) / (white - result.normalisation.black)
     coloured = overlay(result, detector.calibration.display_limit)
     return grey[around], coloured[around][..., ::-1]
 

@@ -12,17 +12,17 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gliomart import extras
 from gliomart.errors import InputRefusedError
+from gliomart.host import extras
 
 with extras.needed("writing DICOM", "dicom", "highdicom"):
     import highdicom  # noqa: F401  # its absence is said here, in one place
 
 from gliomart.outputs.dicom.capture import secondary_capture
 from gliomart.outputs.dicom.parametric_map import parametric_map
-from gliomart.outputs.dicom.report import report
 from gliomart.outputs.dicom.segmentation import of_lesions, of_pons
 from gliomart.outputs.dicom.stack import Stack, not_allowed
+from gliomart.outputs.dicom.structured_report import report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ from gliomart.outputs.pictures import overlay
 if TYPE_CHECKING:
     from highdicom.enum import PatientOrientationValuesBiped
 
-    from gliomart.slices import Slice
+    from gliomart.image.slices import Slice
 
 
 def secondary_capture(stack: Stack, index: int) -> SCImage:

@@ -17,8 +17,8 @@ from pydicom.multival import MultiValue
 from pydicom.valuerep import DA, TM
 
 from gliomart.errors import InputRefusedError
+from gliomart.image.slices import Concern
 from gliomart.outputs.dicom import characters
-from gliomart.slices import Concern
 from gliomart.sources.attributes import words
 from gliomart.sources.traits import OF_PATIENT, patients
 

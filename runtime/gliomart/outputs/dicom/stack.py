@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gliomart.findings.pons import PonsVerdict
+    from gliomart.findings.results import Settings, SliceResult
+    from gliomart.findings.verdict import Verdict
+    from gliomart.image.slices import Concern
     from gliomart.outputs.dicom.lesions import Lesion
-    from gliomart.pons import PonsVerdict
-    from gliomart.results import Settings, SliceResult
-    from gliomart.series import Verdict
-    from gliomart.slices import Concern
 
 # What a source image is told anew, of its own slice.
 _GEOMETRY = (

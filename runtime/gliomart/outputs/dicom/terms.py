@@ -14,11 +14,11 @@ from highdicom.sr import (
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
-from gliomart import pons
 from gliomart._version import __version__
+from gliomart.findings import pons
 
 if TYPE_CHECKING:
-    from gliomart.results import Settings
+    from gliomart.findings.results import Settings
 
 # The new series, by what they hold: what their numbers end in, after the source's own (3 has 3901
 # to 3904, which is out of the scanner's way), and their descriptions.

@@ -1,0 +1,156 @@
+"""A model's card as a leaflet for people: what it is for, what is known of it, and its limits."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from gliomart.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from gliomart.findings.results import Settings
+    from gliomart.model.card import Calibration, ModelCard
+
+_WIDEST = 100
+# Figures of an evaluation: where they are in it, and what they are called.
+_FIGURES = {
+    ("method", "pixel_average_precision"): "pixel AP",
+    ("method", "dice"): "Dice at the threshold",
+    ("method", "slice_auroc"): "slice AUROC",
+    ("method", "flag_sensitivity"): "slices with a tumour, flagged",
+    ("false_alarm", "realised"): "tumour-free slices, flagged",
+    ("series", "sensitivity"): "series with a tumour, flagged",
+    ("series", "false_alarm"): "tumour-free series, flagged",
+}
+
+
+def leaflet(
+    card: ModelCard,
+    calibration: Calibration,
+    settings: Settings,
+    why_not: Mapping[Any, str | None],
+    width: int,
+) -> str:
+    """Lay a card out for people.
+
+    Parameters
+    ----------
+    card, calibration, settings
+        Of a model that is ready to run.
+    why_not
+        For every execution provider, why it cannot run here; None where it can.
+    width
+        Of the terminal, in cells.
+    """
+    sections = {
+        "Purpose": _purpose(card),
+        "Trained on": _training(card),
+        "Calibration": _calibration(card, calibration),
+        "Measured": _measured(card.metrics),
+        "Limits": _limits(card, calibration),
+        "Runs here on": _providers(settings, why_not),
+        "File": _file(card, settings),
+    }
+    lines = [printable(f"{card.name} {card.version}")]
+    for title, paragraphs in sections.items():
+        lines += ["", title]
+        for paragraph in paragraphs:
+            lines += _wrapped(printable(paragraph), min(width, _WIDEST))
+    return "\n".join(lines)
+
+
+def _wrapped(paragraph: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        paragraph, max(width, 40), initial_indent="  ", subsequent_indent="    "
+    )  # fmt: skip
+
+
+def _purpose(card: ModelCard) -> Iterator[str]:
+    yield card.intended_use
+    yield (
+        f"Made for {card.plane} {card.sequence} ({card.modality}) of the head. DICOM that says it"
+        " is something else is refused by name; --force analyses it and marks the results."
+    )
+
+
+def _training(card: ModelCard) -> Iterator[str]:
+    training = card.training
+    yield str(training.get("data", "The card does not say."))
+    recipe, software = training.get("recipe"), training.get("software")
+    if isinstance(recipe, dict):
+        shown = ("network", "corruption", "epochs", "seed")
+        yield "; ".join(f"{name} {recipe[name]}" for name in shown if name in recipe)
+    if isinstance(software, dict):
+        yield ", ".join(f"{name} {version}" for name, version in software.items() if version)
+
+
+def _calibration(card: ModelCard, calibration: Calibration) -> Iterator[str]:
+    yield (
+        f"{len(calibration.slice_scores)} tumour-free slices of {calibration.patients} patients:"
+        f" {calibration.method}."
+    )
+    yield (
+        f"{calibration.false_alarm_rate:.0%} of tumour-free slices, and of tumour-free series, are"
+        " flagged where scans are like these (--false-alarm-rate changes it)."
+    )
+    if card.pons is not None:
+        yield (
+            f"The pons is judged by itself, against {len(card.pons.slice_scores)} tumour-free"
+            f" sections of {len(card.pons.series_scores)} patients."
+        )
+
+
+def _measured(metrics: Mapping[str, Any]) -> Iterator[str]:
+    rows = {label: _figure(metrics, path) for path, label in _FIGURES.items()}
+    if not any(rows.values()):
+        yield "Nothing that the card tells of."
+        return
+    where = [str(_at(metrics, ("dataset", key)) or "") for key in ("folder", "split")]
+    patients = _at(metrics, ("dataset", "counts", "patients"))
+    yield f"On {', '.join(filter(None, where)) or 'data unnamed'}, {patients} patients:"
+    width = max(map(len, rows))
+    yield from (f"{label:{width}}  {figure}" for label, figure in rows.items() if figure)
+    yield "In brackets 95 % intervals, from resampling patients. --json has every figure."
+
+
+def _limits(card: ModelCard, calibration: Calibration) -> Iterator[str]:
+    yield "It shows where a scan departs from those it learned from, not what is wrong there."
+    yield (
+        "It was calibrated on these scans alone: other scanners and protocols may be flagged more"
+        " often, or less. Run tumour-free scans of your own first."
+    )
+    if len(calibration.series_scores) + 1 < 1 / calibration.false_alarm_rate:
+        yield "It was calibrated on too few patients to judge a whole series."
+    measured = [_at(card.metrics, ("model", key)) for key in ("name", "version")]
+    if None not in measured and measured != [card.name, card.version]:
+        yield f"The figures above were measured on {measured[0]} {measured[1]}, not on this model."
+    if card.pons is None:
+        yield "It does not know where the pons is, and does not judge it by itself."
+
+
+def _providers(settings: Settings, why_not: Mapping[Any, str | None]) -> Iterator[str]:
+    yield settings.provider.effective
+    yield from (f"not on {name}: {reason}" for name, reason in why_not.items() if reason)
+
+
+def _file(card: ModelCard, settings: Settings) -> Iterator[str]:
+    yield f"SHA-256 {settings.model_sha256}"
+    yield f"licence of the weights: {card.licence}"
+
+
+def _figure(metrics: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
+    """Write a figure with its interval; None where the metrics have no such figure."""
+    match _at(metrics, path):
+        case {"value": float(value) | int(value), "interval": [float(low), float(high)]}:
+            return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+        case {"value": float(value) | int(value)}:
+            return f"{value:.3f}"
+    return None
+
+
+def _at(values: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401  # a card may hold anything
+    for key in path:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values

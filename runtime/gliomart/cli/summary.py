@@ -1,0 +1,200 @@
+"""What a run found, told in a few lines.
+
+A pipe gets one line for everything that was found, in a form that stays. A terminal gets what fits
+on it: the verdicts, the most anomalous slices, and where the report lies.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+from gliomart.cli.terminal import cells, shortened
+from gliomart.findings.pons import NOT_JUDGED
+from gliomart.outputs import folder as output
+from gliomart.outputs import records
+from gliomart.printable import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from gliomart.cli.terminal import Ink
+
+_VERDICTS = {True: "FLAGGED", False: "not flagged", None: "not judged (too few patients)"}
+_NOT_JUDGED = (
+    "it is not known which way up the picture is, or slices were refused, and no pons was found"
+)
+_DISCLAIMER = "Research software, not a medical device; not for diagnosis."
+# Rows of a table on a terminal; the report and results.csv have them all.
+_MOST_ROWS = 10
+
+
+def plain(document: dict[str, Any], out: Path) -> Iterator[str]:
+    """Tell everything that was found, line by line.
+
+    Parameters
+    ----------
+    document
+        The content of results.json.
+    out
+        The folder that it lies in.
+    """
+    for series in document["series"]:
+        yield (
+            f"series {series['source']}: {_VERDICTS[series['flagged']]}"
+            f" (p = {series['p_value']:.3f}, {series['slices']} slices)"
+        )
+        if series["outside_intended_use"]:
+            yield f"  {_outside(series)}"
+        for note in _notes(series):
+            yield f"  {note}"
+        if series["pons"]:
+            yield f"  {_pons(series['pons'])}"
+    flagged = _flagged(document["slices"])
+    yield _count(flagged, document)
+    for entry in flagged:
+        yield f"  {_place(entry)}  p = {entry['p_value']:.3f}  score {entry['score']:.3f}"
+    for entry in document["not_analysed"]:
+        yield f"not analysed: {_place(entry)}: {printable(entry['reason'])} [{entry['code']}]"
+    if document["inputs"]["ignored"]:
+        yield records.ignored(document)
+    yield f"results: {printable(str(out))}"
+    yield from _outputs_not_written(document)
+    yield from _report(document, out)
+    for series in document["series"]:
+        if series["overview"]:
+            yield f"overview: {printable(str(out / series['overview']))}"
+        yield from _not_written(series)
+    yield _DISCLAIMER
+
+
+def brief(document: dict[str, Any], out: Path, width: int, ink: Ink) -> Iterator[str]:
+    """Tell what matters most, in lines of at most ``width`` cells.
+
+    Longer are what has to be read whole: the report's path, and why something was left out.
+
+    Parameters
+    ----------
+    document, out
+        As in :func:`plain`.
+    width
+        Of the terminal.
+    ink
+        Its colours.
+    """
+    for series in _by_p_value(document["series"])[:_MOST_ROWS]:
+        yield shortened(series["source"], width)
+        verdict = f"{_VERDICTS[series['flagged']]}, p = {series['p_value']:.3f}"
+        slices = f"{series['slices']} slices"
+        yield f"  {_inked(verdict, ink, flagged=series['flagged'])}, {slices}"
+        if series["pons"]:
+            yield f"  {_inked(_pons(series['pons']), ink, flagged=series['pons']['flagged'])}"
+        if series["outside_intended_use"]:
+            yield ink.warning(f"  {_outside(series)}")
+        for note in _notes(series):
+            yield ink.warning(f"  {note}")
+        yield from map(ink.warning, _not_written(series))
+    if len(document["series"]) > _MOST_ROWS:
+        yield ink.faint(f"and {len(document['series']) - _MOST_ROWS} more series")
+    yield from _table(document, width, ink)
+    for line in _reasons(document["not_analysed"]):
+        yield ink.warning(line)
+    if document["inputs"]["ignored"]:
+        yield ink.faint(_ignored(document, width))
+    yield from map(ink.warning, _outputs_not_written(document))
+    yield from _report(document, out)
+    yield ink.faint(_DISCLAIMER)
+
+
+def _table(document: dict[str, Any], width: int, ink: Ink) -> Iterator[str]:
+    flagged = _flagged(document["slices"])
+    yield _count(flagged, document)
+    if not flagged:
+        return
+    yield ink.faint(f"  {'p-value':>7}  {'score':>7}  slice")
+    for entry in flagged[:_MOST_ROWS]:
+        numbers = f"  {entry['p_value']:7.3f}  {entry['score']:7.3f}  "
+        yield numbers + shortened(_place(entry), width - len(numbers))
+    if len(flagged) > _MOST_ROWS:
+        yield ink.faint(f"  and {len(flagged) - _MOST_ROWS} more, see the report")
+
+
+def _count(flagged: list[dict[str, Any]], document: dict[str, Any]) -> str:
+    every = len(document["slices"])
+    if not flagged:
+        return f"none of {every} slices flagged"
+    return f"{len(flagged)} flagged of {every} slices, most anomalous first:"
+
+
+def _flagged(slices: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return _by_p_value([entry for entry in slices if entry["flagged"]])
+
+
+def _by_p_value(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(entries, key=lambda entry: (entry["p_value"], -entry["score"]))
+
+
+def _reasons(refusals: list[dict[str, Any]]) -> Iterator[str]:
+    """Count refusals by code, most frequent first, each with a reason."""
+    for code, count in Counter(entry["code"] for entry in refusals).most_common():
+        reasons = [entry["reason"] for entry in refusals if entry["code"] == code]
+        such_as = "" if len(set(reasons)) == 1 else "such as: "
+        yield f"not analysed: {count} {code} ({such_as}{printable(reasons[0])})"
+
+
+def _inked(text: str, ink: Ink, *, flagged: bool | None) -> str:
+    return ink.flagged(text) if flagged else text
+
+
+def _outside(series: dict[str, Any]) -> str:
+    return f"OUTSIDE THE INTENDED USE: {', '.join(series['outside_intended_use'])}"
+
+
+def _notes(series: dict[str, Any]) -> Iterator[str]:
+    for note in series["notes"]:
+        yield f"note: {printable(note['reason'])} [{note['code']}]"
+
+
+def _pons(pons: dict[str, Any]) -> str:
+    if pons["score"] is None:
+        why = _NOT_JUDGED if pons["coverage"] == NOT_JUDGED else "nothing is said about it"
+        return f"{pons['coverage']}: {why}"
+    verdict = _VERDICTS[pons["flagged"]]
+    return f"pons: {verdict} (p = {pons['p_value']:.3f}, {pons['slices']} slices)"
+
+
+def _not_written(series: dict[str, Any]) -> Iterator[str]:
+    """Tell which DICOM objects are not there, once for each reason."""
+    by_reason: defaultdict[str, list[str]] = defaultdict(list)
+    for missing in (series["dicom"] or {}).get("not_written", []):
+        by_reason[missing["reason"]].append(missing["object"])
+    for reason, names in by_reason.items():
+        what = names[0] if len(names) == 1 else f"{len(names)} objects"
+        yield f"not written: {what}: {printable(reason)}"
+
+
+def _outputs_not_written(document: dict[str, Any]) -> Iterator[str]:
+    """Count the other outputs that are not there, by what they are and for each reason."""
+    missing = document.get("not_written", [])
+    for (kind, reason), count in Counter((e["object"], e["reason"]) for e in missing).items():
+        yield f"not written: {count} {kind}{'s' if count > 1 else ''}: {printable(reason)}"
+
+
+def _report(document: dict[str, Any], out: Path) -> Iterator[str]:
+    """Tell where the report lies, if it could be written."""
+    missing = document.get("not_written", [])
+    if not any(e["object"] == "report" and e["source"] is None for e in missing):
+        yield f"report: {printable(str(out / output.REPORT))}"
+
+
+def _ignored(document: dict[str, Any], width: int) -> str:
+    """Name as many kinds of ignored files as fit."""
+    kinds = len(document["inputs"]["ignored_kinds"])
+    texts = (records.ignored(document, most) for most in range(kinds, -1, -1))
+    return next((text for text in texts if cells(text) <= width), records.ignored(document, 0))
+
+
+def _place(entry: dict[str, Any]) -> str:
+    frame = "" if entry["frame"] is None else f" frame {entry['frame']}"
+    return f"{entry['source']}{frame}"

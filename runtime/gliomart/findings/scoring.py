@@ -1,0 +1,142 @@
+"""From an anomaly map to a mask, regions, a score and its p-value.
+
+The embedding of a model file in another language has to repeat what is here and in
+``preprocess``; all parameters are in the model's card.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from gliomart.image.grid import uncrop
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from gliomart.image.geometry import ImagePlane
+    from gliomart.image.grid import Box
+    from gliomart.model.card import Scoring
+
+
+@dataclass(frozen=True)
+class Region:
+    """A connected anomalous region in source pixels.
+
+    Attributes
+    ----------
+    box
+        (x0, y0, x1, y1): left, upper, and one past the right and lower edge.
+    area_px, area_mm2
+        Size; in mm² where the spacing is known.
+    centroid
+        Mean (x, y) of its pixels.
+    centroid_lps_mm
+        The same in the patient, where it is known how the image lies (DICOM PS3.3 C.7.6.2.1.1).
+    peak
+        Highest value of the anomaly map inside.
+    """
+
+    box: tuple[int, int, int, int]
+    area_px: int
+    area_mm2: float | None
+    centroid: tuple[float, float]
+    centroid_lps_mm: tuple[float, ...] | None
+    peak: float
+
+
+def slice_score(anomaly_map: NDArray[np.float32], scoring: Scoring) -> float:
+    """Mean of the highest pixels of a map (size, size); higher is more anomalous."""
+    count = max(1, round(scoring.top_fraction * anomaly_map.size))
+    highest = anomaly_map[anomaly_map > 0]  # a map is 0 nearly everywhere, which adds nothing
+    if len(highest) > count:
+        highest = np.partition(highest, -count)[-count:]
+    return float(highest.sum() / count)
+
+
+def series_score(slice_scores: Sequence[float], scoring: Scoring) -> float:
+    """Mean of a series' highest slice scores."""
+    highest = sorted(slice_scores, reverse=True)[: scoring.series_top]
+    return float(np.mean(highest))
+
+
+def p_value(score: float, healthy: Sequence[float]) -> float:
+    """Conformal p-value of a score against rising healthy scores (Vovk et al. 2005).
+
+    The probability, in (0, 1], that an exchangeable healthy example scores at least as high.
+    """
+    at_least = len(healthy) - bisect_left(healthy, score)
+    return (1 + at_least) / (len(healthy) + 1)
+
+
+def smallest_p_value(healthy: Sequence[float]) -> float:
+    """Return the p-value that nothing can go below: the resolution of a calibration."""
+    return 1 / (len(healthy) + 1)
+
+
+def find_regions(
+    anomaly_map: NDArray[np.float32],
+    threshold: float,
+    minimum_area_px: float,
+    spacing: tuple[float, float] | None,
+    plane: ImagePlane | None = None,
+) -> tuple[NDArray[np.bool_], tuple[Region, ...]]:
+    """Threshold a map on the source grid and keep what is large enough.
+
+    Parameters
+    ----------
+    anomaly_map
+        float32 (H, W).
+    threshold
+        What lies above belongs to a region.
+    minimum_area_px
+        Smallest region, in source pixels.
+    spacing
+        Of (rows, columns) in mm.
+    plane
+        How the image lies in the patient.
+
+    Returns
+    -------
+    mask, regions
+        bool (H, W), and the regions (8-connected), highest peak first.
+    """
+    above = (anomaly_map > threshold).astype(np.uint8)
+    mask = np.zeros(above.shape, bool)
+    if np.count_nonzero(above) < max(minimum_area_px, 1):  # most slices: no need to look for parts
+        return mask, ()
+    _, labels, stats, centroids = cv2.connectedComponentsWithStats(above, connectivity=8)
+    regions = []
+    for label, (x, y, width, height, area) in enumerate(stats.tolist()):
+        if label == 0 or area < minimum_area_px:
+            continue
+        window = np.s_[y : y + height, x : x + width]
+        part = labels[window] == label
+        mask[window] |= part
+        regions.append(
+            Region(
+                box=(x, y, x + width, y + height),
+                area_px=area,
+                area_mm2=area * spacing[0] * spacing[1] if spacing else None,
+                centroid=(float(centroids[label, 0]), float(centroids[label, 1])),
+                centroid_lps_mm=tuple(plane.to_patient(centroids[label : label + 1])[0].tolist())
+                if plane
+                else None,
+                peak=float(anomaly_map[window][part].max()),
+            )
+        )
+    regions.sort(key=lambda region: region.peak, reverse=True)
+    return mask, tuple(regions)
+
+
+def to_source(
+    anomaly_map: NDArray[np.float32], box: Box, shape: tuple[int, int]
+) -> tuple[NDArray[np.float32], float]:
+    """Bring a map onto the source grid, with source pixels per model pixel."""
+    return uncrop(anomaly_map, box, shape), box.width * box.height / anomaly_map.size

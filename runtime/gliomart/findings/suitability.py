@@ -1,0 +1,236 @@
+"""Whether an image is what a model was made for, told from its DICOM header.
+
+A model answers for any picture it is shown. What it was not made for is therefore refused by name,
+before its pixels are read; ``--force`` analyses it all the same, and every result then says that it
+is outside the intended use. Images without a header (PNG, NIfTI and the like) say nothing of
+themselves: for those, whoever gives them answers. What pixels tell, content.py looks for.
+
+The tables here are the rules, and the conformance statement in the documentation is made from them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gliomart.errors import InputRefusedError
+from gliomart.findings.sequences import SEQUENCE_RULES, SEQUENCES, is_localiser, sequence_of
+from gliomart.image.geometry import even_step, overlaps, usual_step
+from gliomart.image.slices import Concern
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from gliomart.model.card import ModelCard
+    from gliomart.sources import SeriesFiles
+    from gliomart.sources.header import Header
+
+__all__ = [
+    "CODES", "SCANNER_IMAGES", "SEQUENCES", "SEQUENCE_RULES",
+    "judge", "judge_image", "refused", "sequence_of",
+]  # fmt: skip
+
+# What each code stands for, in the order in which they are looked for: the first decides.
+CODES = {
+    "no-scanner-image": "the object holds no image of a scanner (a segmentation, a map, a film)",
+    "secondary-capture": "a secondary capture: a picture of a picture, of unknown origin",
+    "wrong-modality": "a modality that the model was not made for",
+    "wrong-body-part": "not the head",
+    "localiser": "a localiser, made to plan other images",
+    "derived-image": "calculated from other images (a map, a projection, a subtraction, a phase)",
+    "wrong-sequence": "an MR sequence that the model was not made for",
+    "unknown-sequence": "nothing in the header tells the MR sequence",
+    "incomplete-volume": "slices that could be turned into the model's plane if none were missing",
+    "wrong-plane": "a plane that the model was not made for and that cannot be turned into it",
+    "oblique": "tilted too far from the plane that the model was made for",
+    "coarse-pixels": "pixels that are too large to show what the model looks for",
+    "coarse-slices": "slices that lie too far apart",
+    "lossy-compression": "compressed with loss, now or earlier",
+    "burned-in-annotation": "text or drawings are part of the pixels",
+    "unknown-orientation": "nothing says how a volume (NIfTI) lies in the patient",
+    "mixed-orientations": "one series holds images of several orientations",
+    "overlapping-slices": "one series holds several images of one place (echoes, repetitions)",
+    "mixed-series": "images of several series, which nothing tells apart",
+    "scattered-series": "a series of one image, one of many that may belong together",
+    "coverage": "the series covers too little of the head for a verdict",
+    "mixed-rescale": "some images of a series have a rescale slope and intercept, others none",
+    "light-border": "the border is as bright as a head (a negative, a light frame)",
+    "clipped": "the window that it was exported with cuts off what is bright",
+}
+
+# Secondary images that are reformatted rather than calculated.
+_REFORMATTED = frozenset({"MPR", "CSA MPR", "CSAMPR", "REFORMATTED", "RESAMPLED", "CSA RESAMPLED"})
+
+# SOP classes whose pixels come from a scanner (PS3.4 B.5), and what their modality is.
+SCANNER_IMAGES = {
+    "1.2.840.10008.5.1.4.1.1.4": "MR Image Storage",
+    "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR Image Storage",
+    "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR Image Storage",
+    "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
+    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT Image Storage",
+    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT Image Storage",
+}
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and the multi-frame ones below it
+
+# Words in Image Type (PS3.3 C.7.6.1.1.2, C.8.3.1.1.1 and what vendors write) for images that are
+# calculated. DERIVED alone is not among them: reformatted images (MPR) show the same signal.
+_CALCULATED = frozenset(
+    {
+        "ADC", "EADC", "FA", "TRACEW", "TENSOR", "COLFA", "DIFFUSION", "PERFUSION", "RCBV", "RCBF",
+        "TTP", "MTT", "T1 MAP", "T2 MAP", "T2 STAR MAP", "R2 MAP", "MAP", "B0 MAP", "FIELD_MAP",
+        "MIP", "MINIP", "MNIP", "PROJECTION IMAGE", "SUBTRACTION", "SUB", "MEAN", "STDDEV",
+        "P", "PHASE", "PHASE MAP", "PHASE_MAP", "R", "REAL", "I", "IMAGINARY",
+        "SCREEN SAVE", "CSA REPORT", "PASTED", "SECONDARY CAPTURE",
+    }
+)  # fmt: skip
+
+# A pontine lesion of a centimetre is then less than seven pixels wide.
+COARSEST_PIXEL_MM = 1.5
+WIDEST_STEP_MM = 10.0
+STEEPEST_TILT = 35.0
+# Of voxels that are turned into axial slices: a thicker one would be a pixel too coarse for detail.
+WIDEST_TURNED_STEP_MM = 2.0
+# Less than half of the height of a head is no basis for a verdict on it.
+LEAST_COVERAGE_MM = 50.0
+
+
+def judge(series: SeriesFiles, card: ModelCard) -> dict[str, tuple[Concern, ...]]:
+    """Find what speaks against analysing each file of a series, by source; the first decides."""
+    of_all = [*_of_series(series, card), *_of_rescale(series)]
+    found = {}
+    for file in series.files:
+        of_file = _of_image(file.header, card) if file.header else ()
+        concerns = [*file.concerns, *of_file, *of_all]
+        found[file.source] = tuple(sorted(concerns, key=_rank))
+    return found
+
+
+def judge_image(
+    header: Header | None, card: ModelCard, known: Iterable[Concern] = ()
+) -> tuple[Concern, ...]:
+    """Find what speaks against analysing one image by itself; the first decides.
+
+    ``known`` is what its reader found already.
+    """
+    of_image = _of_image(header, card) if header else ()
+    return tuple(sorted([*known, *of_image], key=_rank))
+
+
+def refused(concerns: Sequence[Concern]) -> InputRefusedError:
+    """Put concerns into one refusal: the first one's code, and what else there is."""
+    first, *others = concerns
+    also = f"; also {', '.join(concern.code for concern in others)}" if others else ""
+    return InputRefusedError(first.code, first.reason + also)
+
+
+def _rank(concern: Concern) -> int:
+    return list(CODES).index(concern.code)
+
+
+def _of_image(header: Header, card: ModelCard) -> Iterator[Concern]:
+    yield from _of_object(header)
+    if header.modality != card.modality:
+        stated = f"modality {header.modality}" if header.modality else "no modality is stated"
+        yield Concern("wrong-modality", f"{stated}; the model was made for {card.modality}")
+    yield from _of_body_part(header)
+    if header.modality == card.modality == "MR" and card.sequence in SEQUENCES:
+        yield from _of_sequence(sequence_of(header), card.sequence)
+    if header.spacing is not None and max(header.spacing) > COARSEST_PIXEL_MM:
+        yield Concern("coarse-pixels", f"pixels of {max(header.spacing):.2g} mm are too coarse")
+    for present, code in (
+        (header.lossy, "lossy-compression"),
+        (header.burned_in, "burned-in-annotation"),
+    ):
+        if present:
+            yield _concern(code)
+
+
+def _of_object(header: Header) -> Iterator[Concern]:
+    if header.sop_class.startswith(_SECONDARY_CAPTURE):
+        yield _concern("secondary-capture")
+    elif header.sop_class and header.sop_class not in SCANNER_IMAGES:
+        yield _concern("no-scanner-image")
+    types = set(header.image_type)
+    if is_localiser(header):
+        yield _concern("localiser")
+    calculated = sorted(types & _CALCULATED)
+    if not calculated and "SECONDARY" in types and not types & _REFORMATTED:
+        calculated = ["SECONDARY"]
+    if header.complex_component not in {"", "MAGNITUDE", "MIXED"}:
+        calculated.append(header.complex_component)
+    if header.calculation not in {"", "NONE", "MULTI_PLANAR_RE", "CURVED_MULTI_PLA"}:
+        calculated.append(header.calculation)
+    if calculated:
+        yield Concern("derived-image", f"calculated from other images ({', '.join(calculated)})")
+
+
+def _of_series(series: SeriesFiles, card: ModelCard) -> Iterator[Concern]:
+    """Judge a stack; images whose place is unknown are not in it, and nothing is said of them."""
+    places = [plane for file in series.files for plane in file.planes if plane is not None]
+    planes = sorted(places, key=lambda plane: plane.height)
+    if not planes:
+        return
+    first = planes[0]
+    if not all(first.parallel_to(plane) for plane in planes):
+        yield _concern("mixed-orientations")
+        return
+    heights = [plane.height for plane in planes]
+    step = even_step(planes)
+    if first.name != card.plane and not (step and step <= WIDEST_TURNED_STEP_MM):
+        hole = next(series.missing(), None)
+        if hole and 0 < usual_step(heights) <= WIDEST_TURNED_STEP_MM:
+            yield Concern(
+                "incomplete-volume",
+                f"{first.name} slices, which can be turned into {card.plane} ones only as a whole:"
+                f" {hole.reason}",
+            )
+        yield Concern(
+            "wrong-plane",
+            f"{first.name} slices; the model was made for {card.plane} ones, and only thin even"
+            f" ones (up to {WIDEST_TURNED_STEP_MM:g} mm) can be turned into them",
+        )
+    if first.tilt > STEEPEST_TILT:
+        yield Concern("oblique", f"tilted by {first.tilt:.0f}° from the {first.name} plane")
+    usual = (heights[-1] - heights[0]) / max(len(planes) - 1, 1)
+    if overlaps(heights):
+        yield _concern("overlapping-slices")
+    elif usual > WIDEST_STEP_MM:
+        yield Concern("coarse-slices", f"slices {usual:.1f} mm apart leave too much unseen")
+    covered = heights[-1] - heights[0] + usual
+    if covered < LEAST_COVERAGE_MM:
+        extent = f"{covered:.0f} mm" if len(planes) > 1 else "one slice"
+        yield Concern("coverage", f"{extent} of the head; a verdict needs {LEAST_COVERAGE_MM:g} mm")
+
+
+def _of_rescale(series: SeriesFiles) -> Iterator[Concern]:
+    """Values of one series are of one kind: with slope and intercept (PS3.3 C.11.1.1.2) or not."""
+    said = {scale for file in series.files if file.header for scale in file.header.rescale}
+    if None in said and said - {None, (1.0, 0.0)}:
+        yield _concern("mixed-rescale")
+
+
+def _of_body_part(header: Header) -> Iterator[Concern]:
+    from gliomart.findings.anatomy import other_part  # its lists of words take as long as a slice
+
+    other = other_part(
+        (header.body_part, header.region),
+        own=header.description,
+        others=f"{header.protocol} | {header.examination}",
+        fluid=sequence_of(header) == "FLAIR",
+    )
+    if other:
+        yield Concern("wrong-body-part", f"{other}, not the head")
+
+
+def _of_sequence(sequence: str | None, wanted: str) -> Iterator[Concern]:
+    if sequence is None:
+        yield Concern(
+            "unknown-sequence", f"nothing tells the sequence; the model was made for {wanted}"
+        )
+    elif sequence != wanted:
+        yield Concern(
+            "wrong-sequence", f"the header tells of {sequence}; the model was made for {wanted}"
+        )
+
+
+def _concern(code: str) -> Concern:
+    return Concern(code, CODES[code])

@@ -1,0 +1,1 @@
+"""The process and the installation that gliomart runs in: processors, streams, signals, extras."""

@@ -1,0 +1,1 @@
+"""Slices, their geometry (LPS, mm), and the way into a model's grid and exactly back."""

@@ -1,0 +1,27 @@
+"""The head in an image: what of it is head, and what surrounds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def head_mask(pixels: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
+    """Largest connected thing above ``level``, with its holes filled; bool (H, W)."""
+    above = (cv2.GaussianBlur(pixels, (0, 0), max(pixels.shape) / 128) > level).astype(np.uint8)
+    contours, _ = cv2.findContours(above, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    head = np.zeros_like(above)
+    if contours:
+        largest = max(contours, key=cv2.contourArea)
+        cv2.drawContours(head, [largest], 0, 1, cv2.FILLED)
+    return head.astype(bool)
+
+
+def outermost(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Go once around an image (H, W), from its first pixel on: its outermost pixels."""
+    return np.concatenate([pixels[0], pixels[1:, -1], pixels[-1, -2::-1], pixels[-2:0:-1, 0]])

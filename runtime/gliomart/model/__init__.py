@@ -1,0 +1,1 @@
+"""A model file: its structure held within bounds, its card, and what it predicts."""

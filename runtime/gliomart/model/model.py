@@ -1,0 +1,296 @@
+"""A model file, verified and ready to run: one ONNX graph with its card."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import replace
+from functools import cache, partial
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+import numpy as np
+
+from gliomart.errors import (
+    ModelCardError,
+    ModelError,
+    ModelNotFoundError,
+    ProviderError,
+    UsageError,
+)
+from gliomart.host.forking import at_work
+from gliomart.model import onnx_file
+from gliomart.model.card import METADATA_KEY, ModelCard
+from gliomart.model.prediction import Prediction
+from gliomart.printable import printable, reason_of
+from gliomart.providers.choice import LARGEST_BATCH
+from gliomart.providers.opening import open_on_cpu, open_session
+from gliomart.providers.probe import would_use_gpu
+from gliomart.providers.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from gliomart.image.steps import Preprocessing
+    from gliomart.providers import ProviderChoice, Requested
+    from gliomart.providers.parity import Reference
+    from gliomart.providers.session import Session
+
+# An autoencoder for a scanner is megabytes; what is larger is something else.
+_LARGEST_FILE = 128 * 2**20
+_FLOAT32 = "tensor(float)"
+_INPUT = "image"
+_OUTPUTS = ["reconstruction", "anomaly_map", "brain"]
+_PONS = "pons"
+_LARGEST = float(np.finfo(np.float32).max)
+# What each output may be. A reconstruction is an image plus a correction, which has no bounds.
+_RANGES = {
+    "reconstruction": (-_LARGEST, _LARGEST),
+    "anomaly_map": (0.0, _LARGEST),
+    "brain": (0.0, 1.0),
+    "pons": (0.0, 1.0),
+}
+_MODELS = "models"
+_UNSUITED = "the model's integers are for CPUs"
+Rehearsal: TypeAlias = "Callable[[Preprocessing], NDArray[np.float32]]"
+_ROUNDING = 1e-3  # of half precision and of quantised graphs
+
+
+def default_model(provider: Requested = "cpu") -> Path:
+    """Path of the model that comes with gliomart: in integers for CPUs, in floats for GPUs.
+
+    Where gliomart is imported from an archive, there is no file at it.
+    """
+    on_gpu = would_use_gpu() if provider == "auto" else provider != "cpu"
+    name = "flair-dae-fp32.onnx" if on_gpu else "flair-dae.onnx"
+    return Path(str(resources.files("gliomart") / _MODELS / name))
+
+
+class Model:
+    """An ONNX file on an execution provider.
+
+    Threads may share one.
+
+    Parameters
+    ----------
+    path
+        The file; None for the model that comes with gliomart.
+    provider, allow_fallback, threads
+        As in :func:`gliomart.providers.open_session`.
+    rehearsal
+        Makes the image that a GPU's results are held to the CPU's on, float32
+        (size, size, channels); None for a ramp from black to white.
+
+    Attributes
+    ----------
+    card
+        The file's card.
+    sha256
+        The file's identity.
+
+    Raises
+    ------
+    ModelNotFoundError, ModelError, ModelCardError
+        The file is not one of gliomart's models.
+    ProviderError
+        What was asked for by name does not run, or not as the CPU does.
+    """
+
+    card: ModelCard
+    sha256: str
+
+    @at_work
+    def __init__(
+        self,
+        path: Path | str | None = None,
+        *,
+        provider: Requested = "auto",
+        allow_fallback: bool = False,
+        threads: int | None = None,
+        rehearsal: Rehearsal | None = None,
+    ) -> None:
+        self._path = default_model(provider) if path is None else Path(path)
+        content = _bundled(self._path.name) if path is None else _read(self._path)
+        self.sha256 = hashlib.sha256(content).hexdigest()
+        try:
+            onnx_file.check(content)
+            # Opened for its card on the CPU first: there it is held within bounds.
+            cpu = open_on_cpu(content, threads)
+            metadata = cpu.onnx.get_modelmeta().custom_metadata_map
+            if METADATA_KEY not in metadata:
+                raise ModelCardError("the file carries no gliomart card")
+            self.card = ModelCard.from_json(metadata[METADATA_KEY])
+            names = [*_OUTPUTS, _PONS] if self.card.pons else _OUTPUTS
+            _check_signature(cpu.onnx, self.card, names)
+            session, choice = open_session(
+                content,
+                _suited(provider, self.card, allow_fallback=allow_fallback),
+                allow_fallback=allow_fallback,
+                threads=threads,
+                cpu=cpu,
+                reference=_reference(cpu, names, rehearsal or _ramp, self.card),
+            )
+            if choice.requested != provider:  # it was unsuited
+                by_name = provider != "auto"
+                reason = _UNSUITED if by_name or would_use_gpu() else None
+                choice = replace(choice, requested=provider, degraded=by_name, reason=reason)
+        except ModelError as error:
+            raise type(error)(printable(f"{self._path}: {error}")) from error
+        except UnicodeDecodeError as error:  # of a name or the card
+            raise ModelError(f"{self._path}: the file holds text that is not UTF-8") from error
+        size, channels = self.card.preprocessing.size, len(self.card.preprocessing.channels)
+        self._shape = (size, size, channels)
+        self._runner = Runner(
+            content,
+            session,
+            choice,
+            names=names,
+            check=partial(_check_outputs, names=names, shape=self._shape),
+            may_fall_back=allow_fallback or provider == "auto",
+            threads=threads,
+        )
+
+    @property
+    def provider(self) -> ProviderChoice:
+        """What runs now: the CPU, degraded, once a GPU was lost."""
+        return self._runner.provider
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "a model is neither copied nor sent to another process; make one there, of its file"
+        )
+
+    def run(self, image: NDArray[np.float32]) -> Prediction:
+        """Run one slice.
+
+        Parameters
+        ----------
+        image
+            float32 (size, size, channels) in [0, 1], from
+            :func:`gliomart.image.preprocess.prepare`.
+
+        Raises
+        ------
+        ModelError
+            The graph fails, takes too much memory or time, or gives something that is none of
+            its outputs.
+        ProviderError
+            The GPU asked for by name is lost, and no fallback is allowed.
+        """
+        (outputs,) = self.run_batch(image[np.newaxis])
+        return outputs
+
+    def run_batch(self, images: NDArray[np.float32]) -> list[Prediction]:
+        """Run up to 64 slices together, which a GPU gains from and a CPU does not.
+
+        Parameters
+        ----------
+        images
+            float32 (N, size, size, channels), as :meth:`run` takes one.
+
+        Raises
+        ------
+        ModelError, ProviderError
+            As :meth:`run`; the images are not of the model's shape, or more than 64.
+        """
+        if images.shape[1:] != self._shape or not 1 <= len(images) <= LARGEST_BATCH:
+            raise ModelError(
+                f"{self._path}: takes 1 to {LARGEST_BATCH} images of {self._shape},"
+                f" and was given {images.shape}"
+            )
+        try:
+            outputs = self._runner.run(images)
+        except ModelError as error:
+            raise ModelError(printable(f"{self._path}: {error}")) from error
+        # Copies: who keeps results would else keep ONNX Runtime's memory, of which it has so much.
+        each = range(len(images))
+        return [Prediction(*(output[n, ..., 0].copy() for output in outputs)) for n in each]
+
+
+def _suited(provider: Requested, card: ModelCard, *, allow_fallback: bool) -> Requested:
+    """Keep a graph in integers on the CPU: they have a zero point, which TensorRT does not take."""
+    if card.network.get("precision") != "int8" or provider == "cpu":
+        return provider
+    if provider != "auto" and not allow_fallback:
+        raise ProviderError(
+            f"{_UNSUITED}: on {provider} give one that was exported with --precision fp32 or fp16"
+        )
+    return "cpu"
+
+
+def _reference(
+    cpu: Session, names: list[str], rehearsal: Rehearsal, card: ModelCard
+) -> Callable[[], Reference]:
+    """Postpone what only a GPU's results are held to, and do it once."""
+
+    @cache
+    def run() -> Reference:
+        from gliomart.providers import parity
+
+        return parity.reference(cpu, names, rehearsal(card.preprocessing))
+
+    return run
+
+
+def _ramp(spec: Preprocessing) -> NDArray[np.float32]:
+    ramp = np.linspace(0, 1, spec.size**2, dtype=np.float32).reshape(spec.size, spec.size, 1)
+    return np.repeat(ramp, len(spec.channels), axis=-1)
+
+
+def _bundled(name: str) -> bytes:
+    """Read a model that comes with gliomart, from an archive as well."""
+    try:
+        return (resources.files("gliomart") / _MODELS / name).read_bytes()
+    except OSError as error:
+        raise ModelNotFoundError(f"{name}: gliomart came without this model of its own") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe or a device may never end
+            raise ModelError(f"{path}: not a regular file")
+        if status.st_size > _LARGEST_FILE:
+            raise ModelError(f"{path}: larger than any model of gliomart's")
+        with path.open("rb") as stream:
+            return stream.read(status.st_size)
+    except FileNotFoundError as error:
+        raise ModelNotFoundError(f"{path}: no such model file") from error
+    except OSError as error:
+        reason = reason_of(error)
+        raise ModelError(f"{path}: cannot be read ({reason})") from error
+
+
+def _check_signature(session: Any, card: ModelCard, names: list[str]) -> None:  # noqa: ANN401
+    size, channels = card.preprocessing.size, len(card.preprocessing.channels)
+    for value in (*session.get_inputs(), *session.get_outputs()):
+        if value.type != _FLOAT32:
+            raise ModelError(f"the graph's {value.name} is a {value.type}, not a {_FLOAT32}")
+    inputs = {value.name: value.shape[1:] for value in session.get_inputs()}
+    outputs = {value.name: value.shape[1:] for value in session.get_outputs()}
+    if inputs != {_INPUT: [size, size, channels]}:
+        raise ModelError(f"the graph's inputs {inputs} are not what its card says")
+    expected = {name: [size, size, 1] for name in names}
+    expected["reconstruction"] = [size, size, channels]
+    if outputs != expected:
+        raise ModelError(f"the graph's outputs {outputs} are not what its card says")
+
+
+def _check_outputs(
+    outputs: list[NDArray[np.float32]], *, names: list[str], shape: tuple[int, int, int]
+) -> None:
+    """Hold what came out against what a prediction promises; a graph may declare anything."""
+    for name, output in zip(names, outputs, strict=True):
+        depth = shape[-1] if name == "reconstruction" else 1
+        if output.shape != (len(outputs[0]), *shape[:-1], depth):
+            raise ModelError(f"the graph's {name} came out in shape {output.shape}")
+        low, high = float(output.min()), float(output.max())
+        least, most = _RANGES[name]
+        if not least - _ROUNDING <= low <= high <= most + _ROUNDING:  # NaN is in no range
+            raise ModelError(
+                f"the graph's {name} reaches from {low:g} to {high:g},"
+                f" where {least:g} to {most:g} is possible"
+            )

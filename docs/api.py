@@ -26,8 +26,8 @@ CHAPTERS = {
     "entry": ("Detector", "Slice", "scan", "Inventory", "SeriesFiles", "SourceFile", "Budget"),
     "results": (
         "SliceResult", "SeriesResult", "Refusal", "Region", "Verdict", "StructureFinding",
-        "Section", "StructureVerdict", "Structure", "Concern", "Settings", "ProviderChoice", "Milliseconds",
-        "Normalisation", "Box", "ImagePlane",
+        "Section", "StructureVerdict", "Structure", "Concern", "Settings", "ProviderChoice",
+        "Milliseconds", "Normalisation", "Box", "ImagePlane",
     ),
     "card": (
         "ModelCard", "InputImage", "GraphOutput", "Limits", "Preprocessing", "Scoring",

@@ -106,7 +106,7 @@ def test_an_interrupted_run_that_is_resumed_ends_with_the_same_status(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(report, "parts", interrupted)
+        patch.setattr(page, "parts", interrupted)
         assert infer(broken, "--dicom-out") == 130
     assert infer(broken, "--dicom-out", "--resume") == 11
 

@@ -100,6 +100,8 @@ def test_an_interrupted_run_that_is_resumed_ends_with_the_same_status(
     infer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
 
+    from gliomart.outputs import page
+
     broken = _study(tmp_path / "study", _without_place)
 
     def interrupted(*_: object, **__: object) -> bytes:

@@ -18,7 +18,9 @@ import pytest
 import volume_family
 from gliomart import Detector, InputRefusedError, Slice, families
 from gliomart.errors import ModelCardError
-from samples import GOLDEN, PONS_RULES, card, draw_head, tiny_model
+from gliomart.image.geometry import PLANES
+from gliomart.model.contents import InputImage
+from samples import GOLDEN, PONS_RULES, card, draw_head, golden_slice, tiny_model
 
 _ENTRY = "[gliomart.families]\nvolume = volume_family:Averaging\n"
 
@@ -130,3 +132,43 @@ def test_a_model_without_reconstruction_and_brain_is_run_and_says_so(tmp_path: P
     result = Detector(path, provider="cpu").detect(GOLDEN / "slice_012.dcm")
     assert result.brain is None
     assert result.reconstruction is None
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        ((InputImage("MR", "FLAIR"), InputImage("MR", "T1")), "takes 2 images"),
+        ((InputImage("CT", None, window=(40.0, 80.0)),), "windows its images"),
+    ],
+)
+def test_what_a_family_would_not_give_a_model_is_refused(
+    images: tuple[InputImage, ...], says: str, tmp_path: Path
+) -> None:
+    metadata = {"gliomart": replace(card(), images=images).to_json()}
+    model = tiny_model(tmp_path / "m.onnx", metadata=metadata, channels=len(images))
+    with pytest.raises(ModelCardError, match=says):
+        Detector(model, provider="cpu")
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_volumes_are_turned_into_the_plane_of_the_card(tmp_path: Path, plane: str) -> None:
+    metadata = {"gliomart": card(plane=plane).to_json()}
+    detector = Detector(tiny_model(tmp_path / "m.onnx", metadata=metadata), provider="cpu")
+    (tmp_path / "thin").mkdir()
+    for number in range(96):  # a ball of brain, in axial slices a millimetre apart
+        dataset = golden_slice()
+        y, x = np.ogrid[-128:128, -128:128]
+        ball = x**2 + y**2 + (2.2 * (number - 48)) ** 2 < 100**2
+        pixels = np.where(ball, np.random.default_rng(number).normal(400, 30, ball.shape), 0)
+        dataset.PixelData = np.roll(pixels, 20, axis=1).clip(0).astype(np.uint16).tobytes()
+        dataset.PixelSpacing, dataset.SpacingBetweenSlices = [1.0, 1.0], 1.0
+        dataset.ImagePositionPatient = [-128.0, -128.0, float(number)]
+        dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        dataset.SOPInstanceUID, dataset.InstanceNumber = f"1.2.3.{number}", number
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+        dataset.save_as(tmp_path / "thin" / f"{number:03d}.dcm")
+    result = detector.detect_series(tmp_path / "thin")
+    assert result.slices, result.not_analysed[:1]
+    assert {one.slice.plane.name for one in result.slices if one.slice.plane} == {plane}
+    shape = (256, 256) if plane == "axial" else (96, 256)
+    assert {one.slice.pixels.shape for one in result.slices} == {shape}

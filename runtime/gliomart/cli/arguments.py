@@ -12,6 +12,10 @@ from gliomart.providers.choice import Requested
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeAlias
+
+    # What :meth:`ArgumentParser.add_subparsers` gives, to which each command adds its own parser.
+    Commands: TypeAlias = "argparse._SubParsersAction[ArgumentParser]"  # noqa: SLF001
 
 Overlays = Literal["flagged", "all", "none"]
 

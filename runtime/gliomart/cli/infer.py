@@ -1,0 +1,158 @@
+"""``gliomart infer``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gliomart.cli.arguments import OVERLAYS, path, positive
+from gliomart.cli.options import (
+    DetectorOptions,
+    OutputOptions,
+    add_detector_options,
+    add_output_options,
+    asked,
+)
+from gliomart.errors import WrittenInPartError
+from gliomart.host import streams
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from gliomart.cli.arguments import Commands, Overlays
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """What is written beside the report and tables; see :class:`~gliomart.run.Run`."""
+
+    overlays: Overlays = "flagged"
+    maps: bool = False
+    dicom: bool = False
+    identify: bool = False
+
+
+def add_to(commands: Commands) -> None:
+    """Add this command to the others."""
+    parser = commands.add_parser(
+        "infer",
+        help="analyse images and DICOM files",
+        description="Analyse images and DICOM files, and write a report, tables and pictures.",
+        examples={
+            "gliomart infer study/ --out results/": "analyse a folder; look at report.html first",
+            "gliomart infer study/ --out results/ --resume": "go on with an interrupted run",
+            "gliomart infer a.dcm b.dcm --maps --dicom-out": "write maps, masks and DICOM as well",
+            "gliomart infer study/ --json | jq .series": "hand the results to another program",
+        },
+    )
+    parser.add_argument(
+        "paths", nargs="+", type=path, metavar="PATH",
+        help="files, or folders of any depth",
+    )  # fmt: skip
+    add_output_options(parser)
+    parser.add_argument(
+        "--overlays", choices=OVERLAYS, default="flagged",
+        help="which slices to write overlays of (default: flagged)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--plane", type=positive, metavar="N",
+        help="colour plane of pictures to analyse, from 1 (default: refuse pictures whose planes"
+        " differ)",
+    )  # fmt: skip
+    parser.add_argument("--maps", action="store_true", help="write anomaly maps and masks as well")
+    parser.add_argument(
+        "--dicom-out", dest="dicom", action="store_true",
+        help="write results as DICOM objects as well",
+    )  # fmt: skip
+    parser.add_argument(
+        "--identify", action="store_true",
+        help="show paths and UIDs in the report, which may tell who was examined",
+    )  # fmt: skip
+    add_detector_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Analyse what was asked for."""
+    return analyse(
+        [Path(each) for each in options.paths],
+        asked(DetectorOptions, options),
+        asked(OutputOptions, options),
+        asked(Artifacts, options),
+        plane=options.plane,
+    )
+
+
+def analyse(
+    paths: Sequence[Path],
+    wanted: DetectorOptions,
+    output: OutputOptions,
+    artifacts: Artifacts | None = None,
+    *,
+    plane: int | None = None,
+) -> int:
+    """Analyse files and folders, write the results, and print what was found.
+
+    Parameters
+    ----------
+    paths, wanted, output
+        What to analyse, with which detector, and where results go.
+    artifacts
+        What is written beside the report and tables; None for the defaults.
+    plane
+        Colour plane of pictures, from 1.
+
+    Raises
+    ------
+    WrittenInPartError
+        Some inputs or outputs failed.
+    """
+    from gliomart import sources
+    from gliomart.outputs import folder, records
+    from gliomart.run import Run
+
+    artifacts = artifacts or Artifacts()
+    if artifacts.dicom:
+        import gliomart.outputs.dicom  # noqa: F401  # says so at once where its extra is missing
+    with folder.claimed(
+        output.out, paths, overwrite=output.overwrite, resume=output.resume
+    ) as claim:
+        if not (claim.locked or output.quiet):
+            streams.note(
+                f"{claim.path}: its file system has no locks; let no other run write into it"
+            )
+        inventory = sources.scan(paths, wanted.budget, plane=plane)
+        detector = wanted.open(plane=plane, quiet=output.quiet)
+        claim.clear(overwrite=output.overwrite)
+        try:
+            document = Run(
+                detector, inventory, claim.path, progress=not output.quiet, **vars(artifacts)
+            ).write()
+        except KeyboardInterrupt as interruption:
+            interruption.add_note(
+                f"finished series are kept; go on with --out {claim.path} --resume"
+            )
+            raise
+    _print(document, claim.path, output)
+    if failed := records.failed(document):
+        where = claim.path / folder.RESULTS
+        raise WrittenInPartError(f"{failed}; {where} says which and why")
+    return 0
+
+
+def _print(document: dict[str, Any], out: Path, output: OutputOptions) -> None:
+    """Print what was found, in the form that was asked for."""
+    from gliomart.cli import summary
+    from gliomart.cli.terminal import Ink, columns, is_terminal
+
+    if output.quiet:
+        return
+    stream = streams.results()
+    if output.json:
+        streams.give_json(document)
+    elif is_terminal(stream):
+        streams.give(*summary.brief(document, out, columns(stream), Ink.of(stream)))
+    else:
+        streams.give(*summary.plain(document, out))

@@ -9,7 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import gliomart
 from gliomart.bench.machine import percentiles
 from gliomart.errors import UsageError
 from gliomart.host import frozen
@@ -73,7 +72,7 @@ def python() -> tuple[str, dict[str, str]]:
     found = frozen.interpreter()
     if found is None:
         raise UsageError("bench starts processes of its own, and there is no Python here to start")
-    place = Path(gliomart.__file__).parents[1]
+    place = Path(__file__).parents[2]  # where gliomart lies
     if place.is_dir():
         return found, dict(os.environ)
     searched = filter(None, (str(place), os.environ.get("PYTHONPATH")))  # an archive

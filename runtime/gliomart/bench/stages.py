@@ -12,13 +12,13 @@ import numpy as np
 
 from gliomart import sources
 from gliomart.bench.machine import joules, percentiles
-from gliomart.cli.arguments import PROVIDERS
 from gliomart.errors import InputRefusedError, NothingAnalysedError, ProviderError
 from gliomart.image.preprocess import prepare
 from gliomart.image.slices import Refusal, Slice
 from gliomart.model.model import Model
 from gliomart.outputs import pictures
 from gliomart.outputs.folder import write_atomically
+from gliomart.providers.choice import PROVIDERS
 from gliomart.run import Run
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
 
 from gliomart.errors import UsageError
 from gliomart.host import processors, streams
-from gliomart.providers.choice import Requested
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 Overlays = Literal["flagged", "all", "none"]
 
 OVERLAYS = get_args(Overlays)
-PROVIDERS = get_args(Requested)
 _LARGEST_SEED = 2**32 - 1
 
 

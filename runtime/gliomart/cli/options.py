@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gliomart.cli.arguments import PROVIDERS, limit, place, threads
+from gliomart.cli.arguments import limit, place, threads
 from gliomart.host import streams
+from gliomart.providers.choice import PROVIDERS
 
 if TYPE_CHECKING:
     import argparse

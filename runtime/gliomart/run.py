@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gliomart.cli.arguments import Overlays
     from gliomart.detector import Detector
     from gliomart.findings.results import SliceResult
+    from gliomart.outputs.options import Overlays
     from gliomart.outputs.page import ReportSlice
     from gliomart.sources import Inventory
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gliomart.bench.machine import percentiles
 from gliomart.errors import UsageError
 from gliomart.host import frozen
+from gliomart.host.clock import ms_since
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +95,7 @@ def _processes(code: str, *arguments: str) -> Iterator[tuple[float, float]]:
             except BaseException:
                 process.kill()  # Ctrl-C is not for a session of its own, and ends with this one
                 raise
-            milliseconds = (perf_counter() - started) * 1e3
+            milliseconds = ms_since(started)
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command)
         if number > 0:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gliomart.bench.machine import percentiles
 from gliomart.bench.stages import runs
+from gliomart.host.clock import ms_since
 from gliomart.model.model import Model
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def _slices(detector: Detector, typical: Typical, count: int) -> Iterator[float]
     for _ in range(count):
         started = perf_counter()
         detector.detect(typical.file or typical.slice)
-        yield (perf_counter() - started) * 1e3
+        yield ms_since(started)
 
 
 @contextmanager

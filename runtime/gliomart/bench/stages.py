@@ -13,6 +13,7 @@ import numpy as np
 from gliomart import sources
 from gliomart.bench.machine import joules, percentiles
 from gliomart.errors import InputRefusedError, NothingAnalysedError, ProviderError
+from gliomart.host.clock import ms_since
 from gliomart.image.preprocess import prepare
 from gliomart.image.slices import Refusal, Slice
 from gliomart.model.model import Model
@@ -92,7 +93,7 @@ def slices(detector: Detector, inventory: Inventory, repeats: int) -> Slices:
                 for result in _results(detector, file):
                     started = perf_counter()
                     write_atomically(overlay, pictures.png(pictures.overlay(result, limit)))
-                    write_ms = (perf_counter() - started) * 1e3
+                    write_ms = ms_since(started)
                     if number == 0:  # the first pass warms caches, allocators and the provider
                         count += 1
                         height, width = result.slice.pixels.shape
@@ -165,7 +166,7 @@ def runs(model: Model, image: NDArray[np.float32], count: int) -> Iterator[float
     for _ in range(count):
         started = perf_counter()
         model.run(image)
-        yield (perf_counter() - started) * 1e3
+        yield ms_since(started)
 
 
 def typical(detector: Detector, inventory: Inventory) -> Typical:

@@ -19,6 +19,7 @@ import numpy as np
 
 from gliomart.bench import engines, floor
 from gliomart.errors import BrokenExtraError, MissingExtraError
+from gliomart.host.clock import ms_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +77,7 @@ def _described(engine: Engine, folder: Path) -> dict[str, Any]:
 def _timed(engine: Engine) -> float:
     started = perf_counter()
     engine.run()
-    return (perf_counter() - started) * 1e3
+    return ms_since(started)
 
 
 def _own_output() -> TextIO:

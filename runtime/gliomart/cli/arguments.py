@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from gliomart.errors import UsageError
 from gliomart.host import processors, streams
+from gliomart.outputs.options import Overlays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     # What :meth:`ArgumentParser.add_subparsers` gives, to which each command adds its own parser.
     Commands: TypeAlias = "argparse._SubParsersAction[ArgumentParser]"  # noqa: SLF001
-
-Overlays = Literal["flagged", "all", "none"]
 
 OVERLAYS = get_args(Overlays)
 _LARGEST_SEED = 2**32 - 1

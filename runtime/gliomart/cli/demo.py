@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from gliomart.cli.infer import analyse
 from gliomart.cli.options import (
+    Destination,
     DetectorOptions,
-    OutputOptions,
+    add_destination,
     add_detector_options,
-    add_output_options,
     asked,
 )
 from gliomart.host import streams
+from gliomart.outputs.options import OutputOptions
 
 if TYPE_CHECKING:
     import argparse
@@ -31,7 +32,7 @@ def add_to(commands: Commands) -> None:
             "gliomart demo --out demo/ --overwrite": "into a folder of your choice",
         },
     )
-    add_output_options(parser)
+    add_destination(parser)
     add_detector_options(parser)
     parser.set_defaults(run=run)
 
@@ -40,8 +41,8 @@ def run(options: argparse.Namespace) -> int:
     """Analyse the simulated study as ``infer`` does by default."""
     from gliomart.sources.simulated import simulated_study
 
-    output = asked(OutputOptions, options)
-    if not output.quiet:
+    destination = asked(Destination, options)
+    if not destination.quiet:
         streams.note("a simulated head with a pontine lesion in some slices (no real person)")
     with simulated_study() as study:
-        return analyse([study], asked(DetectorOptions, options), output)
+        return analyse([study], asked(DetectorOptions, options), destination, OutputOptions())

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gliomart.cli.arguments import OVERLAYS, path, positive
 from gliomart.cli.options import (
+    Destination,
     DetectorOptions,
-    OutputOptions,
+    add_destination,
     add_detector_options,
-    add_output_options,
     asked,
 )
 from gliomart.errors import WrittenInPartError
 from gliomart.host import streams
+from gliomart.outputs.options import OutputOptions
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
-    from gliomart.cli.arguments import Commands, Overlays
-
-
-@dataclass(frozen=True)
-class Artifacts:
-    """What is written beside the report and tables; see :class:`~gliomart.run.Run`."""
-
-    overlays: Overlays = "flagged"
-    maps: bool = False
-    dicom: bool = False
-    identify: bool = False
+    from gliomart.cli.arguments import Commands
 
 
 def add_to(commands: Commands) -> None:
@@ -51,7 +41,7 @@ def add_to(commands: Commands) -> None:
         "paths", nargs="+", type=path, metavar="PATH",
         help="files, or folders of any depth",
     )  # fmt: skip
-    add_output_options(parser)
+    add_destination(parser)
     parser.add_argument(
         "--overlays", choices=OVERLAYS, default="flagged",
         help="which slices to write overlays of (default: flagged)",
@@ -79,8 +69,8 @@ def run(options: argparse.Namespace) -> int:
     return analyse(
         [Path(each) for each in options.paths],
         asked(DetectorOptions, options),
+        asked(Destination, options),
         asked(OutputOptions, options),
-        asked(Artifacts, options),
         plane=options.plane,
     )
 
@@ -88,8 +78,8 @@ def run(options: argparse.Namespace) -> int:
 def analyse(
     paths: Sequence[Path],
     wanted: DetectorOptions,
+    destination: Destination,
     output: OutputOptions,
-    artifacts: Artifacts | None = None,
     *,
     plane: int | None = None,
 ) -> int:
@@ -97,10 +87,10 @@ def analyse(
 
     Parameters
     ----------
-    paths, wanted, output
+    paths, wanted, destination
         What to analyse, with which detector, and where results go.
-    artifacts
-        What is written beside the report and tables; None for the defaults.
+    output
+        What is written beside the report and tables.
     plane
         Colour plane of pictures, from 1.
 
@@ -113,44 +103,43 @@ def analyse(
     from gliomart.outputs import folder, records
     from gliomart.run import Run
 
-    artifacts = artifacts or Artifacts()
-    if artifacts.dicom:
+    if output.dicom:
         import gliomart.outputs.dicom  # noqa: F401  # says so at once where its extra is missing
     with folder.claimed(
-        output.out, paths, overwrite=output.overwrite, resume=output.resume
+        destination.out, paths, overwrite=destination.overwrite, resume=destination.resume
     ) as claim:
-        if not (claim.locked or output.quiet):
+        if not (claim.locked or destination.quiet):
             streams.note(
                 f"{claim.path}: its file system has no locks; let no other run write into it"
             )
         inventory = sources.scan(paths, wanted.budget, plane=plane)
-        detector = wanted.open(plane=plane, quiet=output.quiet)
-        claim.clear(overwrite=output.overwrite)
+        detector = wanted.open(plane=plane, quiet=destination.quiet)
+        claim.clear(overwrite=destination.overwrite)
         try:
             document = Run(
-                detector, inventory, claim.path, progress=not output.quiet, **vars(artifacts)
+                detector, inventory, claim.path, progress=not destination.quiet, **vars(output)
             ).write()
         except KeyboardInterrupt as interruption:
             interruption.add_note(
                 f"finished series are kept; go on with --out {claim.path} --resume"
             )
             raise
-    _print(document, claim.path, output)
+    _print(document, claim.path, destination)
     if failed := records.failed(document):
         where = claim.path / folder.RESULTS
         raise WrittenInPartError(f"{failed}; {where} says which and why")
     return 0
 
 
-def _print(document: dict[str, Any], out: Path, output: OutputOptions) -> None:
+def _print(document: dict[str, Any], out: Path, destination: Destination) -> None:
     """Print what was found, in the form that was asked for."""
     from gliomart.cli import summary
     from gliomart.cli.terminal import Ink, columns, is_terminal
 
-    if output.quiet:
+    if destination.quiet:
         return
     stream = streams.results()
-    if output.json:
+    if destination.json:
         streams.give_json(document)
     elif is_terminal(stream):
         streams.give(*summary.brief(document, out, columns(stream), Ink.of(stream)))

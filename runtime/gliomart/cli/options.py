@@ -77,7 +77,7 @@ class DetectorOptions:
 
 
 @dataclass(frozen=True)
-class OutputOptions:
+class Destination:
     """Where results go, and how much of them is printed.
 
     Attributes
@@ -103,8 +103,8 @@ def asked(group: type[_Group], options: argparse.Namespace) -> _Group:
     return group(**values)
 
 
-def add_output_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that :class:`OutputOptions` holds."""
+def add_destination(parser: argparse.ArgumentParser) -> None:
+    """Add the options that :class:`Destination` holds."""
     parser.add_argument(
         "--out", type=place, metavar="DIR", help="output folder (default: gliomart-results/<time>)"
     )

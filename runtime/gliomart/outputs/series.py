@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.cli.arguments import Overlays
     from gliomart.detector import Detector
     from gliomart.findings.results import SliceResult, Verdict
     from gliomart.findings.structures import StructureVerdict
     from gliomart.image.slices import Concern
     from gliomart.outputs.dicom import Written
+    from gliomart.outputs.options import Overlays
     from gliomart.sources import SeriesFiles
 
 

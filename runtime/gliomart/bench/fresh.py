@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliomart.bench.machine import percentiles
 from gliomart.errors import UsageError
@@ -16,6 +16,8 @@ from gliomart.host.clock import ms_since
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gliomart.bench.report import Percentiles, Starts
 
 # After one that brings everything into the caches of the file system.
 _STARTS = 5
@@ -47,12 +49,12 @@ print((perf_counter() - started) * 1e3, flush=True)
 """
 
 
-def imports() -> dict[str, float]:
+def imports() -> Percentiles:
     """Milliseconds that ``from gliomart import Detector`` takes, the interpreter running."""
     return percentiles([milliseconds for _, milliseconds in _processes(_IMPORT)])
 
 
-def starts(model: Path | None, provider: str, threads: int | None, path: Path) -> dict[str, Any]:
+def starts(model: Path | None, provider: str, threads: int | None, path: Path) -> Starts:
     """Start processes that analyse one file: milliseconds until the result, and peak megabytes."""
     arguments = [str(model or ""), provider, str(threads or 0), str(path)]
     runs = list(_processes(_FIRST_SLICE, *arguments))

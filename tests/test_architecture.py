@@ -40,6 +40,11 @@ def test_no_module_is_too_long() -> None:
     assert {name: n for name, n in lengths.items() if n > LONGEST_MODULE} == {}
 
 
+def test_a_scanner_carries_less_than_a_megabyte_of_code_that_it_never_runs() -> None:
+    never_run = [m for m in HOUSE.values() if m.room in {"gliomart_training", "gliomart_export"}]
+    assert 0 < sum(len(module.text.encode()) for module in never_run) < 1e6
+
+
 def _tree(root: Path, **texts: str) -> dict[str, architecture.Module]:
     """Write a small runtime, ``room__module="text"``, and read it."""
     package = root / "runtime" / "gliomart"

@@ -61,7 +61,6 @@ def _status(arguments: Sequence[str], told: Signals, *, alone: bool) -> int:
     """Run one command, and tell how it ended."""
     kept = _KEPT
     try:
-        _quieten_libraries()
         status = _run(_words(arguments), alone=alone)
         streams.finish()
     except BaseException as error:  # noqa: BLE001  # every way to end is told
@@ -92,14 +91,13 @@ def _words(arguments: Sequence[str]) -> list[str]:
 def _run(arguments: list[str], *, alone: bool) -> int:
     from gliomart.cli import external
 
-    is_external = bool(arguments) and arguments[0] in external.EXTERNAL
-    if alone:
-        _bound_libraries(algebra=is_external)
-    if is_external:
+    if arguments and arguments[0] in external.EXTERNAL:
+        _prepare_libraries(alone=alone, algebra=True)
         return external.run(arguments[0], arguments[1:])
     from gliomart.cli.parser import parser
 
     options = parser().parse_args(arguments)
+    _prepare_libraries(alone=alone, algebra=False)
     status: int = options.run(options)
     return status
 
@@ -156,6 +154,13 @@ def _stop_decoding() -> None:
     codecs = sys.modules.get("gliomart.sources.codecs")
     if codecs is not None and hasattr(codecs, "kill_decoders"):  # it may be half imported
         codecs.kill_decoders()
+
+
+def _prepare_libraries(*, alone: bool, algebra: bool) -> None:
+    """Set what libraries read when they are loaded, which is from here on."""
+    _quieten_libraries()
+    if alone:
+        _bound_libraries(algebra=algebra)
 
 
 def _bound_libraries(*, algebra: bool) -> None:

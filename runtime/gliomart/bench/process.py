@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gliomart.bench.fresh import python
 from gliomart.errors import GliomartError
+from gliomart.printable import last_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ class EngineProcess:
     def ready(self) -> Ready:
         """Wait for its engines; none, and why, where it has none."""
         answer: Ready | None = self._answer()
-        return answer or {"engines": [], "missing": f"failed: {self._last_words()}"}
+        return answer or {"engines": [], "missing": f"failed: {self._failure()}"}
 
     def turn(self, place: int) -> list[float]:
         """Let one of its engines run, and tell the milliseconds of each run but the first.
@@ -91,8 +92,7 @@ class EngineProcess:
         line = self._process.stdout.readline()
         return json.loads(line) if line else None
 
-    def _last_words(self) -> str:
-        """Take the last line that it wrote to standard error, which names the exception."""
+    def _failure(self) -> str:
+        """Tell why it ended, as far as it said."""
         self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+        return last_line(self._errors.read().decode(errors="replace")) or "no message"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliomart.errors import ModelError, ProviderError
 from gliomart.printable import printable
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gliomart.providers.parity import Reference
+    from gliomart.providers.session import ProviderOption
 
 
 def open_session(
@@ -181,7 +182,7 @@ def _open(
         # A plug-in is asked for by its device; what it leaves goes to the CPU by itself.
         options.add_provider_for_devices(list(probe.rtx_devices(runtime)[:1]), chosen)
         return Session(onnx_session(runtime, model, options, []))
-    providers: list[Any] = [(provider.onnx_name, chosen)]
+    providers: list[ProviderOption] = [(provider.onnx_name, chosen)]
     if name == "tensorrt":  # what it leaves goes to CUDA
         providers.append((GPU_PROVIDERS["cuda"].onnx_name, cuda(graph=False)))
     return BoundSession(onnx_session(runtime, model, options, [*providers, CPU]), runtime)

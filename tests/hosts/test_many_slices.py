@@ -16,8 +16,9 @@ from pydicom.uid import EnhancedMRImageStorage
 import runs
 from gliomart import Detector
 from gliomart.outputs.gallery import Gallery
-from gliomart.outputs.page import MOST_PICTURES, ReportSlice, from_json
+from gliomart.outputs.page import MOST_PICTURES
 from gliomart.outputs.pictures import Overview, overview
+from gliomart.outputs.report_slice import ReportSlice, from_json
 from samples import draw_head, golden_slice
 
 _MOST_MB = 300

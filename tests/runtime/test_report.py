@@ -15,7 +15,8 @@ import pytest
 from gliomart.image.grid import uncrop
 from gliomart.model.card import ModelCard
 from gliomart.outputs import pictures
-from gliomart.outputs.page import MOST_PICTURES, ReportSlice, from_json, report, to_json
+from gliomart.outputs.page import MOST_PICTURES, report
+from gliomart.outputs.report_slice import ReportSlice, from_json, to_json
 from reports import HOSTILE, analysed, page_of
 
 LESIONS = [0.0, 0.9, 0.0, 0.5]

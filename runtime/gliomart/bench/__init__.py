@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gliomart.detector import Detector
+    from gliomart.outputs.options import Overlays
     from gliomart.providers import Requested
 
 __all__ = ["Plan", "asks_for", "check", "encoded", "measure", "plot", "read_budgets", "table"]
@@ -62,7 +63,7 @@ class Plan:
     model: Path | None = None
     provider: Requested = "auto"
     threads: int | None = None
-    overlays: str | None = None
+    overlays: Overlays | None = None
     load: bool = False
     compare: bool = False
     float_model: Path | None = None

@@ -19,6 +19,7 @@ from gliomart.image.slices import Refusal, Slice
 from gliomart.model.model import Model
 from gliomart.outputs import pictures
 from gliomart.outputs.folder import write_atomically
+from gliomart.outputs.options import OutputOptions
 from gliomart.run import Run
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from gliomart.detector import Detector
     from gliomart.findings.results import SliceResult
+    from gliomart.outputs.options import Overlays
     from gliomart.sources import Inventory, SourceFile
 
 STAGES = ("read", "preprocess", "infer", "score", "write")
@@ -106,14 +108,16 @@ def slices(detector: Detector, inventory: Inventory, repeats: int) -> Slices:
     return Slices(count, shape, {stage: percentiles(values) for stage, values in times.items()})
 
 
-def series(detector: Detector, study: Path, repeats: int, overlays: str | None) -> dict[str, Any]:
+def series(
+    detector: Detector, study: Path, repeats: int, overlays: Overlays | None
+) -> dict[str, Any]:
     """Analyse the study as ``gliomart infer`` does, from the scan of the folder to results.json."""
-    settings: dict[str, Any] = {} if overlays is None else {"overlays": overlays}
+    options = OutputOptions() if overlays is None else OutputOptions(overlays)
     seconds, count = [], 0
     for number in range(repeats + 1):
         with tempfile.TemporaryDirectory() as folder:
             started = perf_counter()
-            run = Run(detector, sources.scan([study]), Path(folder), **settings)
+            run = Run(detector, sources.scan([study]), Path(folder), options)
             count = len(run.write()["slices"])
             if number > 0:
                 seconds.append(perf_counter() - started)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from gliomart.errors import UsageError
 from gliomart.host import processors, streams
+from gliomart.outputs.options import Overlays
 from gliomart.providers.choice import Requested
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-Overlays = Literal["flagged", "all", "none"]
 
 OVERLAYS = get_args(Overlays)
 PROVIDERS = get_args(Requested)

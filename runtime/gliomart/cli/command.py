@@ -25,8 +25,10 @@ from gliomart.host.signals import Signals, ignore_at_exit
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from gliomart.outputs.documents import Results
 
 _KEPT = "what is finished is kept, and --resume goes on from it"
 
@@ -155,14 +157,17 @@ def _infer(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from gliomart import sources
+    from gliomart.cli.progress import bar
     from gliomart.outputs import folder as output
-    from gliomart.outputs import records
+    from gliomart.outputs import outcome
+    from gliomart.outputs.options import OutputOptions
     from gliomart.run import Run
 
     if options.dicom_out:
         import gliomart.outputs.dicom  # noqa: F401  # says so at once where its extra is missing
     paths = [Path(path) for path in options.paths]
     places = {"overwrite": options.overwrite, "resume": options.resume}
+    wanted = OutputOptions(options.overlays, options.maps, options.dicom_out, options.identify)
     with output.claimed(options.out, paths, **places) as claim:
         if not claim.locked:
             _note(
@@ -172,24 +177,15 @@ def _infer(options: argparse.Namespace) -> int:
         inventory = sources.scan(paths, _budget(options), plane=options.plane)
         detector = _detector(options, options.plane)
         claim.clear(overwrite=options.overwrite)
-        run = Run(
-            detector,
-            inventory,
-            claim.path,
-            overlays=options.overlays,
-            maps=options.maps,
-            dicom=options.dicom_out,
-            identify=options.identify,
-            progress=not options.quiet,
-        )
         try:
-            document = run.write()
+            with bar(shown=not options.quiet) as progress:
+                document = Run(detector, inventory, claim.path, wanted, progress).write()
         except KeyboardInterrupt as interruption:
             hint = f"finished series are kept; go on with --out {claim.path} --resume"
             interruption.add_note(hint)
             raise
     _tell(document, claim.path, options)
-    if failed := records.failed(document):
+    if failed := outcome.failed(document):
         where = claim.path / output.RESULTS
         raise WrittenInPartError(f"{failed}; {where} says which and why")
     return 0
@@ -314,7 +310,7 @@ def _budget(options: argparse.Namespace) -> Any:  # noqa: ANN401  # imported whe
     return DEFAULT.but(dict(options.limits))
 
 
-def _tell(document: dict[str, Any], out: Path, options: argparse.Namespace) -> None:
+def _tell(document: Results, out: Path, options: argparse.Namespace) -> None:
     """Say on standard output what was found."""
     from gliomart.cli import summary
     from gliomart.cli.terminal import Ink, columns, is_terminal
@@ -330,7 +326,7 @@ def _tell(document: dict[str, Any], out: Path, options: argparse.Namespace) -> N
         streams.give(*summary.plain(document, out))
 
 
-def _print_json(values: dict[str, Any]) -> None:
+def _print_json(values: Mapping[str, object]) -> None:
     import json
 
     if (stream := streams.results()) is not None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from gliomart.errors import OutputError
+from gliomart.image.sampling import evenly_spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,8 +133,7 @@ class Overview:
 
     def sheet(self) -> NDArray[np.uint8]:
         """Lay them out; see :func:`overview`."""
-        shown = min(self._count, _MOST_TILES)
-        chosen = np.linspace(0, self._count - 1, shown).round().astype(int).tolist()
+        chosen = evenly_spaced(range(self._count), _MOST_TILES)
         return overview([self._tiles[at - at % self._step] for at in chosen])
 
 

@@ -183,17 +183,20 @@ class Inventory:
         """How many files are no images."""
         return sum(self.ignored_kinds.values())
 
-    def digest(self) -> str:
+    def digest(self, *, ordered: bool = True) -> str:
         """Tell this inventory from any other: SHA-256 of every file's place, size and time.
 
-        Size and time are those of when the file was found, whatever became of it since.
+        Size and time are those of when the file was found, whatever became of it since. Not
+        ``ordered``, it is the same in whatever order inputs are given.
         """
-        known = hashlib.sha256()
+        lines = [*self._lines()] if ordered else sorted(self._lines())
+        return hashlib.sha256(b"".join(lines)).hexdigest()
+
+    def _lines(self) -> Iterator[bytes]:
         for series in self.series:
             for file in series.files:
                 size, modified = file.stamp or ("", "")
                 place = os.fsencode(os.path.realpath(file.path))
-                known.update(place + f"\0{size}\0{modified}\n".encode())
+                yield place + f"\0{size}\0{modified}\n".encode()
         for refusal in self.refused:
-            known.update(f"{refusal.source}\0{refusal.code}\n".encode())
-        return known.hexdigest()
+            yield f"{refusal.source}\0{refusal.code}\n".encode()

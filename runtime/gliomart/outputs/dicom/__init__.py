@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-__all__ = ["Stack", "Written", "encoded", "objects"]
+__all__ = ["ObjectFile", "Stack", "encoded", "objects"]
 
 
 # Why an object is not there though nothing went wrong: it would hold nothing.
@@ -37,7 +37,7 @@ NOTHING = "nothing-to-show"
 
 
 @dataclass(frozen=True)
-class Written:
+class ObjectFile:
     """One object: the name of its file, the object and that file's content.
 
     Where it was not made, ``dataset`` is None, and ``code`` and ``reason`` say why.
@@ -50,7 +50,7 @@ class Written:
     reason: str = ""
 
 
-def objects(stack: Stack) -> Iterator[Written]:
+def objects(stack: Stack) -> Iterator[ObjectFile]:
     """Make the objects of one series, one by one.
 
     Where a series does not say where its slices lie, there are a report and the overlays only. And
@@ -79,16 +79,16 @@ def _made(
     make: Callable[..., Dataset | None],
     stack: Stack,
     *arguments: Any,  # noqa: ANN401
-) -> Written:
+) -> ObjectFile:
     try:
         with warnings.catch_warnings():
             # Odd values of a source's header are passed on as they are.
             warnings.filterwarnings("ignore", module=r"pydicom(\..*)?|highdicom(\..*)?")
             made = make(stack, *arguments)
             if made is None:
-                return Written(name, None, code=NOTHING, reason="there is nothing to show")
-            return Written(name, made, encoded(made))
+                return ObjectFile(name, None, code=NOTHING, reason="there is nothing to show")
+            return ObjectFile(name, made, encoded(made))
     except InputRefusedError as error:
-        return Written(name, None, code=error.code, reason=error.reason)
+        return ObjectFile(name, None, code=error.code, reason=error.reason)
     except Exception as error:  # noqa: BLE001  # a header may hold anything: what highdicom raises
-        return Written(name, None, code="bad-header", reason=not_allowed(error))
+        return ObjectFile(name, None, code="bad-header", reason=not_allowed(error))

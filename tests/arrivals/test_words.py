@@ -16,7 +16,7 @@ from gliomart import InputRefusedError, cli, scan
 from gliomart.errors import InputNotFoundError
 from gliomart.findings import suitability
 from gliomart.findings.anatomy import other_part
-from gliomart.findings.suitability import judge_image, sequence_of
+from gliomart.findings.suitability import concerns_of_image, sequence_of
 from gliomart.sources import DEFAULT, dicom
 from gliomart.sources.header import Header
 from samples import GOLDEN, card
@@ -41,7 +41,7 @@ def header(syntax: str = "1.2.840.10008.1.2.1", **attributes: object) -> Header:
 
 def code(syntax: str = "1.2.840.10008.1.2.1", **attributes: object) -> str | None:
     """Tell by which code a header is refused for a FLAIR model of the head."""
-    concerns = judge_image(header(syntax, **attributes), card())
+    concerns = concerns_of_image(header(syntax, **attributes), card())
     assert all(concern.code in suitability.CODES for concern in concerns)
     assert all("\n" not in concern.reason for concern in concerns)
     return concerns[0].code if concerns else None
@@ -213,7 +213,7 @@ def test_a_head_inside_other_words_is_no_head(description: str) -> None:
 def test_the_words_of_a_series_count_before_those_of_its_examination(
     attributes: dict[str, object], expected: str | None
 ) -> None:
-    concerns = judge_image(header(**attributes), card())
+    concerns = concerns_of_image(header(**attributes), card())
     assert [c.code for c in concerns] == (["wrong-body-part"] if expected else [])
     assert not expected or expected.lower() in concerns[0].reason.lower()
 
@@ -234,7 +234,7 @@ def test_diseases_of_other_parts_are_what_a_flair_by_timing_was_made_for() -> No
 @given(st.text(max_size=64), st.text(max_size=64), st.text(max_size=64))
 def test_any_words_are_judged_without_an_escape(part: str, own: str, study: str) -> None:
     told = Header(modality="MR", body_part=part, description=own, examination=study, protocol=study)
-    assert all(concern.code in suitability.CODES for concern in judge_image(told, card()))
+    assert all(concern.code in suitability.CODES for concern in concerns_of_image(told, card()))
 
 
 @pytest.mark.parametrize("frames", [70_000, 300_000, 1_000_000_000, "4000000000"])

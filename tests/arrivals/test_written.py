@@ -82,7 +82,7 @@ def _stack(folder: Path, change: Callable[[Dataset, int], None]) -> dicom.Stack:
         shown = replace(result.slice, source=f"{number}.dcm", sop_instance_uid=uid and str(uid))
         results.append(replace(result, slice=shown))
     assert series.verdict is not None
-    return dicom.Stack(results, sources, series.verdict, series.pons, limit)
+    return dicom.Stack(results, sources, series.verdict, series.structures, limit)
 
 
 def _made(stack: dicom.Stack) -> dict[str, dicom.ObjectFile]:

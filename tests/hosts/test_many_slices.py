@@ -195,7 +195,7 @@ def test_a_gallery_keeps_the_most_anomalous_and_no_more() -> None:
     values = np.random.default_rng(0).integers(1, 100, 2000) / 100
     gallery = Gallery()
     for number, p in enumerate(values.tolist()):
-        picture = ReportSlice(number, 1, "", "", "", "", "")
+        picture = ReportSlice(number, 1, "", "", "", "", {})
         gallery.add({"p_value": p, "score": 0.5}, picture)
     kept = [number for number, each in enumerate(from_json(gallery.to_json())) if each]
     assert kept == sorted(np.argsort(values, kind="stable")[:MOST_PICTURES].tolist())

@@ -50,7 +50,7 @@ def test_turning_moves_no_voxel(first: ImagePlane, step: float) -> None:
     shape = (4, 5, 6)
     stack = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     acquired = _stack(first, shape[0], step)
-    turn = Turn.to_axial(first)
+    turn = Turn.into("axial", first)
     turned = turn.voxels(stack)
     axial = turn.planes(first, shape, step)
     assert len(axial) == len(turned)
@@ -64,9 +64,9 @@ def test_turning_moves_no_voxel(first: ImagePlane, step: float) -> None:
 @given(planes())
 def test_turned_slices_are_as_axial_as_they_can_be(first: ImagePlane) -> None:
     shape = (2, 3, 4)
-    plane = Turn.to_axial(first).planes(first, shape, 1.0)[0]
+    plane = Turn.into("axial", first).planes(first, shape, 1.0)[0]
     assert is_plane(plane.orientation)
-    again = Turn.to_axial(plane)
+    again = Turn.into("axial", plane)
     assert again.nothing
     row, column = np.reshape(plane.orientation, (2, 3))
     # Rows run to the left, columns to the back, slices to the head.
@@ -83,8 +83,8 @@ def test_names_and_tilts() -> None:
     ]  # fmt: skip
     assert axial.tilt == 0
     assert tilted.tilt == pytest.approx(np.degrees(0.3))
-    assert Turn.to_axial(axial).nothing
-    assert not Turn.to_axial(sagittal).within_images
+    assert Turn.into("axial", axial).nothing
+    assert not Turn.into("axial", sagittal).within_images
     assert not is_plane((1, 0, 0, 1, 0, 0))
     assert not is_plane((2, 0, 0, 0, 1, 0))
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from gliomart.image.grid import uncrop
-from gliomart.model.card import ModelCard
+from gliomart.model.contents import InputImage
 from gliomart.outputs import pictures
 from gliomart.outputs.page import MOST_PICTURES, report
 from gliomart.outputs.report_slice import ReportSlice, from_json, to_json
@@ -166,7 +167,8 @@ def test_hostile_names_are_text_and_nothing_else(results: Any) -> None:
     document["not_analysed"] = [
         {"source": HOSTILE, "frame": None, "code": HOSTILE, "reason": HOSTILE + "\ud800"}
     ]
-    card = ModelCard(**(card.__dict__ | {"intended_use": HOSTILE, "sequence": HOSTILE}))
+    images = (InputImage("MR", HOSTILE),)
+    card = replace(card, intended_use=HOSTILE, images=images)
     content = report(document, shown, card, identify=True)
     page = _Page(content)
     for kind in ("script", "img", "style"):
@@ -224,7 +226,11 @@ def test_pictures_show_what_the_run_saw(results: Any) -> None:
 def test_outlines_enclose_the_masks(results: Any) -> None:
     slices, card = results
     shown = ReportSlice.of(slices[1], card)
-    for line, mask in ((shown.regions, slices[1].mask), (shown.pons, slices[1].pons.mask)):
+    outlines = (
+        (shown.regions, slices[1].mask),
+        (shown.structures["pons"], slices[1].pons.mask),
+    )
+    for line, mask in outlines:
         drawn = np.zeros(mask.shape, np.uint8)
         for contour in line.removesuffix("Z").split("Z"):
             points = np.array([p.split(",") for p in contour.removeprefix("M").split()], float)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomart.findings.scoring import find_regions, p_value, series_score, slice_score
-from gliomart.model.card import Scoring
+from gliomart.model.contents import Scoring
 
 scores = st.lists(st.floats(0, 1), min_size=1, max_size=50).map(sorted)
 
@@ -33,7 +33,7 @@ def test_a_score_is_the_mean_of_the_highest_pixels() -> None:
     masked = np.zeros((10, 10), np.float32)
     masked[0, :4] = (4, 3, 2, 1)
     assert slice_score(masked, Scoring(top_fraction=0.02)) == pytest.approx(3.5)
-    assert series_score([1, 5, 3, 4], Scoring(series_top=3)) == pytest.approx(4)
+    assert series_score([1, 5, 3, 4], 3) == pytest.approx(4)
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1, 30))

@@ -10,10 +10,9 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
 from gliomart.cli.terminal import cells, shortened
-from gliomart.findings.pons import NOT_JUDGED
 from gliomart.outputs import folder as output
 from gliomart.outputs import outcome
-from gliomart.outputs.records import least_likely_first
+from gliomart.outputs.records import least_likely_first, structures_of_series
 from gliomart.printable import printable
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
         RefusalEntry,
         Results,
         SeriesEntry,
-        SeriesStructure,
         SliceEntry,
     )
 
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 _VERDICTS = {True: "FLAGGED", False: "not flagged", None: "not judged (too few patients)"}
 _NOT_JUDGED = (
-    "it is not known which way up the picture is, or slices were refused, and no pons was found"
+    "it is not known which way up the picture is, or slices were refused, and no {} was found"
 )
 _DISCLAIMER = "Research software, not a medical device; not for diagnosis."
 # Rows of a table on a terminal; the report and results.csv have them all.
@@ -59,8 +57,8 @@ def plain(document: Results, out: Path) -> Iterator[str]:
             yield f"  {_outside(series)}"
         for note in _notes(series):
             yield f"  {note}"
-        if series["pons"]:
-            yield f"  {_pons(series['pons'])}"
+        for line, _ in _structures(series):
+            yield f"  {line}"
     flagged = _flagged(document["slices"])
     yield _count(flagged, document)
     for entry in flagged:
@@ -99,8 +97,8 @@ def brief(document: Results, out: Path, width: int, ink: Ink) -> Iterator[str]:
         verdict = f"{_VERDICTS[series['flagged']]}, p = {series['p_value']:.3f}"
         slices = f"{series['slices']} slices"
         yield f"  {_inked(verdict, ink, flagged=series['flagged'])}, {slices}"
-        if series["pons"]:
-            yield f"  {_inked(_pons(series['pons']), ink, flagged=series['pons']['flagged'])}"
+        for line, flagged in _structures(series):
+            yield f"  {_inked(line, ink, flagged=flagged)}"
         if series["outside_intended_use"]:
             yield ink.warning(f"  {_outside(series)}")
         for note in _notes(series):
@@ -167,12 +165,18 @@ def _notes(series: SeriesEntry) -> Iterator[str]:
         yield f"note: {printable(note['reason'])} [{note['code']}]"
 
 
-def _pons(pons: SeriesStructure) -> str:
-    if pons["score"] is None:
-        why = _NOT_JUDGED if pons["coverage"] == NOT_JUDGED else "nothing is said about it"
-        return f"{pons['coverage']}: {why}"
-    verdict = _VERDICTS[pons["flagged"]]
-    return f"pons: {verdict} (p = {pons['p_value']:.3f}, {pons['slices']} slices)"
+def _structures(series: SeriesEntry) -> Iterator[tuple[str, bool | None]]:
+    """Tell of each structure that the model judges by itself, and whether it is flagged."""
+    for structure, found in structures_of_series(series):
+        if found is None:
+            continue
+        if found["p_value"] is None:
+            unknown = found["coverage"] == structure.not_judged
+            why = _NOT_JUDGED.format(structure.name) if unknown else "nothing is said about it"
+            yield f"{found['coverage']}: {why}", found["flagged"]
+        else:
+            verdict = f"{_VERDICTS[found['flagged']]} (p = {found['p_value']:.3f}"
+            yield f"{structure.name}: {verdict}, {found['slices']} slices)", found["flagged"]
 
 
 def _not_written(series: SeriesEntry) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Elapsed time."""
+"""Time that was spent."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from time import perf_counter
 
 
 def ms_since(started: float) -> float:
-    """Tell how many milliseconds have passed since :func:`time.perf_counter` said so much."""
+    """Milliseconds since a moment of :func:`time.perf_counter`."""
     return (perf_counter() - started) * 1e3

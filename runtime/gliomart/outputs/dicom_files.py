@@ -57,7 +57,7 @@ def write_objects(
         return _none(error.code, reason), ()
     if not headers:
         return _none("not-dicom", "the series is not DICOM"), ()
-    stack = dicom.Stack(results, headers, findings.verdict, findings.pons, display_limit)
+    stack = dicom.Stack(results, headers, findings.verdict, findings.structures, display_limit)
     entry: DicomEntry = {"written": [], "not_written": []}
     try:
         _write(dicom.objects(stack), folder, PurePosixPath("dicom") / name, entry)

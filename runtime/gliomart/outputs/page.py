@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypedDict
 import cv2
 import numpy as np
 
+from gliomart.findings.judges import STRUCTURES
 from gliomart.outputs import outcome, pictures
 from gliomart.outputs.documents import SeriesEntry, SliceEntry
 from gliomart.outputs.records import least_likely_first
@@ -100,6 +101,7 @@ def parts(
         left_out=len(entries) - len(chosen),
         ignored=outcome.ignored(document),
         card=card,
+        structures=STRUCTURES,
         scale=card.calibration,
         heat=_heat(),
         rise=pictures.HEAT_RISE,

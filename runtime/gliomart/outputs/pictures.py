@@ -29,7 +29,7 @@ HEAT = cv2.COLORMAP_VIRIDIS
 # How fast heat becomes visible along the scale, and how much of the source it hides at most.
 HEAT_RISE, HEAT_OPACITY = 3.0, 0.6
 _OUTLINE = (255, 255, 0)  # cyan in BGR: absent from greys and from the heat's colours
-_PONS = (120, 220, 120)  # green: where the pons is, whatever it looks like
+_STRUCTURE = (120, 220, 120)  # green: where a judged structure is, whatever it looks like
 _TILE = 192
 _COLUMNS = 6
 _PNG = [
@@ -42,7 +42,7 @@ _MOST_WAITING = 256
 
 
 def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
-    """Draw one slice, its anomaly map as heat, its mask and the pons as outlines.
+    """Draw one slice, its anomaly map as heat, its mask and judged structures as outlines.
 
     Returns
     -------
@@ -53,8 +53,8 @@ def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
     colour = _blends().take(256 * grey + strength)
     channels = colour.view(np.uint8).reshape(*colour.shape, 4)
     picture = cast("NDArray[np.uint8]", cv2.cvtColor(channels, cv2.COLOR_BGRA2BGR))
-    if result.pons is not None:
-        _outline(picture, result.pons.mask, _PONS)
+    for finding in result.structures.values():
+        _outline(picture, finding.mask, _STRUCTURE)
     _outline(picture, result.mask, _OUTLINE)
     return picture
 

@@ -7,18 +7,18 @@ import json
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
+from gliomart.findings.judges import STRUCTURES
 from gliomart.outputs.documents import SCHEMA
 from gliomart.outputs.provenance import provenance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gliomart.findings.pons import Pons, PonsVerdict
-    from gliomart.findings.results import Settings, SliceResult
+    from gliomart.findings.results import Settings, SliceResult, Verdict
     from gliomart.findings.scoring import Region
-    from gliomart.findings.verdict import Verdict
+    from gliomart.findings.structures import Structure, StructureFinding, StructureVerdict
     from gliomart.image.slices import Concern, Refusal, Slice
     from gliomart.outputs.documents import (
         Geometry,
@@ -74,8 +74,10 @@ class SeriesFindings:
         As of :class:`gliomart.sources.SeriesFiles`.
     slices
         Number of slices that were analysed.
-    verdict, pons
-        On the series, and on its pons; None for a model that does not know it.
+    verdict
+        On the series.
+    structures
+        On every structure that the model judges by itself, by its name.
     concerns, notes
         Of all its slices, each once.
     """
@@ -84,7 +86,7 @@ class SeriesFindings:
     source: str
     slices: int
     verdict: Verdict
-    pons: PonsVerdict | None
+    structures: Mapping[str, StructureVerdict]
     concerns: tuple[Concern, ...]
     notes: tuple[Concern, ...]
 
@@ -169,23 +171,30 @@ def _least_provider(now: Provider, records: Sequence[SeriesRecord]) -> Provider:
 
 def series_entry(findings: SeriesFindings, overview: str | None) -> SeriesEntry:
     """Describe one analysed series, before DICOM objects of it are written."""
-    verdict = findings.verdict
-    return {
+    verdict, judged = findings.verdict, findings.structures
+    structures = {
+        structure.name: _series_structure(judged[structure.name])
+        if structure.name in judged
+        else None
+        for structure in STRUCTURES
+    }
+    entry = {
         "id": findings.id,
         "source": findings.source,
         "slices": findings.slices,
         "score": rounded(verdict.score),
         "p_value": rounded(verdict.p_value),
         "flagged": verdict.flagged,
-        "pons": None if findings.pons is None else _series_structure(findings.pons),
+        **structures,
         "outside_intended_use": list(dict.fromkeys(c.code for c in findings.concerns)),
         "notes": [note_entry(note) for note in findings.notes],
         "overview": overview,
         "dicom": None,
     }
+    return cast("SeriesEntry", entry)  # whose keys are named after structures
 
 
-def _series_structure(verdict: PonsVerdict) -> SeriesStructure:
+def _series_structure(verdict: StructureVerdict) -> SeriesStructure:
     return {
         "coverage": verdict.coverage,
         "slices": verdict.slices,
@@ -200,8 +209,12 @@ def slice_entry(
     result: SliceResult, paths: Mapping[Kind, str | None], write_ms: float
 ) -> SliceEntry:
     """Describe one analysed slice; ``paths`` are its overlay, map and mask."""
-    shown = result.slice
-    return {
+    shown, found = result.slice, result.structures
+    structures = {
+        structure.name: _slice_structure(found[structure.name]) if structure.name in found else None
+        for structure in STRUCTURES
+    }
+    entry = {
         "series": shown.series,
         "source": shown.source,
         "sop_instance_uid": shown.sop_instance_uid,
@@ -212,7 +225,7 @@ def slice_entry(
         "p_value": rounded(result.p_value),
         "flagged": result.flagged,
         "regions": [_region(region) for region in result.regions],
-        "pons": None if result.pons is None else _slice_structure(result.pons),
+        **structures,
         "overlay": paths["overlay"],
         "map": paths["map"],
         "mask": paths["mask"],
@@ -224,6 +237,19 @@ def slice_entry(
             "write": round(write_ms, 3),
         },
     }
+    return cast("SliceEntry", entry)  # whose keys are named after structures
+
+
+def structures_of_series(entry: SeriesEntry) -> Iterator[tuple[Structure, SeriesStructure | None]]:
+    """Find what a series shows of each structure; None where the model does not judge it."""
+    values = cast("Mapping[str, SeriesStructure | None]", entry)
+    return ((structure, values[structure.name]) for structure in STRUCTURES)
+
+
+def structures_of_slice(entry: SliceEntry) -> Iterator[tuple[Structure, SliceStructure | None]]:
+    """Find what a slice shows of each structure; None where the model does not judge it."""
+    values = cast("Mapping[str, SliceStructure | None]", entry)
+    return ((structure, values[structure.name]) for structure in STRUCTURES)
 
 
 def _geometry(shown: Slice) -> Geometry:
@@ -245,7 +271,7 @@ def _region(region: Region) -> RegionEntry:
     }
 
 
-def _slice_structure(found: Pons) -> SliceStructure:
+def _slice_structure(found: StructureFinding) -> SliceStructure:
     return {
         "visible": found.visible,
         "score": _rounded(found.score),

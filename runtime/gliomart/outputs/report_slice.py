@@ -37,11 +37,12 @@ class ReportSlice:
         Of the source, in pixels.
     source, reconstruction
         8-bit grey JPEG in Base64, on the source's grid at reduced size, both windowed as the
-        overlays are.
+        overlays are. The latter is empty where the model gives none.
     anomaly_map
         8-bit grey PNG in Base64; 255 stands for the card's ``display_limit`` and above.
-    regions, pons
-        Outlines as SVG path data, in source pixels; empty where there are none.
+    regions, structures
+        Outlines as SVG path data, in source pixels; empty where there are none. Those of structures
+        are by their names.
     """
 
     width: int
@@ -50,7 +51,7 @@ class ReportSlice:
     reconstruction: str
     anomaly_map: str
     regions: str
-    pons: str
+    structures: dict[str, str]
 
     @classmethod
     def of(cls, result: SliceResult, card: ModelCard) -> ReportSlice:
@@ -66,19 +67,28 @@ class ReportSlice:
         assert card.calibration is not None  # noqa: S101  # no detector runs without one
         norm = result.normalisation
         height, width = result.slice.pixels.shape
-        brain = norm.brain - norm.black
-        expected = uncrop(result.reconstruction, norm.box, (height, width))
-        expected = norm.black + expected * (brain / card.preprocessing.brain_level)
         strength = np.clip(result.anomaly_map / card.calibration.display_limit, 0, 1) * 255
         return cls(
             width=width,
             height=height,
             source=_jpeg(_fitted(pictures.window(result.slice.pixels, norm), _SOURCE_SIDE)),
-            reconstruction=_jpeg(_fitted(pictures.window(expected, norm), _MODEL_SIDE)),
+            reconstruction=_reconstruction(result, card.preprocessing.brain_level),
             anomaly_map=_text(pictures.png(_fitted(strength, _MAP_SIDE))),
             regions=_outline(result.mask),
-            pons=_outline(result.pons.mask) if result.pons else "",
+            structures={
+                name: _outline(finding.mask) for name, finding in result.structures.items()
+            },
         )
+
+
+def _reconstruction(result: SliceResult, brain_level: float) -> str:
+    """Show what the model expects, in the source's grey levels and on its grid."""
+    if result.reconstruction is None:
+        return ""
+    norm = result.normalisation
+    expected = uncrop(result.reconstruction, norm.box, result.slice.pixels.shape)
+    expected = norm.black + expected * ((norm.brain - norm.black) / brain_level)
+    return _jpeg(_fitted(pictures.window(expected, norm), _MODEL_SIDE))
 
 
 def to_json(slices: Sequence[ReportSlice | None]) -> bytes:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gliomart import log
-from gliomart.findings import pons
-from gliomart.findings.verdict import judge
+from gliomart.findings.verdict import SeriesTally
 from gliomart.image.slices import Refusal
 from gliomart.outputs import names, pictures, records
 from gliomart.outputs.dicom_files import write_objects
@@ -24,9 +23,7 @@ from gliomart.pipeline import in_order
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gliomart.findings.pons import Part
     from gliomart.findings.results import Settings, SliceResult
-    from gliomart.image.slices import Concern
     from gliomart.model.card import ModelCard
     from gliomart.outputs.folder import OutputFolder
     from gliomart.outputs.names import SeriesNames
@@ -122,8 +119,10 @@ class _SeriesWriter:
             name = self.called.of_slice(item.slice.source, item.slice.frame)
             return slices.write(item, name, wanted=gallery.wants(item))
 
-        record, tally = SeriesRecord(), _Tally()
+        record, tally = SeriesRecord(), SeriesTally()
+        results: list[SliceResult] = []
         for item in in_order(write, items, workers=self.plan.workers):
+            tally.add(item.result if isinstance(item, WrittenSlice) else item)
             if isinstance(item, Refusal):
                 record.not_analysed.append(records.refusal_entry(item))
                 continue
@@ -131,14 +130,29 @@ class _SeriesWriter:
             record.not_written += item.not_written
             gallery.add(item.entry, item.picture)
             overview.add(item.tile)
-            tally.add(item)
+            if self.plan.options.dicom:
+                results.append(item.result)
         settings = self.plan.settings()
         record.provider = provider_entry(settings.provider)
-        refused = [refusal["code"] for refusal in record.not_analysed]
-        findings = tally.findings(self.series, self.plan.card, settings.false_alarm_rate, refused)
+        findings = self._findings(tally, settings.false_alarm_rate)
         if findings is not None:  # else no slice was analysed, and there is nothing to tell of
-            self._conclude(record, findings, overview, tally.results)
+            self._conclude(record, findings, overview, results)
         return record, gallery
+
+    def _findings(self, tally: SeriesTally, rate: float) -> SeriesFindings | None:
+        """Judge the series; None where no slice was analysed."""
+        verdict = tally.verdict(self.plan.card, rate)
+        if verdict is None:
+            return None
+        return SeriesFindings(
+            id=self.series.id,
+            source=self.series.source,
+            slices=len(tally.scores),
+            verdict=verdict,
+            structures=tally.structures(self.plan.card, rate),
+            concerns=tuple(tally.concerns),
+            notes=tuple(tally.notes),
+        )
 
     def _conclude(
         self,
@@ -167,41 +181,3 @@ class _SeriesWriter:
             )
             entry["notes"] += map(records.note_entry, notes)
         record.series.append(entry)
-
-
-@dataclass
-class _Tally:
-    """What a series is judged by; grows with its slices, by a few bytes each."""
-
-    scores: list[float] = field(default_factory=list)
-    sections: list[Part | None] = field(default_factory=list)
-    placed: bool = True
-    concerns: dict[Concern, None] = field(default_factory=dict)
-    notes: dict[Concern, None] = field(default_factory=dict)
-    results: list[SliceResult] = field(default_factory=list)
-
-    def add(self, item: WrittenSlice) -> None:
-        self.scores.append(item.score)
-        self.sections.append(item.pons)
-        self.placed &= item.placed
-        self.concerns |= dict.fromkeys(item.concerns)
-        self.notes |= dict.fromkeys(item.notes)
-        if item.result is not None:
-            self.results.append(item.result)
-
-    def findings(
-        self, series: SeriesFiles, card: ModelCard, rate: float, refused: list[str]
-    ) -> SeriesFindings | None:
-        """Judge the series; None where no slice was analysed."""
-        verdict = judge(self.scores, card, rate)
-        if verdict is None:
-            return None
-        return SeriesFindings(
-            id=series.id,
-            source=series.source,
-            slices=len(self.scores),
-            verdict=verdict,
-            pons=pons.judge(self.sections, card.pons, rate, placed=self.placed, missed=refused),
-            concerns=tuple(self.concerns),
-            notes=tuple(self.notes),
-        )

@@ -17,20 +17,16 @@ from gliomart.outputs.report_slice import ReportSlice
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gliomart.findings.pons import Part
     from gliomart.findings.results import SliceResult
-    from gliomart.image.slices import Concern
     from gliomart.model.card import ModelCard
     from gliomart.outputs.documents import Kind, MissingOutput, SliceEntry
     from gliomart.outputs.folder import SeriesFolder
     from gliomart.outputs.options import OutputOptions
 
-_NOTHING = np.empty((0, 0), np.float32)
-
 
 @dataclass(frozen=True)
 class WrittenSlice:
-    """What is kept of a slice until its series is written; the whole result only where needed.
+    """What was made of a slice.
 
     Attributes
     ----------
@@ -41,21 +37,14 @@ class WrittenSlice:
     tile
         uint8 (side, side, 3), BGR: its part of the overview.
     result
-        For DICOM objects, without what these do not show; None where there are to be none.
-    score, pons, placed, concerns, notes
-        What its series is judged by.
+        What its series is judged by, and DICOM objects are made of.
     """
 
     entry: SliceEntry
     not_written: list[MissingOutput]
     picture: ReportSlice | None
     tile: NDArray[np.uint8]
-    result: SliceResult | None
-    score: float
-    pons: Part | None
-    placed: bool
-    concerns: tuple[Concern, ...]
-    notes: tuple[Concern, ...]
+    result: SliceResult
 
 
 @dataclass(frozen=True)
@@ -107,15 +96,8 @@ class SliceWriter:
             not_written=not_written,
             picture=picture,
             tile=tile,
-            # DICOM objects show neither, and half of what a result takes is theirs.
-            result=replace(result, reconstruction=_NOTHING, brain=_NOTHING)
-            if self.options.dicom
-            else None,
-            score=result.score,
-            pons=result.pons.part if result.pons else None,
-            placed=result.slice.plane is not None,
-            concerns=result.concerns,
-            notes=result.notes,
+            # Neither is needed any more, and half of what a result takes is theirs.
+            result=replace(result, reconstruction=None, brain=None),
         )
 
     def _contents(

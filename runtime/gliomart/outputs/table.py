@@ -6,15 +6,19 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
+from gliomart.findings.judges import STRUCTURES
+from gliomart.outputs.records import structures_of_slice
+
 if TYPE_CHECKING:
     from gliomart.outputs.documents import Results, SliceEntry
 
 _Cell = str | float | bool | None
 
+_OF_STRUCTURE = ("visible", "score", "p_value", "flagged")
 _COLUMNS = (
     "source", "frame", "series", "analysed", "score", "p_value", "flagged",
     "regions", "area_px", "area_mm2", "peak",
-    "pons_visible", "pons_score", "pons_p_value", "pons_flagged",
+    *(f"{each.name}_{column}" for each in STRUCTURES for column in _OF_STRUCTURE),
     "outside_intended_use", "code", "reason",
 )  # fmt: skip
 # How a formula may begin, in characters of full width as well.
@@ -61,13 +65,16 @@ def _row(entry: SliceEntry) -> dict[str, _Cell]:
         "peak": max((region["peak"] for region in regions), default=""),
         "outside_intended_use": " ".join(entry["outside_intended_use"]),
     }
-    if (pons := entry["pons"]) is not None:
-        row |= {
-            "pons_visible": pons["visible"],
-            "pons_score": pons["score"],
-            "pons_p_value": pons["p_value"],
-            "pons_flagged": pons["flagged"],
-        }
+    for structure, found in structures_of_slice(entry):
+        if found is not None:
+            values: tuple[_Cell, ...] = (
+                found["visible"],
+                found["score"],
+                found["p_value"],
+                found["flagged"],
+            )
+            named = zip(_OF_STRUCTURE, values, strict=True)
+            row |= {f"{structure.name}_{column}": value for column, value in named}
     return row
 
 

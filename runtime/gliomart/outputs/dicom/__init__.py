@@ -1,8 +1,8 @@
 """Results as DICOM objects that an archive files beside the images they come from.
 
-For one series: a segmentation of the anomalous regions and one of the pons, the anomaly map as a
-Parametric Map, a Measurement Report, and the overlays as Secondary Captures. highdicom makes all
-of them; what is decided here is what they say.
+For one series: a segmentation of the anomalous regions and one of each structure that is judged by
+itself, the anomaly map as a Parametric Map, a Measurement Report, and the overlays as Secondary
+Captures. highdicom makes all of them; what is decided here is what they say.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gliomart.errors import InputRefusedError
+from gliomart.findings.judges import STRUCTURES
 from gliomart.host import extras
 
 with extras.needed("writing DICOM", "dicom", "highdicom"):
@@ -20,7 +21,7 @@ with extras.needed("writing DICOM", "dicom", "highdicom"):
 
 from gliomart.outputs.dicom.capture import secondary_capture
 from gliomart.outputs.dicom.parametric_map import parametric_map
-from gliomart.outputs.dicom.segmentation import of_lesions, of_pons
+from gliomart.outputs.dicom.segmentation import of_lesions, of_structure
 from gliomart.outputs.dicom.stack import Stack, not_allowed
 from gliomart.outputs.dicom.structured_report import report
 
@@ -60,9 +61,12 @@ def objects(stack: Stack) -> Iterator[ObjectFile]:
     yield _made("anomaly-map.dcm", parametric_map, stack)
     anomalous = _made("anomalous-regions.dcm", of_lesions, stack)
     yield anomalous
-    outline = _made("pons.dcm", of_pons, stack)
-    yield outline
-    yield _made("report.dcm", report, stack, anomalous.dataset, outline.dataset)
+    outlines = {}
+    for number, structure in enumerate(STRUCTURES, start=2):
+        outline = _made(f"{structure.name}.dcm", of_structure, stack, structure, number)
+        yield outline
+        outlines[structure.name] = outline.dataset
+    yield _made("report.dcm", report, stack, anomalous.dataset, outlines)
     for index in range(len(stack.results)):
         yield _made(f"overlay-{index + 1:04d}.dcm", secondary_capture, stack, index)
 

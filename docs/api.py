@@ -27,8 +27,7 @@ CHAPTERS = {
     "results": (
         "SliceResult", "SeriesResult", "Refusal", "Region", "Verdict", "StructureFinding",
         "Section", "StructureVerdict", "Structure", "Concern", "Settings", "ProviderChoice",
-        "Milliseconds",
-        "Normalisation", "Box", "ImagePlane",
+        "Milliseconds", "Normalisation", "Box", "ImagePlane",
     ),
     "card": (
         "ModelCard", "InputImage", "GraphOutput", "Limits", "Preprocessing", "Scoring",

@@ -99,7 +99,6 @@ def test_what_could_not_be_written_is_said_once_and_makes_the_status(
 def test_an_interrupted_run_that_is_resumed_ends_with_the_same_status(
     infer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
     broken = _study(tmp_path / "study", _without_place)
 
     def interrupted(*_: object, **__: object) -> bytes:

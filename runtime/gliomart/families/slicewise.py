@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from gliomart.errors import InputRefusedError
+from gliomart.errors import InputRefusedError, ModelCardError
 from gliomart.families.analysis import conclude, enter
 from gliomart.families.reading import open_alone, open_series
 from gliomart.host.clock import ms_since
@@ -23,9 +23,21 @@ if TYPE_CHECKING:
 
 
 class Slicewise:
-    """A family whose models see slices one by one; see :class:`gliomart.families.family.Family`."""
+    """A family whose models see slices one by one; see :class:`gliomart.families.family.Family`.
+
+    Raises
+    ------
+    ModelCardError
+        The model takes several images, or a window of them: nothing here would give it those.
+    """
 
     def __init__(self, setup: Setup) -> None:
+        if len(setup.card.images) > 1:
+            raise ModelCardError(
+                f"the model takes {len(setup.card.images)} images, and its family sees one"
+            )
+        if setup.card.image.window is not None:
+            raise ModelCardError("the model windows its images, which its family does not")
         self._setup = setup
 
     def arrange(self, series: Sequence[SeriesFiles]) -> Sequence[SeriesFiles]:

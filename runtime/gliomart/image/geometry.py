@@ -24,7 +24,7 @@ PlaneName = Literal["sagittal", "coronal", "axial"]
 Vector = NDArray[np.floating[Any]]
 Points = NDArray[np.floating[Any] | np.integer[Any]]
 
-_PLANES: tuple[PlaneName, ...] = ("sagittal", "coronal", "axial")  # by the axis they are across
+PLANES: tuple[PlaneName, ...] = ("sagittal", "coronal", "axial")  # by the axis they are across
 # Where slices, columns and rows of each plane run to, in LPS: axial ones to head, back and left.
 # The others have the head above, as radiologists look at them.
 _DIRECTIONS: dict[PlaneName, NDArray[np.float64]] = {
@@ -81,7 +81,7 @@ class ImagePlane:
     @property
     def name(self) -> PlaneName:
         """The anatomical plane that it is nearest to."""
-        return _PLANES[int(np.abs(self.axes[0]).argmax())]
+        return PLANES[int(np.abs(self.axes[0]).argmax())]
 
     @property
     def tilt(self) -> float:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gliomart.errors import ModelCardError
-from gliomart.image.geometry import PlaneName
 from gliomart.image.steps import Preprocessing
 from gliomart.model import checks
 from gliomart.model.contents import (
@@ -49,7 +48,8 @@ class ModelCard:
     images
         The images that it takes, in the order in which the graph does.
     plane
-        The plane that slices are looked at in.
+        The anatomical plane that slices are looked at in, such as ``axial``; a volume is turned
+        into it.
     preprocessing, scoring
         What surrounds the graph.
     limits
@@ -77,7 +77,7 @@ class ModelCard:
     family: str
     network: Mapping[str, object]
     images: tuple[InputImage, ...]
-    plane: PlaneName
+    plane: str
     preprocessing: Preprocessing
     outputs: tuple[GraphOutput, ...]
     scoring: Scoring

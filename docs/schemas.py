@@ -25,6 +25,8 @@ from typing import (
     is_typeddict,
 )
 
+from gliomart.bench.report import Report
+from gliomart.model.card import ModelCard
 from gliomart.outputs.documents import Results
 from gliomart.outputs.journal import JournalEntry, JournalHead
 from gliomart.outputs.report_slice import ReportSlice
@@ -35,6 +37,8 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILES: dict[str, tuple[str, Any]] = {
     "results.json": ("results.json", Results),
     "journal.json": ("A line of results.partial.jsonl", JournalHead | JournalEntry),
+    "bench.json": ("A report of gliomart bench", Report),
+    "card.json": ("The card of a model; info --json prints it beside the file's sha256", ModelCard),
     "pictures.json": ("A file of report-pictures/", list[ReportSlice | None]),
 }
 _PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number", NoneType: "null"}
@@ -77,6 +81,8 @@ class _Maker:
 
     def of(self, type_: Any) -> _Schema:  # noqa: ANN401
         """Describe a type."""
+        if type_ is object:
+            return {}
         if type_ in _PLAIN:
             return {"type": _PLAIN[type_]}
         if is_typeddict(type_) or is_dataclass(type_):
@@ -87,7 +93,7 @@ class _Maker:
             Union: self._of_any,
             UnionType: self._of_any,
             list: self._of_array,
-            tuple: self._of_array,  # of a dataclass, which is a list in JSON
+            tuple: self._of_tuple,
             dict: self._of_mapping,
             Mapping: self._of_mapping,
         }
@@ -96,8 +102,14 @@ class _Maker:
     def _of_any(self, *types: Any) -> _Schema:  # noqa: ANN401
         return {"anyOf": [self.of(each) for each in types]}
 
-    def _of_array(self, member: Any, *_: Any) -> _Schema:  # noqa: ANN401
+    def _of_array(self, member: Any) -> _Schema:  # noqa: ANN401
         return {"type": "array", "items": self.of(member)}
+
+    def _of_tuple(self, *members: Any) -> _Schema:  # noqa: ANN401
+        if members[-1] is ...:
+            return self._of_array(members[0])
+        each = [self.of(member) for member in members]
+        return {"type": "array", "prefixItems": each, "minItems": len(each), "maxItems": len(each)}
 
     def _of_mapping(self, _: type, value: Any) -> _Schema:  # noqa: ANN401
         return {"type": "object", "additionalProperties": self.of(value)}

@@ -10,7 +10,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from gliomart import Detector, cli, sources
+from gliomart import Detector, bench, cli, sources
+from gliomart.bench import compare
 from gliomart.outputs import folder as output
 from gliomart.run import Run
 from samples import GOLDEN, tiny_model
@@ -62,6 +63,33 @@ def test_results_and_what_is_kept_meanwhile_are_of_their_schemas(
     document = json.loads((out / "results.json").read_bytes())
     assert [entry["object"] for entry in document["not_written"]] == ["report"]
     _check("results.json", document)
+
+
+@pytest.mark.parametrize("pons", [False, True])
+def test_cards_are_of_their_schema(
+    pons: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for model in ([], [str(tiny_model(tmp_path / "model.onnx", pons=pons))]):
+        assert cli.main(["info", *model, "--json"]) == 0
+        content = json.loads(capsys.readouterr().out)
+        assert len(content.pop("sha256")) == 64
+        _check("card.json", content)
+
+
+def test_a_report_of_bench_is_of_its_schema(model: Path, study: Path) -> None:
+    plan = bench.Plan(study=study, repeats=1, model=model, provider="cpu", load=True)
+    report = bench.measure(Detector(model, provider="cpu"), plan)
+    _check("bench.json", json.loads(bench.encoded(report)))
+    engines = [
+        {"name": name, "precision": "fp32", "work": None, "difference": None, "turns": [[2.0] * 3]}
+        for name in ("ONNX Runtime", "Other")
+    ]
+    operations = {"fp32": {"all": 1.0, "int8": 0.0}}
+    report["comparison"] = {
+        "what": "made up", "rounds": 1, "operations": operations, "not_compared": {},
+        "by_threads": {"1": compare._summary(engines, operations)},
+    }  # fmt: skip
+    _check("bench.json", json.loads(bench.encoded(report)))
 
 
 def test_a_journal_and_its_pictures_are_of_their_schemas(

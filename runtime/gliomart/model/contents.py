@@ -188,9 +188,9 @@ class PonsCalibration:
     medians, spreads
         Of each sign in tumour-free sections: median, and standard deviation upwards from it.
     pixel_threshold
-        Anomaly-map value that ``pixel_false_alarm_rate`` of their pixels exceed.
+        Anomaly-map value above which a pixel of the pons counts as anomalous.
     pixel_false_alarm_rate
-        See there.
+        Fraction of all pixels of tumour-free sections that lie above it.
     series_top
         A series' score is the mean of its this many highest sections' scores.
     slice_scores, series_scores

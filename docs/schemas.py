@@ -25,7 +25,6 @@ from typing import (
     is_typeddict,
 )
 
-from gliomart.bench.report import Report
 from gliomart.model.card import ModelCard
 from gliomart.outputs.documents import Results
 from gliomart.outputs.journal import JournalEntry, JournalHead
@@ -37,7 +36,6 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FILES: dict[str, tuple[str, Any]] = {
     "results.json": ("results.json", Results),
     "journal.json": ("A line of results.partial.jsonl", JournalHead | JournalEntry),
-    "bench.json": ("A report of gliomart bench", Report),
     "card.json": ("The card of a model; info --json prints it beside the file's sha256", ModelCard),
     "pictures.json": ("A file of report-pictures/", list[ReportSlice | None]),
 }

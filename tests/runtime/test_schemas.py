@@ -10,8 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from gliomart import Detector, bench, cli, sources
-from gliomart.bench import compare
+from gliomart import Detector, cli, sources
 from gliomart.outputs import folder as output
 from gliomart.run import Run
 from samples import GOLDEN, tiny_model
@@ -74,22 +73,6 @@ def test_cards_are_of_their_schema(
         content = json.loads(capsys.readouterr().out)
         assert len(content.pop("sha256")) == 64
         _check("card.json", content)
-
-
-def test_a_report_of_bench_is_of_its_schema(model: Path, study: Path) -> None:
-    plan = bench.Plan(study=study, repeats=1, model=model, provider="cpu", load=True)
-    report = bench.measure(Detector(model, provider="cpu"), plan)
-    _check("bench.json", json.loads(bench.encoded(report)))
-    engines = [
-        {"name": name, "precision": "fp32", "work": None, "difference": None, "turns": [[2.0] * 3]}
-        for name in ("ONNX Runtime", "Other")
-    ]
-    operations = {"fp32": {"all": 1.0, "int8": 0.0}}
-    report["comparison"] = {
-        "what": "made up", "rounds": 1, "operations": operations, "not_compared": {},
-        "by_threads": {"1": compare._summary(engines, operations)},
-    }  # fmt: skip
-    _check("bench.json", json.loads(bench.encoded(report)))
 
 
 def test_a_journal_and_its_pictures_are_of_their_schemas(

@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gliomart import sources
 from gliomart.bench import fresh, load, machine, stages
 from gliomart.bench.budgets import asks_for, check, read_budgets
 from gliomart.bench.plot import plot
-from gliomart.bench.report import SCHEMA, Report
 from gliomart.bench.table import table
 from gliomart.errors import NothingAnalysedError
 from gliomart.model.model import default_model
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from gliomart.providers import Requested
 
 __all__ = ["Plan", "asks_for", "check", "encoded", "measure", "plot", "read_budgets", "table"]
+
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Plan:
     rounds: int = 30
 
 
-def measure(detector: Detector, plan: Plan) -> Report:
+def measure(detector: Detector, plan: Plan) -> dict[str, Any]:
     """Measure and return everything as JSON values; milliseconds unless the name says otherwise.
 
     Raises
@@ -83,42 +84,39 @@ def measure(detector: Detector, plan: Plan) -> Report:
         return _measured(detector, plan, study)
 
 
-def _measured(detector: Detector, plan: Plan, study: Path) -> Report:
+def _measured(detector: Detector, plan: Plan, study: Path) -> dict[str, Any]:
     inventory = sources.scan([study])
     if not inventory.series:
         raise NothingAnalysedError(f"{study}: no images to time")
-    before = machine.description()
-    slices = stages.slices(detector, inventory, plan.repeats)
-    one = stages.typical(detector, inventory)
-    settings = detector.settings
-    report: Report = {
+    report: dict[str, Any] = {
         "schema": SCHEMA,
-        "machine": before,
+        "machine": machine.description(),
         "versions": machine.versions(),
         "model": {
-            "name": settings.model_name,
-            "version": settings.model_version,
-            "sha256": settings.model_sha256,
+            "name": detector.settings.model_name,
+            "version": detector.settings.model_version,
+            "sha256": detector.settings.model_sha256,
             "precision": machine.precision(detector.card),
         },
-        "provider": settings.provider.effective,
+        "provider": detector.settings.provider.effective,
         "threads": plan.threads,
-        "study": {
-            "name": study.name,
-            "slices": slices.count,
-            "pixels": list(slices.shape),
-            "repeats": plan.repeats,
-        },
-        "ms": slices.ms,
-        "series": stages.series(detector, study, plan.repeats, plan.overlays),
-        "model_ms": stages.model_only(plan.model, one.image, plan.threads),
-        "energy": stages.energy(plan.model, one.image, plan.threads),
-        "import_ms": fresh.imports(),
     }
+    slices = stages.slices(detector, inventory, plan.repeats)
+    one = stages.typical(detector, inventory)
+    report["study"] = {
+        "name": study.name,
+        "slices": slices.count,
+        "pixels": list(slices.shape),
+        "repeats": plan.repeats,
+    }
+    report["ms"] = slices.ms
+    report["series"] = stages.series(detector, study, plan.repeats, plan.overlays)
     model = plan.model or default_model()
+    report["model_ms"] = stages.model_only(plan.model, one.image, plan.threads)
+    report["energy"] = stages.energy(plan.model, one.image, plan.threads)
+    report["import_ms"] = fresh.imports()
     if one.file is not None:
-        times, megabytes = fresh.starts(plan.model, plan.provider, plan.threads, one.file)
-        report["cold_start_ms"], report["peak_memory_mb"] = times, megabytes
+        report |= fresh.starts(plan.model, plan.provider, plan.threads, one.file)
     if plan.load:
         report["load"] = load.measure(detector, plan.model, one, plan.threads)
     if plan.compare:
@@ -131,6 +129,6 @@ def _measured(detector: Detector, plan: Plan, study: Path) -> Report:
     return report
 
 
-def encoded(report: Report) -> bytes:
+def encoded(report: dict[str, Any]) -> bytes:
     """Write a report as the content of a JSON file."""
     return (json.dumps(report, indent=1) + "\n").encode()

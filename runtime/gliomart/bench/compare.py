@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.bench.report import AtThreads, Comparison, EngineTimes
-
 # Engines of other packages, and the extras that bring them.
 _EXTERNAL = {"keras": "training,export", "litert": "bench,training,export"}
 _THREADS = (1, 2)
@@ -58,7 +56,7 @@ def measure(
     float_model: Path | None,
     threads: int | None,
     rounds: int,
-) -> Comparison:
+) -> dict[str, Any]:
     """Compare engines on one image, (size, size, channels), at one number of threads or several.
 
     Returns
@@ -82,7 +80,7 @@ def measure(
             operations[numbers] = floor.operations(path)
     except (MissingExtraError, BrokenExtraError) as error:
         not_compared["operations"] = str(error)
-    report: Comparison = {
+    report: dict[str, Any] = {
         "what": "One slice, image to maps, CPU. Keras and LiteRT run the same architecture with"
         " weights as initialised, which do not change how long it takes.",
         "rounds": rounds,
@@ -213,9 +211,10 @@ def _add_differences(engines: Sequence[dict[str, Any]]) -> None:
         each["difference"] = None if difference is None else float(f"{difference:.2g}")
 
 
-def _summary(engines: list[dict[str, Any]], operations: dict[str, dict[str, float]]) -> AtThreads:
-    own, products = _turns(engines[0]), []
-    entries: list[EngineTimes] = []
+def _summary(
+    engines: list[dict[str, Any]], operations: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    own, entries, products = _turns(engines[0]), [], []
     networks = {}
     for each in engines:
         turns = _turns(each)

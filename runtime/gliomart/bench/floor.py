@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.bench.report import Floor
-
 SGEMM, IGEMM, COPY = "matrix product", "integer matrix product", "memory copy"
 # Sides of the matrices; the largest leaves the caches, the smallest has the least to pack.
 _SIDES = (512, 1024, 2048)
@@ -81,7 +79,7 @@ def operations(model: Path) -> dict[str, float]:
 def summary(
     products: list[dict[str, Any]],
     networks: dict[str, tuple[dict[str, float], NDArray[np.float64]]],
-) -> Floor:
+) -> dict[str, Any]:
     """Turn the times of :func:`engines` into rates, and a network's into a share of them.
 
     Parameters

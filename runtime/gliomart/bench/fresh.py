@@ -7,18 +7,15 @@ import os
 import subprocess
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import gliomart
 from gliomart.bench.machine import percentiles
 from gliomart.errors import UsageError
 from gliomart.host import frozen
-from gliomart.host.clock import ms_since
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from gliomart.bench.report import Percentiles
 
 # After one that brings everything into the caches of the file system.
 _STARTS = 5
@@ -50,19 +47,19 @@ print((perf_counter() - started) * 1e3, flush=True)
 """
 
 
-def imports() -> Percentiles:
+def imports() -> dict[str, float]:
     """Milliseconds that ``from gliomart import Detector`` takes, the interpreter running."""
     return percentiles([milliseconds for _, milliseconds in _processes(_IMPORT)])
 
 
-def starts(
-    model: Path | None, provider: str, threads: int | None, path: Path
-) -> tuple[Percentiles, float]:
+def starts(model: Path | None, provider: str, threads: int | None, path: Path) -> dict[str, Any]:
     """Start processes that analyse one file: milliseconds until the result, and peak megabytes."""
     arguments = [str(model or ""), provider, str(threads or 0), str(path)]
     runs = list(_processes(_FIRST_SLICE, *arguments))
-    times = percentiles([milliseconds for milliseconds, _ in runs])
-    return times, round(max(megabytes for _, megabytes in runs), 1)
+    return {
+        "cold_start_ms": percentiles([milliseconds for milliseconds, _ in runs]),
+        "peak_memory_mb": round(max(megabytes for _, megabytes in runs), 1),
+    }
 
 
 def python() -> tuple[str, dict[str, str]]:
@@ -98,7 +95,7 @@ def _processes(code: str, *arguments: str) -> Iterator[tuple[float, float]]:
             except BaseException:
                 process.kill()  # Ctrl-C is not for a session of its own, and ends with this one
                 raise
-            milliseconds = ms_since(started)
+            milliseconds = (perf_counter() - started) * 1e3
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command)
         if number > 0:

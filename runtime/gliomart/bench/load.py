@@ -6,18 +6,16 @@ import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gliomart.bench.machine import percentiles
 from gliomart.bench.stages import runs
-from gliomart.host.clock import ms_since
 from gliomart.model.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from gliomart.bench.report import Load, LoadTimes
     from gliomart.bench.stages import Typical
     from gliomart.detector import Detector
 
@@ -32,7 +30,9 @@ while True:
 """
 
 
-def measure(detector: Detector, model: Path | None, typical: Typical, threads: int | None) -> Load:
+def measure(
+    detector: Detector, model: Path | None, typical: Typical, threads: int | None
+) -> dict[str, Any]:
     """Time the model alone and one slice, without and with a process that fills one core.
 
     Returns
@@ -51,20 +51,19 @@ def measure(detector: Detector, model: Path | None, typical: Typical, threads: i
         with _neighbour() if state == "loaded" else nullcontext():
             times["model"][state] += runs(opened, typical.image, _MODEL_RUNS)
             times["slice"][state] += _slices(detector, typical, _SLICES)
-    return {"model": _summary(times["model"]), "slice": _summary(times["slice"])}
-
-
-def _summary(times: dict[str, list[float]]) -> LoadTimes:
-    idle, loaded = percentiles(times["idle"]), percentiles(times["loaded"])
-    ratio = round(loaded["p99"] / idle["p50"], 2)
-    return {"idle": idle, "loaded": loaded, "p99_loaded_by_p50_idle": ratio}
+    report: dict[str, Any] = {}
+    for what, each in times.items():
+        summary = {state: percentiles(values) for state, values in each.items()}
+        ratio = round(summary["loaded"]["p99"] / summary["idle"]["p50"], 2)
+        report[what] = {**summary, "p99_loaded_by_p50_idle": ratio}
+    return report
 
 
 def _slices(detector: Detector, typical: Typical, count: int) -> Iterator[float]:
     for _ in range(count):
         started = perf_counter()
         detector.detect(typical.file or typical.slice)
-        yield ms_since(started)
+        yield (perf_counter() - started) * 1e3
 
 
 @contextmanager

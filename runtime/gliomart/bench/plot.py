@@ -10,14 +10,12 @@ from gliomart.host import extras
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gliomart.bench.report import Comparison, EngineTimes, Report
-
 # Okabe and Ito's colours, told apart with every kind of colour vision.
 _BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#666666"
 _MARKS = {"1": ("o", _BLUE), "2": ("D", _VERMILION)}
 
 
-def plot(report: Report) -> bytes:
+def plot(report: dict[str, Any]) -> bytes:
     """Draw a report; what was not measured is left out.
 
     Returns
@@ -49,7 +47,7 @@ def plot(report: Report) -> bytes:
     return stream.getvalue()
 
 
-def _stages(axes: Any, report: Report) -> None:  # noqa: ANN401
+def _stages(axes: Any, report: dict[str, Any]) -> None:  # noqa: ANN401
     rows = list(report["ms"].items())
     places = range(len(rows))
     p50 = [values["p50"] for _, values in rows]
@@ -71,7 +69,7 @@ def _stages(axes: Any, report: Report) -> None:  # noqa: ANN401
     _bare(axes)
 
 
-def _ratios(axes: Any, comparison: Comparison, names: Sequence[str]) -> None:  # noqa: ANN401
+def _ratios(axes: Any, comparison: dict[str, Any], names: Sequence[str]) -> None:  # noqa: ANN401
     counts = list(comparison["by_threads"])
     for number, count in enumerate(counts):
         mark, colour = _MARKS.get(count, ("s", _GREY))
@@ -104,7 +102,7 @@ def _ratios(axes: Any, comparison: Comparison, names: Sequence[str]) -> None:  #
     _bare(axes)
 
 
-def _names(comparison: Comparison) -> list[str]:
+def _names(comparison: dict[str, Any]) -> list[str]:
     """Every engine but gliomart's own, in the order of the fewest threads."""
     listed = [
         _name(engine)
@@ -114,7 +112,7 @@ def _names(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(listed))
 
 
-def _name(engine: EngineTimes) -> str:
+def _name(engine: dict[str, Any]) -> str:
     return f"{engine['name']}, {engine['precision']}"
 
 

@@ -6,21 +6,20 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gliomart import sources
 from gliomart.bench.machine import joules, percentiles
+from gliomart.cli.arguments import PROVIDERS
 from gliomart.errors import InputRefusedError, NothingAnalysedError, ProviderError
-from gliomart.host.clock import ms_since
 from gliomart.image.preprocess import prepare
 from gliomart.image.slices import Refusal, Slice
 from gliomart.model.model import Model
 from gliomart.outputs import pictures
 from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.options import OutputOptions
-from gliomart.providers.choice import Requested
 from gliomart.run import Run
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.bench.report import Energy, NotMeasured, Percentiles, SeriesTimes
     from gliomart.detector import Detector
     from gliomart.findings.results import SliceResult
     from gliomart.outputs.options import Overlays
@@ -56,7 +54,7 @@ class Slices:
 
     count: int
     shape: tuple[int, int]
-    ms: dict[str, Percentiles]
+    ms: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def slices(detector: Detector, inventory: Inventory, repeats: int) -> Slices:
                 for result in _results(detector, file):
                     started = perf_counter()
                     write_atomically(overlay, pictures.png(pictures.overlay(result, limit)))
-                    write_ms = ms_since(started)
+                    write_ms = (perf_counter() - started) * 1e3
                     if number == 0:  # the first pass warms caches, allocators and the provider
                         count += 1
                         height, width = result.slice.pixels.shape
@@ -110,7 +108,9 @@ def slices(detector: Detector, inventory: Inventory, repeats: int) -> Slices:
     return Slices(count, shape, {stage: percentiles(values) for stage, values in times.items()})
 
 
-def series(detector: Detector, study: Path, repeats: int, overlays: Overlays | None) -> SeriesTimes:
+def series(
+    detector: Detector, study: Path, repeats: int, overlays: Overlays | None
+) -> dict[str, Any]:
     """Analyse the study as ``gliomart infer`` does, from the scan of the folder to results.json."""
     options = OutputOptions() if overlays is None else OutputOptions(overlays)
     seconds, count = [], 0
@@ -127,16 +127,16 @@ def series(detector: Detector, study: Path, repeats: int, overlays: Overlays | N
         "overlays": overlays,
         "seconds": round(middle, 3),
         "slices_per_second": round(count / middle, 2),
-        "seconds_for_176_slices": round(_LONG_SERIES * middle / count, 3),
+        f"seconds_for_{_LONG_SERIES}_slices": round(_LONG_SERIES * middle / count, 3),
     }
 
 
 def model_only(
     model: Path | None, image: NDArray[np.float32], threads: int | None
-) -> dict[str, Percentiles | NotMeasured]:
+) -> dict[str, Any]:
     """Run the model alone on every provider that runs here; tell why the others do not."""
-    ms: dict[str, Percentiles | NotMeasured] = {}
-    for name in get_args(Requested):
+    ms: dict[str, Any] = {}
+    for name in PROVIDERS:
         if name == "auto":
             continue
         try:
@@ -149,7 +149,7 @@ def model_only(
     return ms
 
 
-def energy(model: Path | None, image: NDArray[np.float32], threads: int | None) -> Energy:
+def energy(model: Path | None, image: NDArray[np.float32], threads: int | None) -> dict[str, Any]:
     """Read what the processor uses while the model runs on it; the whole machine's work counts."""
     opened = Model(model, provider="cpu", threads=threads)
     opened.run(image)
@@ -169,7 +169,7 @@ def runs(model: Model, image: NDArray[np.float32], count: int) -> Iterator[float
     for _ in range(count):
         started = perf_counter()
         model.run(image)
-        yield ms_since(started)
+        yield (perf_counter() - started) * 1e3
 
 
 def typical(detector: Detector, inventory: Inventory) -> Typical:

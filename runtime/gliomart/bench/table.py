@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gliomart.bench.report import Comparison, Floor, Load, Report
 
-
-def table(report: Report) -> str:
+def table(report: dict[str, Any]) -> str:
     """Lay a report out as lines of plain text."""
     lines = [*_head(report), *_times(report), *_series(report)]
     if "load" in report:
@@ -20,7 +18,7 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _head(report: Report) -> Iterator[str]:
+def _head(report: dict[str, Any]) -> Iterator[str]:
     study, machine, model = report["study"], report["machine"], report["model"]
     what = f"{model['name']} ({model['precision']}) on {report['provider']}"
     where = f"{machine['processor']}, {machine['cores']} cores"
@@ -28,12 +26,12 @@ def _head(report: Report) -> Iterator[str]:
     yield f"{what}; {where}; {how}"
 
 
-def _times(report: Report) -> Iterator[str]:
+def _times(report: dict[str, Any]) -> Iterator[str]:
     yield f"{'milliseconds':14}{'p50':>9}{'p95':>9}{'p99':>9}"
     rows = dict(report["ms"])
-    for provider, measured in report["model_ms"].items():
-        if "p50" in measured:
-            rows[f"model, {provider}"] = measured
+    for provider, values in report["model_ms"].items():
+        if "p50" in values:
+            rows[f"model, {provider}"] = values
     rows["import"] = report["import_ms"]
     if "cold_start_ms" in report:
         rows["cold start"] = report["cold_start_ms"]
@@ -41,7 +39,7 @@ def _times(report: Report) -> Iterator[str]:
         yield f"{name:14}{values['p50']:9.2f}{values['p95']:9.2f}{values['p99']:9.2f}"
 
 
-def _series(report: Report) -> Iterator[str]:
+def _series(report: dict[str, Any]) -> Iterator[str]:
     series = report["series"]
     yield f"throughput    {series['slices_per_second']:9.1f} slices per second, scan to results"
     if "peak_memory_mb" in report:
@@ -51,10 +49,10 @@ def _series(report: Report) -> Iterator[str]:
         yield f"energy        {energy['joules_per_slice']:9.3f} J per slice, model alone"
 
 
-def _load(load: Load) -> Iterator[str]:
+def _load(load: dict[str, Any]) -> Iterator[str]:
     yield ""
     yield f"{'beside a busy process':22}{'idle p50':>10}{'p99':>9}{'loaded p50':>12}{'p99':>9}"
-    for what, values in (("model", load["model"]), ("slice", load["slice"])):
+    for what, values in load.items():
         idle, loaded = values["idle"], values["loaded"]
         yield (
             f"{what:22}{idle['p50']:10.2f}{idle['p99']:9.2f}{loaded['p50']:12.2f}"
@@ -62,7 +60,7 @@ def _load(load: Load) -> Iterator[str]:
         )
 
 
-def _comparison(comparison: Comparison) -> Iterator[str]:
+def _comparison(comparison: dict[str, Any]) -> Iterator[str]:
     for threads, measured in comparison["by_threads"].items():
         yield ""
         title = f"{threads} thread{'s' if threads != '1' else ''}, {comparison['rounds']} rounds"
@@ -82,7 +80,7 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
         yield f"not compared: {name}: {reason}"
 
 
-def _floor(floor: Floor) -> Iterator[str]:
+def _floor(floor: dict[str, Any]) -> Iterator[str]:
     rates = {
         "float32 product": (floor["sgemm_gflops"], "GFLOP/s"),
         "8-bit product": (floor["int8_gops"], "GOP/s"),

@@ -18,8 +18,9 @@ from gliomart.outputs.folder import OutputFolder
 from gliomart.outputs.gallery import Galleries
 from gliomart.outputs.journal import Journal
 from gliomart.outputs.options import OutputOptions
+from gliomart.outputs.plan import SeriesPlan
 from gliomart.outputs.records import SeriesRecord
-from gliomart.outputs.series import SeriesPlan, write_series
+from gliomart.outputs.series import write_series
 from gliomart.outputs.table import to_csv
 
 if TYPE_CHECKING:

@@ -180,7 +180,7 @@ def test_an_overview_of_a_usual_series_shows_evenly_spaced_slices(count: int) ->
     for number in range(count):
         kept.add(_tile(number))
     chosen = np.linspace(0, count - 1, min(count, 60)).round().astype(int)
-    np.testing.assert_array_equal(kept.sheet(), overview([_tile(at) for at in chosen]))
+    np.testing.assert_array_equal(kept.picture(), overview([_tile(at) for at in chosen]))
 
 
 def test_an_overview_of_a_long_series_is_thinned_evenly() -> None:
@@ -188,7 +188,7 @@ def test_an_overview_of_a_long_series_is_thinned_evenly() -> None:
     for number in range(10_000):
         kept.add(_tile(number))
         assert len(kept._tiles) <= 256
-    assert kept.sheet().shape == (10 * 192, 6 * 192, 3)
+    assert kept.picture().shape == (10 * 192, 6 * 192, 3)
 
 
 def test_a_gallery_keeps_the_most_anomalous_and_no_more() -> None:

@@ -15,7 +15,8 @@ from gliomart.outputs import folder as output
 from gliomart.outputs import names
 from gliomart.outputs.folder import OutputFolder
 from gliomart.outputs.options import OutputOptions
-from gliomart.outputs.series import SeriesPlan, write_series
+from gliomart.outputs.plan import SeriesPlan
+from gliomart.outputs.series import write_series
 from gliomart.run import Run
 from samples import GOLDEN
 

@@ -104,18 +104,18 @@ def overview(tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Lay tiles out in rows, in series order; uint8 (H, W, 3), BGR."""
     columns = min(_COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
-    sheet = np.zeros((rows * _TILE, columns * _TILE, 3), np.uint8)
-    for number, picture in enumerate(tiles):
+    picture = np.zeros((rows * _TILE, columns * _TILE, 3), np.uint8)
+    for number, each in enumerate(tiles):
         y, x = _TILE * (number // columns), _TILE * (number % columns)
-        sheet[y : y + _TILE, x : x + _TILE] = picture
-    return sheet
+        picture[y : y + _TILE, x : x + _TILE] = each
+    return picture
 
 
 class Overview:
     """The tiles of a series as they come.
 
     Of a long series they are thinned evenly on the way, so that memory does not grow with it: one
-    of more than 256 slices shows, for each place on the sheet, that slice or one just before it.
+    of more than 256 slices shows, for each place in the picture, that slice or one just before it.
     """
 
     def __init__(self) -> None:
@@ -131,7 +131,7 @@ class Overview:
             self._step *= 2
             self._tiles = {at: each for at, each in self._tiles.items() if at % self._step == 0}
 
-    def sheet(self) -> NDArray[np.uint8]:
+    def picture(self) -> NDArray[np.uint8]:
         """Lay them out; see :func:`overview`."""
         chosen = evenly_spaced(range(self._count), _MOST_TILES)
         return overview([self._tiles[at - at % self._step] for at in chosen])

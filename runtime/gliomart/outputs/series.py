@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gliomart import log
@@ -13,7 +13,6 @@ from gliomart.outputs.dicom_files import write_objects
 from gliomart.outputs.failure import cause_of
 from gliomart.outputs.folder import SeriesFolder
 from gliomart.outputs.gallery import Gallery
-from gliomart.outputs.options import OutputOptions
 from gliomart.outputs.pictures import Overview
 from gliomart.outputs.provenance import provider_entry
 from gliomart.outputs.records import SeriesFindings, SeriesRecord
@@ -21,36 +20,13 @@ from gliomart.outputs.slice_files import SliceWriter, WrittenSlice
 from gliomart.pipeline import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from gliomart.findings.results import Settings, SliceResult
-    from gliomart.model.card import ModelCard
+    from gliomart.findings.results import SliceResult
     from gliomart.outputs.folder import OutputFolder
     from gliomart.outputs.names import SeriesNames
+    from gliomart.outputs.plan import SeriesPlan
     from gliomart.sources import SeriesFiles
-
-
-@dataclass(frozen=True)
-class SeriesPlan:
-    """How series are written.
-
-    Attributes
-    ----------
-    card
-        Of the model that analysed them, calibrated.
-    settings
-        Tells what produced the results. It is asked when a series is over, since a provider may
-        have been lost meanwhile.
-    options
-        What is written of them.
-    workers
-        Slices that are written at a time.
-    """
-
-    card: ModelCard
-    settings: Callable[[], Settings]
-    options: OutputOptions = field(default_factory=OutputOptions)
-    workers: int = 1
 
 
 def write_series(
@@ -111,7 +87,7 @@ class _SeriesWriter:
     def write(self, items: Iterable[SliceResult | Refusal]) -> tuple[SeriesRecord, Gallery]:
         """Write slice by slice, then what is of all of them."""
         gallery, overview = Gallery(), Overview()
-        slices = SliceWriter(self.folder, self.plan.card, self.plan.options)
+        slices = SliceWriter(self.folder, self.plan)
 
         def write(item: SliceResult | Refusal) -> WrittenSlice | Refusal:
             if isinstance(item, Refusal):
@@ -163,21 +139,19 @@ class _SeriesWriter:
     ) -> None:
         """Write what is of the whole series, and enter it."""
         place: str | None = self.called.overview
-        if trouble := self.folder.write(self.called.overview, pictures.png(overview.sheet())):
+        if trouble := self.folder.write(self.called.overview, pictures.png(overview.picture())):
             place, cause = None, (trouble.code, trouble.reason)
             missed = records.missing_output(self.series.source, None, "overview", cause)
             record.not_written.append(missed)
         entry = records.series_entry(findings, place)
         if self.plan.options.dicom:
-            assert self.plan.card.calibration is not None  # noqa: S101  # as of any detector
-            limit = self.plan.card.calibration.display_limit
             entry["dicom"], notes = write_objects(
                 self.series,
                 results,
                 findings,
                 self.folder,
                 name=self.called.series,
-                display_limit=limit,
+                display_limit=self.plan.display_limit,
             )
             entry["notes"] += map(records.note_entry, notes)
         record.series.append(entry)

@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.findings.results import SliceResult
-    from gliomart.model.card import ModelCard
     from gliomart.outputs.documents import Kind, MissingOutput, SliceEntry
     from gliomart.outputs.folder import SeriesFolder
-    from gliomart.outputs.options import OutputOptions
+    from gliomart.outputs.plan import SeriesPlan
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,12 @@ class SliceWriter:
     ----------
     folder
         Where they go.
-    card
-        Of the model, calibrated.
-    options
-        Which files there are to be.
+    plan
+        Which there are to be.
     """
 
     folder: SeriesFolder
-    card: ModelCard
-    options: OutputOptions
+    plan: SeriesPlan
 
     def write(self, result: SliceResult, name: PurePosixPath, *, wanted: bool) -> WrittenSlice:
         """Write what is asked for of one slice.
@@ -77,9 +73,8 @@ class SliceWriter:
         wanted
             Whether the report may show it.
         """
-        assert self.card.calibration is not None  # noqa: S101  # no detector runs without one
         started = perf_counter()
-        overlay = pictures.overlay(result, self.card.calibration.display_limit)
+        overlay = pictures.overlay(result, self.plan.display_limit)
         paths: dict[Kind, str | None] = dict.fromkeys(("overlay", "map", "mask"))
         not_written = []
         for kind, place, content in self._contents(result, name, overlay):
@@ -89,7 +84,7 @@ class SliceWriter:
                 not_written.append(missed)
             else:
                 paths[kind] = place
-        picture = ReportSlice.of(result, self.card) if wanted else None
+        picture = ReportSlice.of(result, self.plan.card) if wanted else None
         tile = pictures.tile(result, overlay)
         return WrittenSlice(
             entry=records.slice_entry(result, paths, ms_since(started)),
@@ -104,11 +99,11 @@ class SliceWriter:
         self, result: SliceResult, name: PurePosixPath, overlay: NDArray[np.uint8]
     ) -> list[tuple[Kind, str, bytes]]:
         """Make the files: kind, place and content of each."""
-        wanted = self.options.overlays
+        wanted = self.plan.options.overlays
         contents: list[tuple[Kind, str, bytes]] = []
         if wanted == "all" or (wanted == "flagged" and result.flagged):
             contents.append(("overlay", _place("overlays", name, ".png"), pictures.png(overlay)))
-        if self.options.maps:
+        if self.plan.options.maps:
             mask = result.mask.astype(np.uint8) * 255
             contents.append(("map", _place("maps", name, ".npy"), _npy(result.anomaly_map)))
             contents.append(("mask", _place("masks", name, ".png"), pictures.png(mask)))

@@ -31,7 +31,7 @@ CHAPTERS = {
     ),
     "card": (
         "ModelCard", "InputImage", "GraphOutput", "Limits", "Preprocessing", "Scoring",
-        "Calibration", "JudgeCard", "PonsCalibration", "Signs",
+        "Scalp", "Calibration", "JudgeCard", "PonsCalibration", "Signs",
     ),
 }  # fmt: skip
 _MARKED = re.compile(r"(<!-- (\w+): made by api\.py -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         JudgeCard,
         Limits,
         PonsCalibration,
+        Scalp,
         Scoring,
         Signs,
     )
@@ -62,6 +63,7 @@ __all__ = [
     "ProviderChoice",
     "Refusal",
     "Region",
+    "Scalp",
     "Scoring",
     "Section",
     "SeriesFiles",
@@ -88,6 +90,7 @@ _NAMES = {
         "JudgeCard",
         "Limits",
         "PonsCalibration",
+        "Scalp",
         "Scoring",
         "Signs",
     ),

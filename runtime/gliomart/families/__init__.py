@@ -7,7 +7,6 @@ package adds one through the entry-point group ``gliomart.families``.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from gliomart.errors import ModelCardError
@@ -32,6 +31,8 @@ def family_of(name: str) -> type[Family]:
         module, _, found = FAMILIES[name].partition(":")
         family: type[Family] = getattr(import_module(module), found)
         return family
+    from importlib.metadata import entry_points  # takes its time, and is rarely needed
+
     for entry in entry_points(group=GROUP, name=name):
         return entry.load()
     known = ", ".join(sorted(FAMILIES))

@@ -24,12 +24,8 @@ if TYPE_CHECKING:
     from gliomart.image.grid import Box
     from gliomart.image.normalisation import Normalisation
     from gliomart.image.preprocess import ModelInput
+    from gliomart.model.card import ModelCard
     from gliomart.model.prediction import Prediction
-
-_NO_BRAIN = Concern(
-    "no-brain-output",
-    "the model does not tell brain from what surrounds it: all of the slice is scored",
-)
 
 
 @dataclass(frozen=True)
@@ -73,15 +69,23 @@ def enter(series: Opened, timed: Timed, setup: Setup) -> Entered:
     started = perf_counter()
     normalisation = series.normalisation_of(item)
     prepared = prepare(item, normalisation, setup.card.preprocessing)
-    unrestricted = () if setup.card.has_output(BRAIN) else (_NO_BRAIN,)
     return Entered(
         normalisation,
         prepared,
         concerns=series.concerns.get(item.source, ()) + content.concerns,
-        notes=series.notes + content.notes + unrestricted,
+        notes=series.notes + content.notes + _of_brain(setup.card),
         read_ms=read_ms,
         preprocess_ms=series.shared_ms + ms_since(started),
     )
+
+
+def _of_brain(card: ModelCard) -> tuple[Concern, ...]:
+    """Tell what is scored where a model does not say what is brain."""
+    if card.has_output(BRAIN):
+        return ()
+    scored = "all of the slice" if card.scoring.scalp is None else "the head without its scalp"
+    reason = f"the model does not tell brain from what surrounds it: {scored} is scored"
+    return (Concern("no-brain-output", reason),)
 
 
 def conclude(
@@ -103,8 +107,10 @@ def conclude(
     settings = setup.settings_now
     started = perf_counter()
     source, box = entered.prepared.source, entered.normalisation.box
-    score = scoring.slice_score(prediction.anomaly_map, setup.card.scoring)
-    on_source, mask, regions = _segmented(prediction, source, box, setup)
+    rules = setup.card.scoring
+    counted = scoring.without_scalp(prediction.anomaly_map, entered.prepared.head, rules.scalp)
+    score = scoring.slice_score(counted, rules)
+    on_source, mask, regions = _segmented(counted, source, box, setup)
     p = scoring.p_value(score, setup.calibration.slice_scores)
     shown = AnalysedSlice(entered.prepared.image[..., 0], prediction, on_source, box)
     rate = settings.false_alarm_rate
@@ -129,11 +135,11 @@ def conclude(
 
 
 def _segmented(
-    prediction: Prediction, source: Slice, box: Box, setup: Setup
+    anomaly_map: NDArray[np.float32], source: Slice, box: Box, setup: Setup
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], tuple[Region, ...]]:
     """Bring an anomaly map onto the source's grid, and find what of it is anomalous."""
     height, width = source.pixels.shape
-    on_source, pixels_per_pixel = scoring.to_source(prediction.anomaly_map, box, (height, width))
+    on_source, pixels_per_pixel = scoring.to_source(anomaly_map, box, (height, width))
     mask, regions = scoring.find_regions(
         on_source,
         setup.calibration.pixel_threshold,

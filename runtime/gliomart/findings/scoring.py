@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from gliomart.image.grid import uncrop
+from gliomart.image.head import inside_skull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from gliomart.image.geometry import ImagePlane
     from gliomart.image.grid import Box
-    from gliomart.model.contents import Scoring
+    from gliomart.model.contents import Scalp, Scoring
 
 _LIKELY = 0.5
 
@@ -51,6 +52,16 @@ class Region:
     centroid: tuple[float, float]
     centroid_lps_mm: tuple[float, ...] | None
     peak: float
+
+
+def without_scalp(
+    anomaly_map: NDArray[np.float32], head: NDArray[np.bool_], scalp: Scalp | None
+) -> NDArray[np.float32]:
+    """Zero a map (size, size) outside the head and in its scalp; itself where there is no rule."""
+    if scalp is None:
+        return anomaly_map
+    inside = inside_skull(head, scalp.thickness_px, scalp.dome_px)
+    return np.where(inside, anomaly_map, np.float32(0))
 
 
 def slice_score(anomaly_map: NDArray[np.float32], scoring: Scoring) -> float:

@@ -77,6 +77,8 @@ def of_scoring(rules: Scoring) -> Iterator[str]:
     yield from _not_lengths(_named(rules, "minimum_area_px"))
     if rules.series_top < 1:
         yield f"series_top {rules.series_top} is below 1"
+    if rules.scalp is not None:
+        yield from _not_lengths(dataclasses.asdict(rules.scalp))
 
 
 def of_limits(limits: Limits) -> Iterator[str]:

@@ -96,6 +96,23 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Scalp:
+    """What is left out of the anomaly map of a model that does not tell brain from scalp.
+
+    Attributes
+    ----------
+    thickness_px
+        Of scalp and skull, in pixels of the model's grid.
+    dome_px
+        Radius of the sphere that the vertex is taken for: where a slice cuts it obliquely, the same
+        thickness is wider (see :func:`gliomart.image.head.inside_skull`).
+    """
+
+    thickness_px: float
+    dome_px: float
+
+
+@dataclass(frozen=True)
 class Scoring:
     """How an anomaly map becomes a mask, regions and a score.
 
@@ -107,11 +124,14 @@ class Scoring:
         A series' score is the mean of its this many highest slice scores.
     minimum_area_px
         Smallest region that is kept, in pixels of the model's grid.
+    scalp
+        What the map counts inside of; None where the graph restricts it to the brain.
     """
 
     top_fraction: float = 0.008
     series_top: int = 5
     minimum_area_px: float = 20.0
+    scalp: Scalp | None = None
 
 
 @dataclass(frozen=True)

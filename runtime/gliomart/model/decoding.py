@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import types
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -70,7 +71,9 @@ def _fits(hint: Any, value: object) -> bool:  # noqa: ANN401  # a type as it is 
     if get_origin(hint) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
     if hint is float:
-        return type(value) in {int, float}
+        return type(value) is float or (
+            type(value) is int and abs(value) <= sys.float_info.max  # else float() fails
+        )
     return hint is object or type(value) is hint
 
 

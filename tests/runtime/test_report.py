@@ -107,6 +107,28 @@ def test_a_pons_that_is_not_covered_or_not_known_is_never_called_healthy(results
     assert "this model does not know it" in _Page(report(document, shown, card)).text
 
 
+def test_a_structure_that_is_found_and_not_judged_is_told_as_that(results: Any) -> None:
+    slices, card = results
+    document, shown = page_of(slices, card)
+    unknown = dict.fromkeys(("score", "p_value", "flagged", "fraction_anomalous"))
+    document["series"][0]["pons"] = {"coverage": "pons covered", "slices": 4, **unknown}
+    for entry in document["slices"]:
+        entry["pons"] = {"visible": True, "box": [1, 2, 3, 4], **unknown}
+    text = " ".join(_Page(report(document, shown, card)).text.split())
+    assert "Pons covered: nothing is said about it" in text
+    assert text.count("Pons: seen, not judged.") == len(slices)
+
+
+def test_a_model_without_a_reconstruction_has_a_report(results: Any) -> None:
+    slices, card = results
+    slices = [replace(result, reconstruction=None, brain=None) for result in slices]
+    document, shown = page_of(slices, card)
+    assert {each.reconstruction for each in shown} == {""}
+    assert all(each.source and each.anomaly_map for each in shown)
+    assert from_json(to_json(shown)) == shown
+    assert b'"reconstruction": ""' in report(document, shown, card)
+
+
 def test_a_verdict_that_cannot_be_given_is_not_given(results: Any) -> None:
     slices, card = results
     document, shown = page_of(slices, card)

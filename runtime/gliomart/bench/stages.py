@@ -117,7 +117,7 @@ def series(detector: Detector, study: Path, repeats: int, overlays: Overlays | N
     for number in range(repeats + 1):
         with tempfile.TemporaryDirectory() as folder:
             started = perf_counter()
-            run = Run(detector, sources.scan([study]), Path(folder), **vars(written))
+            run = Run(detector, sources.scan([study]), Path(folder), written)
             count = len(run.write()["slices"])
             if number > 0:
                 seconds.append(perf_counter() - started)

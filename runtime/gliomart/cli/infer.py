@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliomart.cli.arguments import OVERLAYS, path, positive
 from gliomart.cli.options import (
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gliomart.cli.arguments import Commands
+    from gliomart.outputs.documents import Results
 
 
 def add_to(commands: Commands) -> None:
@@ -100,7 +101,8 @@ def analyse(
         Some inputs or outputs failed.
     """
     from gliomart import sources
-    from gliomart.outputs import folder, records
+    from gliomart.cli.progress import bar
+    from gliomart.outputs import folder, outcome
     from gliomart.run import Run
 
     if output.dicom:
@@ -116,22 +118,21 @@ def analyse(
         detector = wanted.open(plane=plane, quiet=destination.quiet)
         claim.clear(overwrite=destination.overwrite)
         try:
-            document = Run(
-                detector, inventory, claim.path, progress=not destination.quiet, **vars(output)
-            ).write()
+            with bar(shown=not destination.quiet) as progress:
+                document = Run(detector, inventory, claim.path, output, progress).write()
         except KeyboardInterrupt as interruption:
             interruption.add_note(
                 f"finished series are kept; go on with --out {claim.path} --resume"
             )
             raise
     _print(document, claim.path, destination)
-    if failed := records.failed(document):
+    if failed := outcome.failed(document):
         where = claim.path / folder.RESULTS
         raise WrittenInPartError(f"{failed}; {where} says which and why")
     return 0
 
 
-def _print(document: dict[str, Any], out: Path, destination: Destination) -> None:
+def _print(document: Results, out: Path, destination: Destination) -> None:
     """Print what was found, in the form that was asked for."""
     from gliomart.cli import summary
     from gliomart.cli.terminal import Ink, columns, is_terminal

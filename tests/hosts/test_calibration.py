@@ -19,10 +19,9 @@ from dataclasses import replace  # noqa: E402
 
 from gliomart import Detector, cli  # noqa: E402
 from gliomart.image.steps import Preprocessing  # noqa: E402
-from gliomart_training import training  # noqa: E402
+from gliomart_training import networks, training  # noqa: E402
 from gliomart_training.batches import Variation  # noqa: E402
-from gliomart_training.fitting import RECIPES  # noqa: E402
-from gliomart_training.pons import PonsRecipe  # noqa: E402
+from gliomart_training.recipe import PonsRecipe  # noqa: E402
 
 
 @pytest.fixture
@@ -35,7 +34,7 @@ def test_what_was_trained_on_three_patients_is_exported_evaluated_and_drawn(
     scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     network, model = tmp_path / "own.keras", tmp_path / "own.onnx"
-    recipe = replace(RECIPES["dae"], epochs=1, batch_size=64)
+    recipe = replace(networks.network("dae").recipe, epochs=1, batch_size=64)
     spec, pons = Preprocessing(size=64), PonsRecipe()
     training.run(training.Plan(scans, None, network, recipe, pons, spec, Variation(), folds=3))
     assert cli.main(["export", str(network), str(model)]) == 0

@@ -13,6 +13,7 @@ import numpy as np
 from gliomart.errors import InputRefusedError
 from gliomart.image.normalisation import estimate_normalisations
 from gliomart.image.preprocess import prepare, stack_channels
+from gliomart.image.sampling import evenly_spaced
 from gliomart_training.brain import brain_masks
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class HealthyImages:
 
     def thinned(self, most: int) -> HealthyImages:
         """At most this many of the images, evenly spaced."""
-        chosen = np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(int))
+        chosen = evenly_spaced(range(len(self)), most)
         return HealthyImages(self.plain[chosen], self.brain[chosen])
 
     def showing_brain(self, least: float) -> HealthyImages:

@@ -15,7 +15,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  # dataclasses resolve it
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import keras
 
@@ -28,25 +28,21 @@ from gliomart.printable import printable
 from gliomart_training import dataset, pictures
 from gliomart_training.batches import HealthyBatches, HealthyImages, Variation, tumour_free_images
 from gliomart_training.corruption import CORRUPTIONS
-from gliomart_training.fitting import Recipe, check, fit
+from gliomart_training.fitting import check, fit
+from gliomart_training.localiser import fit_localiser, with_pons
 from gliomart_training.network_file import copy, load, save
-from gliomart_training.networks import with_pons
 from gliomart_training.patients import count_masks, doubts
-from gliomart_training.pons import (
-    PonsImages,
-    PonsRecipe,
-    fit_localiser,
-    marked_images,
-    simulated_images,
-)
+from gliomart_training.pons_images import PonsImages, marked_images, simulated_images
+from gliomart_training.recipe import PonsRecipe, Recipe  # noqa: TC001  # dataclasses resolve it
 from gliomart_training.record import RECORD, SCHEMA, read_json, run_folder
 from gliomart_training.validation import WithLesions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from gliomart.image.steps import Preprocessing
     from gliomart_training.dataset import Patient
+    from gliomart_training.record import Fit, PonsData, PonsFit, Record
 
 FINAL = "final"
 # A network before a pons localiser was joined to it.
@@ -56,8 +52,8 @@ _AUTOENCODER = "{}.autoencoder.keras"
 _HOLD_OUT_ONE_IN = 5
 # Held-out images, evenly spaced, that the loss is watched on after every epoch.
 _VALIDATION = 64
-# Held-out images that lesions are put into, looked at likewise, and how much brain they show.
-_LOOKED_AT, _LEAST_BRAIN = 32, 0.05
+# Held-out images that lesions are put into, watched likewise, and how much brain they show.
+_WITH_LESIONS, _LEAST_BRAIN = 32, 0.05
 
 
 @dataclass(frozen=True)
@@ -91,7 +87,7 @@ class Plan:
         return run_folder(self.out)
 
 
-def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
+def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> Record:
     """Train everything that a plan asks for, or what of it is missing.
 
     Raises
@@ -114,80 +110,149 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
     """
     check(plan.recipe)
     _keep_data(plan)
-    patients = dataset.load(plan.data, plan.split)
-    images = {p.id: tumour_free_images([p], plan.preprocessing) for p in patients}
-    total = sum(len(prepared) for prepared in images.values())
-    if total == 0:
-        raise DatasetError(f"{plan.data}: no tumour-free slice to train on")
-    groups = _held_out(patients, plan)
-    pons = _pons_images(patients, plan)
+    material = _prepare(plan)
     # Known before the first fit, so that a run is never resumed with its patients dealt anew.
-    record = _describe(plan) | {
-        "patients": len(patients),
-        "slices": total,
-        "masks": count_masks(patients),
-        "folds": groups,
-        "pons": _describe_pons(pons, plan),
-    }
+    record = _describe(material)
     _prepare_folder(plan, record, resume=resume, overwrite=overwrite)
-    refused = sum(len(patient.refused) for patient in patients)
-    say(
-        f"{total} tumour-free slices of {len(patients)} patients to train on;"
-        f" {refused} images could not be read"
-    )
-    for doubt in doubts(patients):
-        say(printable(doubt))
-
-    simulated = simulated_images(plan.pons, plan.preprocessing) if pons else None
-
-    def fit_one(name: str, held_out: Sequence[str], later: int) -> dict[str, Any]:
-        outcome = _fit_autoencoder(plan, name, images, held_out, later)
-        if simulated is None:
-            copy(plan.folder / _AUTOENCODER.format(name), plan.folder / f"{name}.keras")
-            return outcome
-        seen = [marked for patient, marked in pons.items() if patient not in held_out]
-        return outcome | {"pons": _fit_pons(plan, name, seen, simulated)}
-
-    jobs = {f"fold-{number}": held_out for number, held_out in enumerate(groups, start=1)}
-    if plan.folds > 1:
-        jobs[FINAL] = []
-    fits: dict[str, dict[str, Any]] = {}
-    for later, (name, held_out) in zip(reversed(range(len(jobs))), jobs.items(), strict=True):
-        fits[name] = fit_one(name, held_out, later)
-        pictures.curves({name: fit["losses"] for name, fit in fits.items()}, plan.folder)
-        pictures.scores([fit["scores"] for fit in fits.values() if fit["scores"]], plan.folder)
-        unseen = _unseen(plan, images, held_out, plan.preprocessing.size)
-        if unseen is not None:
-            network = load(plan.folder / f"{name}.keras", plan.preprocessing)
-            pictures.reconstructions(network, unseen, plan.folder)
+    _tell_what_there_is(material)
+    simulated = None
+    if material.pons:
+        simulated = simulated_images(plan.pons.heads, plan.pons.seed, plan.preprocessing)
+    jobs = _jobs(material.groups, plan)
+    fits: dict[str, Fit] = {}
+    for job in jobs:
+        fits[job.name] = _fit(material, job, simulated)
+        _draw(material, job, fits)
     if plan.folds == 1:
         copy(plan.folder / "fold-1.keras", plan.folder / f"{FINAL}.keras")
-
     record["fits"] = fits
     write_atomically(plan.folder / RECORD, json.dumps(record, indent=1).encode())
     copy(plan.folder / f"{FINAL}.keras", plan.out)
     return record
 
 
-def _fit_autoencoder(
-    plan: Plan, name: str, images: dict[str, HealthyImages], held_out: Sequence[str], later: int
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class _Material:
+    """What a plan's networks are trained on.
+
+    Attributes
+    ----------
+    patients
+        All of them.
+    images
+        Their tumour-free slices.
+    pons
+        Slices that show the pons or are clear of it; nothing where no localiser is trained.
+    groups
+        Whom each fold holds out.
+    """
+
+    plan: Plan
+    patients: Sequence[Patient]
+    images: Mapping[str, HealthyImages]
+    pons: Mapping[str, PonsImages]
+    groups: list[list[str]]
+
+    @property
+    def slices(self) -> int:
+        """How many tumour-free slices there are."""
+        return sum(len(prepared) for prepared in self.images.values())
+
+    def of(self, ids: Iterable[str]) -> HealthyImages:
+        """Take the tumour-free slices of some patients."""
+        size = self.plan.preprocessing.size
+        return HealthyImages.together([self.images[patient] for patient in ids], size)
+
+    def except_for(self, ids: Collection[str]) -> HealthyImages:
+        """Take the tumour-free slices of all others."""
+        return self.of([patient for patient in self.images if patient not in ids])
+
+    def with_lesions(self, ids: Sequence[str], side: int) -> WithLesions | None:
+        """Put lesions into slices of some patients; None where there are none to put them into."""
+        unseen = self.of(ids).showing_brain(_LEAST_BRAIN).thinned(_WITH_LESIONS)
+        if not len(unseen):
+            return None
+        plan = self.plan
+        made = WithLesions.of(unseen, plan.preprocessing, side, plan.recipe.seed)
+        return made if made.lesions.any() else None
+
+
+class _Job(NamedTuple):
+    """One network to train: its name, whom it does not see, and how many follow."""
+
+    name: str
+    held_out: Sequence[str]
+    later: int
+
+
+def _jobs(groups: Sequence[Sequence[str]], plan: Plan) -> list[_Job]:
+    held_out: dict[str, Sequence[str]] = {
+        f"fold-{number}": group for number, group in enumerate(groups, start=1)
+    }
+    if plan.folds > 1:
+        held_out[FINAL] = []
+    last = len(held_out) - 1
+    return [_Job(name, ids, last - n) for n, (name, ids) in enumerate(held_out.items())]
+
+
+def _prepare(plan: Plan) -> _Material:
+    patients = dataset.load(plan.data, plan.split)
+    images = {p.id: tumour_free_images([p], plan.preprocessing) for p in patients}
+    if not any(len(prepared) for prepared in images.values()):
+        raise DatasetError(f"{plan.data}: no tumour-free slice to train on")
+    groups = _held_out(patients, plan)
+    return _Material(plan, patients, images, _pons_images(patients, plan), groups)
+
+
+def _tell_what_there_is(material: _Material) -> None:
+    refused = sum(len(patient.refused) for patient in material.patients)
+    say(
+        f"{material.slices} tumour-free slices of {len(material.patients)} patients to train on;"
+        f" {refused} images could not be read"
+    )
+    for doubt in doubts(material.patients):
+        say(printable(doubt))
+
+
+def _fit(material: _Material, job: _Job, simulated: PonsImages | None) -> Fit:
+    """Train an autoencoder, and join it with a localiser where simulated heads are given."""
+    folder = material.plan.folder
+    outcome = _fit_autoencoder(material, job)
+    if simulated is None:
+        copy(folder / _AUTOENCODER.format(job.name), folder / f"{job.name}.keras")
+    else:
+        outcome["pons"] = _fit_pons(material, job, simulated)
+    return outcome
+
+
+def _draw(material: _Material, job: _Job, fits: Mapping[str, Fit]) -> None:
+    """Draw how the networks learned so far, and what the last of them gives of unseen slices."""
+    plan = material.plan
+    pictures.curves({name: fit["losses"] for name, fit in fits.items()}, plan.folder)
+    pictures.scores([fit["scores"] for fit in fits.values() if fit["scores"]], plan.folder)
+    unseen = material.with_lesions(job.held_out, plan.preprocessing.size)
+    if unseen is not None:
+        network = load(plan.folder / f"{job.name}.keras", plan.preprocessing)
+        pictures.reconstructions(network, unseen, plan.folder)
+
+
+def _fit_autoencoder(material: _Material, job: _Job) -> Fit:
     """Train one autoencoder, unless an earlier call finished it."""
+    plan, name = material.plan, job.name
     network_file = plan.folder / _AUTOENCODER.format(name)
     losses_file = plan.folder / f"{name}.json"
     if network_file.exists() and losses_file.exists():
-        finished: dict[str, Any] = read_json(losses_file)
-        return finished
+        return cast("Fit", read_json(losses_file))
     started = time.monotonic()
-    seen = _together(plan, images, [patient for patient in images if patient not in held_out])
-    unseen = _together(plan, images, held_out).thinned(_VALIDATION)
+    seen = material.except_for(job.held_out)
+    unseen = material.of(job.held_out).thinned(_VALIDATION)
     if not len(seen):
         raise DatasetError(f"{name}: no tumour-free slice is left to train on")
     batches = _batches(plan, seen)
     validation = _batches(plan, unseen, frozen=True) if len(unseen) else None
-    lesions = _unseen(plan, images, held_out, batches.side)
+    lesions = material.with_lesions(job.held_out, batches.side)
     if lesions is None:
-        whom = "nobody held out shows a brain" if held_out else "nobody is held out"
+        whom = "nobody held out shows a brain" if job.held_out else "nobody is held out"
         say(f"{name}: not validated, {whom}")
     network, losses = fit(
         plan.recipe,
@@ -196,12 +261,12 @@ def _fit_autoencoder(
         lesions,
         checkpoints=plan.folder / f"{name}.state",
         label=name,
-        later=later,
+        later=job.later,
     )
     seconds = round(time.monotonic() - started, 1)
     save(network, network_file)
-    whole = _unseen(plan, images, held_out, plan.preprocessing.size)
-    outcome = {
+    whole = material.with_lesions(job.held_out, plan.preprocessing.size)
+    outcome: Fit = {
         "losses": losses,
         "seconds": seconds,
         "slices": len(batches.images),
@@ -211,15 +276,14 @@ def _fit_autoencoder(
     return outcome
 
 
-def _fit_pons(
-    plan: Plan, name: str, seen: Sequence[PonsImages], simulated: PonsImages
-) -> dict[str, Any]:
+def _fit_pons(material: _Material, job: _Job, simulated: PonsImages) -> PonsFit:
     """Train one pons localiser and join it to its autoencoder, unless an earlier call did."""
+    plan, name = material.plan, job.name
     network_file, losses_file = plan.folder / f"{name}.keras", plan.folder / f"{name}.pons.json"
     if network_file.exists() and losses_file.exists():
-        finished: dict[str, Any] = read_json(losses_file)
-        return finished
+        return cast("PonsFit", read_json(losses_file))
     started = time.monotonic()
+    seen = [images for patient, images in material.pons.items() if patient not in job.held_out]
     marked = PonsImages.together(seen, plan.preprocessing)
     say(f"{name}: learning where the pons is, {plan.pons.steps} batches")
     localiser, losses = fit_localiser(
@@ -228,7 +292,7 @@ def _fit_pons(
     say(f"{name}: pons localiser, loss {losses[-1]:.5f}")
     autoencoder = load(plan.folder / _AUTOENCODER.format(name), plan.preprocessing)
     save(with_pons(autoencoder, localiser), network_file)
-    outcome = {
+    outcome: PonsFit = {
         "losses": losses,
         "seconds": round(time.monotonic() - started, 1),
         "slices": len(marked),
@@ -247,7 +311,7 @@ def _pons_images(patients: Sequence[Patient], plan: Plan) -> dict[str, PonsImage
     return {patient.id: marked_images(patient, plan.preprocessing) for patient in patients}
 
 
-def _describe_pons(pons: dict[str, PonsImages], plan: Plan) -> dict[str, Any] | None:
+def _describe_pons(pons: Mapping[str, PonsImages], plan: Plan) -> PonsData | None:
     if not pons:
         return None
     return {
@@ -256,21 +320,6 @@ def _describe_pons(pons: dict[str, PonsImages], plan: Plan) -> dict[str, Any] | 
         "marked_slices": sum(int(images.shown.sum()) for images in pons.values()),
         "clear_slices": sum(int((~images.shown).sum()) for images in pons.values()),
     }
-
-
-def _unseen(
-    plan: Plan, images: dict[str, HealthyImages], held_out: Sequence[str], side: int
-) -> WithLesions | None:
-    """Put lesions into slices of held-out patients; None where there are none to put them into."""
-    unseen = _together(plan, images, held_out).showing_brain(_LEAST_BRAIN).thinned(_LOOKED_AT)
-    if not len(unseen):
-        return None
-    with_lesions = WithLesions.of(unseen, plan.preprocessing, side, plan.recipe.seed)
-    return with_lesions if with_lesions.lesions.any() else None
-
-
-def _together(plan: Plan, images: dict[str, HealthyImages], ids: Sequence[str]) -> HealthyImages:
-    return HealthyImages.together([images[patient] for patient in ids], plan.preprocessing.size)
 
 
 def _batches(plan: Plan, images: HealthyImages, *, frozen: bool = False) -> HealthyBatches:
@@ -285,14 +334,16 @@ def _batches(plan: Plan, images: HealthyImages, *, frozen: bool = False) -> Heal
     )
 
 
-def _describe(plan: Plan) -> dict[str, Any]:
+def _describe(material: _Material) -> Record:
     """Everything about a run that is known before it starts."""
+    plan = material.plan
+    libraries = ("keras", "tensorflow", "jax", "torch", "numpy")
     return {
         "schema": SCHEMA,
-        "software": {"gliomart": __version__, "backend": keras.backend.backend()}
-        | {
-            name: installed_version(name)
-            for name in ("keras", "tensorflow", "jax", "torch", "numpy")
+        "software": {
+            "gliomart": __version__,
+            "backend": keras.backend.backend(),
+            **{name: installed_version(name) for name in libraries},
         },
         "data": str(plan.data.resolve()),
         "split": plan.split,
@@ -300,6 +351,11 @@ def _describe(plan: Plan) -> dict[str, Any]:
         "preprocessing": dataclasses.asdict(plan.preprocessing),
         "variation": dataclasses.asdict(plan.variation),
         "fold_count": plan.folds,
+        "patients": len(material.patients),
+        "slices": material.slices,
+        "masks": count_masks(material.patients),
+        "folds": material.groups,
+        "pons": _describe_pons(material.pons, plan),
     }
 
 
@@ -310,7 +366,7 @@ def _keep_data(plan: Plan) -> None:
     check_target(plan.out, [plan.data])
 
 
-def _prepare_folder(plan: Plan, record: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+def _prepare_folder(plan: Plan, record: Record, *, resume: bool, overwrite: bool) -> None:
     file = plan.folder / RECORD
     existing = [path for path in (plan.out, plan.folder) if path.exists()]
     if existing and overwrite:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliomart.errors import UsageError
 from gliomart.model.card import ModelCard
@@ -14,7 +14,7 @@ from gliomart.printable import printable
 from gliomart_export import calibration
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gliomart_export.calibration import Scores
     from gliomart_export.converter import Converter
@@ -50,10 +50,10 @@ class Description:
     plane: str = "axial"
     trained_on: str | None = None
     licence: str = "not stated"
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, object] = field(default_factory=dict)
 
 
-def read_metrics(file: Path) -> dict[str, Any]:
+def read_metrics(file: Path) -> dict[str, object]:
     """Read figures that ``gliomart evaluate --out`` wrote, without the rows of single patients.
 
     Raises

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from ai_edge_litert.interpreter import Interpreter
+    from keras import KerasTensor
+    from keras import Model as KerasModel
     from numpy.typing import NDArray
 
     from gliomart.model.card import ModelCard
@@ -77,7 +80,7 @@ def litert(model: Path, image: NDArray[np.float32], threads: int) -> list[Engine
     return engines
 
 
-def _network(card: ModelCard, threads: int) -> Any:  # noqa: ANN401
+def _network(card: ModelCard, threads: int) -> KerasModel:
     """Build the network of a card, anomaly map included, on TensorFlow with so many threads."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from gliomart_training import backend
@@ -104,13 +107,13 @@ def _network(card: ModelCard, threads: int) -> Any:  # noqa: ANN401
     return keras.Model(image, {**outputs, "anomaly_map": finished})
 
 
-def _as_arrays(outputs: dict[str, Any]) -> None:
+def _as_arrays(outputs: dict[str, KerasTensor]) -> None:
     """Wait for the outputs, as whoever uses them has to."""
     for value in outputs.values():
         value.numpy()
 
 
-def _converted(network: Any, batch: NDArray[np.float32], precision: str) -> bytes:  # noqa: ANN401
+def _converted(network: KerasModel, batch: NDArray[np.float32], precision: str) -> bytes:
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -129,7 +132,7 @@ def _converted(network: Any, batch: NDArray[np.float32], precision: str) -> byte
     return content
 
 
-def _litert_run(interpreter: Any, batch: NDArray[np.float32]) -> Callable[[], None]:  # noqa: ANN401
+def _litert_run(interpreter: Interpreter, batch: NDArray[np.float32]) -> Callable[[], None]:
     (place,) = (each["index"] for each in interpreter.get_input_details())
     outputs = [each["index"] for each in interpreter.get_output_details()]
 

@@ -29,6 +29,7 @@ from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_training import network_file, networks, training  # noqa: E402
 from gliomart_training.batches import Variation  # noqa: E402
 from gliomart_training.localiser import pons_localiser, with_pons  # noqa: E402
+from gliomart_training.plan import Plan  # noqa: E402
 from gliomart_training.recipe import PonsRecipe  # noqa: E402
 
 
@@ -37,9 +38,9 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return marked_scans(tmp_path_factory.mktemp("scans") / "scans")
 
 
-def _plan(scans: Path, out: Path, **changes: Any) -> training.Plan:
+def _plan(scans: Path, out: Path, **changes: Any) -> Plan:
     recipe = replace(networks.network("dae").recipe, epochs=1, batch_size=64, **changes)
-    return training.Plan(
+    return Plan(
         data=scans,
         split=None,
         out=out,

@@ -24,6 +24,7 @@ from gliomart_training.localiser import (  # noqa: E402
     pons_localiser,
     with_pons,
 )
+from gliomart_training.plan import Plan  # noqa: E402
 from gliomart_training.pons_images import (  # noqa: E402
     PONS_POOLING,
     PonsImages,
@@ -220,8 +221,8 @@ def test_a_network_from_a_file_can_be_joined_to_a_new_localiser(tmp_path: Path) 
     assert set(joined.output) == {"reconstruction", "brain", "pons"}
 
 
-def _plan(data: Path, out: Path, preprocessing: Preprocessing = SMALL) -> training.Plan:
-    return training.Plan(
+def _plan(data: Path, out: Path, preprocessing: Preprocessing = SMALL) -> Plan:
+    return Plan(
         data=data,
         split="train",
         out=out,

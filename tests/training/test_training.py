@@ -17,13 +17,14 @@ from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_training import dataset, fitting, networks, training  # noqa: E402
 from gliomart_training.batches import HealthyBatches, Variation, tumour_free_images  # noqa: E402
 from gliomart_training.corruption import CORRUPTIONS  # noqa: E402
+from gliomart_training.plan import Plan  # noqa: E402
 from gliomart_training.recipe import PonsRecipe  # noqa: E402
 
 SMALL = Preprocessing(size=64)
 
 
-def _plan(data: Path, out: Path, **changes: object) -> training.Plan:
-    plan = training.Plan(
+def _plan(data: Path, out: Path, **changes: object) -> Plan:
+    plan = Plan(
         data=data,
         split="train",
         out=out,

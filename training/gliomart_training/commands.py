@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gliomart_training.evaluation.metrics import Bootstrap
     from gliomart_training.evaluation.panel import Candidate
-    from gliomart_training.training import Plan
+    from gliomart_training.plan import Plan
 
 _MOST_RESAMPLES = 1_000_000
 _CHANNELS: dict[str, tuple[Channel, ...]] = {
@@ -60,8 +60,8 @@ def train(arguments: Sequence[str]) -> int:
 
 def _plan(options: argparse.Namespace) -> Plan:
     from gliomart_training.batches import Variation
+    from gliomart_training.plan import Plan
     from gliomart_training.recipe import PonsRecipe
-    from gliomart_training.training import Plan
 
     given = {
         name: getattr(options, name)

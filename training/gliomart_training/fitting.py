@@ -9,7 +9,7 @@ import json
 import math
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import keras
 import numpy as np
@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from gliomart_training.batches import HealthyBatches
     from gliomart_training.network import Loss
     from gliomart_training.recipe import Recipe
+    from gliomart_training.record import History
     from gliomart_training.validation import WithLesions
-
-History = dict[str, list[float]]
 
 DIVERGED = "training diverged (try a lower --learning-rate)"
 
@@ -169,7 +168,7 @@ def _check_outputs(network: keras.Model, batches: HealthyBatches) -> None:
             raise TrainingError(f"{DIVERGED}: its {name} is not finite")
 
 
-def _fit(trainer: keras.Model, batches: HealthyBatches, **options: Any) -> None:  # noqa: ANN401
+def _fit(trainer: keras.Model, batches: HealthyBatches, **options: object) -> None:
     try:
         trainer.fit(batches, **options)
     except RuntimeError as error:
@@ -230,10 +229,10 @@ class _Progress(keras.callbacks.Callback):
             self.first_epoch, self.started = epoch, time.monotonic()
             self.bar.initial = self.bar.n = epoch * len(self.batches)
         self.batches.start(epoch)
-        earlier = read_json(self.file) if epoch and self.file.exists() else {}
+        earlier = cast("History", read_json(self.file)) if epoch and self.file.exists() else {}
         self.history = {name: values[:epoch] for name, values in earlier.items()}
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         del batch, logs
         self.bar.update()
 

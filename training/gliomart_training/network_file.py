@@ -11,7 +11,7 @@ import re
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -141,7 +141,7 @@ def _let_through(module: str, name: str) -> bool:
     return _OTHERS.fullmatch(f"{module}.{name}") is not None
 
 
-def _config(file: Path) -> Any:  # noqa: ANN401
+def _config(file: Path) -> object:
     """Read what a file says of its network; None where it holds more than a network does."""
     with zipfile.ZipFile(file) as archive:
         sizes = {member.filename: member.file_size for member in archive.infolist()}
@@ -152,7 +152,7 @@ def _config(file: Path) -> Any:  # noqa: ANN401
         return json.loads(archive.read("config.json"))
 
 
-def _kinds(part: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+def _kinds(part: object) -> Iterator[tuple[str, str]]:
     """Find the classes that a configuration names, wherever in it."""
     if isinstance(part, dict):
         if "class_name" in part:

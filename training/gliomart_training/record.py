@@ -23,7 +23,8 @@ RECORD = "record.json"
 SCHEMA = 2
 
 
-Options = dict[str, Any]  # of a dataclass, by the names of its fields
+# Of a dataclass, by the names of its fields.
+Options = dict[str, Any]
 History = dict[str, list[float]]
 
 
@@ -106,7 +107,7 @@ def preprocessing_of(record: Record) -> Preprocessing:
     return Preprocessing(**(options | {"channels": tuple(options["channels"])}))
 
 
-def read_json(file: Path) -> Any:  # noqa: ANN401
+def read_json(file: Path) -> object:
     """Read what a training run wrote for itself.
 
     Raises
@@ -115,9 +116,10 @@ def read_json(file: Path) -> Any:  # noqa: ANN401
         It is broken.
     """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        parsed: object = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(f"{file}: is broken; remove it, and --resume makes it again") from error
+    return parsed
 
 
 def folds_of(record: Record, known: Container[str]) -> list[list[str]]:

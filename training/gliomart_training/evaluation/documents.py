@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from gliomart_training.patients import MaskCounts
@@ -90,9 +90,9 @@ class PonsDataset(DatasetHead, PonsContents):
 class Evaluated(TypedDict):
     """What was run: ``software``, ``model`` and ``provider`` as in results.json."""
 
-    software: dict[str, Any]
-    model: dict[str, Any]
-    provider: dict[str, Any]
+    software: dict[str, str]
+    model: dict[str, str]
+    provider: dict[str, object]
 
 
 class FalseAlarm(TypedDict):

@@ -168,11 +168,19 @@ def export_parser() -> ArgumentParser:
         help="int8 is fastest on CPUs, fp16 is for GPUs (default: fp32)",
     )  # fmt: skip
     parser.add_argument("--name", help="model name (default: <sequence>-<network>)")
-    parser.add_argument("--model-version", default="1", metavar="VERSION", help="(default: 1)")
-    parser.add_argument("--modality", default="MR", help="as in DICOM (default: MR)")
-    parser.add_argument("--sequence", default="FLAIR", help="what it was trained for")
-    parser.add_argument("--plane", default="axial", help="what it was trained for")
+    parser.add_argument(
+        "--model-version", default="1", metavar="VERSION", help="version of the model (default: 1)"
+    )
+    parser.add_argument("--modality", default="MR", help="modality, as in DICOM (default: MR)")
+    parser.add_argument(
+        "--sequence", default="FLAIR", help="sequence that it was trained on (default: FLAIR)"
+    )
+    parser.add_argument(
+        "--plane", default="axial", help="plane that it was trained on (default: axial)"
+    )
     parser.add_argument("--trained-on", metavar="TEXT", help="the data, in words, for the card")
-    parser.add_argument("--licence", default="not stated", metavar="TEXT", help="of the weights")
+    parser.add_argument(
+        "--licence", default="not stated", metavar="TEXT", help="licence of the weights"
+    )
     parser.add_argument("--metrics", type=place, metavar="FILE", help="figures from evaluate --out")
     return parser

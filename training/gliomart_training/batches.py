@@ -160,8 +160,8 @@ class Variation:
 class HealthyBatches(keras.utils.PyDataset):
     """Batches of one epoch after another, the same for the same seed.
 
-    A batch is the images that a network is given, (B, side, side, channels), and what it should
-    make of them: ``reconstruction`` of the same shape, ``brain`` (B, side, side, 1). They are
+    A batch is the images that a network is given, (B, side, side, channels), and the targets of
+    its outputs: ``reconstruction`` of the same shape, ``brain`` (B, side, side, 1). They are
     varied, corrupted, and cut to a window.
 
     Parameters

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gliomart_training.sigmoid import sigmoid
 
 Plane = NDArray[np.float32]
-# From an image, its brain and a generator to what the network sees and what it should make of it.
+# From an image, its brain and a generator to the network's input and the target.
 Corruption = Callable[[Plane, Plane, np.random.Generator], tuple[Plane, Plane]]
 
 # Air stays air: noise is added where the clean image is above this.
@@ -63,7 +63,7 @@ def lesions_anywhere(
     Returns
     -------
     seen, clean
-        What the network is given, and what it should make of it.
+        The network's input, and the target of its reconstruction.
     """
     del brain
     return _lesions(image, _head(image), random), image

@@ -66,7 +66,7 @@ def fit(
     batches, validation
         Corrupted and clean images, of one size.
     lesions
-        Of patients that the network is not trained on, of the same size; looked at after every
+        Of patients that the network is not trained on, of the same size; measured after every
         epoch.
     checkpoints
         Folder for the state after every epoch; emptied when training is complete.

@@ -86,7 +86,7 @@ class Patient:
         """Tell of each example whether it surely does not show the pons.
 
         Only slices far from every mark of the pons are; near one, or in a patient without marks,
-        nobody has said.
+        it is not known.
         """
         marked = [n for n, example in enumerate(self.examples) if example.pons is not None]
         clearance = PONS_CLEARANCE * len(self.examples)

@@ -1,4 +1,4 @@
-"""Pictures of a training: how it went, and what its networks make of slices they never saw."""
+"""Pictures of a training: its losses, and how its networks reconstruct slices held out."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def scores(fits: Sequence[dict[str, list[float]]], folder: Path) -> None:
 
 
 def reconstructions(network: keras.Model, unseen: WithLesions, folder: Path) -> None:
-    """Show held-out slices with lesions put in, and what the network makes of them."""
+    """Show held-out slices with lesions put in, and the network's outputs for them."""
     chosen = evenly_spaced(range(len(unseen.seen)), _SHOWN)
     batch = unseen.seen[chosen]
     outputs = network.predict_on_batch(batch)

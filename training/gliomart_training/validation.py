@@ -90,7 +90,7 @@ def average_precision(scores: NDArray[np.float32], positive: NDArray[np.bool_]) 
 
 
 def _residuals(network: keras.Model, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much brighter images are than what a network makes of them; (N, side, side)."""
+    """How much brighter images are than a network's reconstructions; (N, side, side)."""
     rebuilt = [
         network.predict_on_batch(images[start : start + _AT_ONCE])["reconstruction"][..., 0]
         for start in range(0, len(images), _AT_ONCE)

@@ -37,7 +37,8 @@ PROTOCOL = {
     " anomaly maps are. Refused slices are the model's.",
     "intervals": "95 % percentile intervals from resampling patients with replacement.",
     "binning": "Pixel scores are known to a thousandth of themselves.",
-    "oracle": "Best Dice takes the threshold that the masks themselves prefer: nobody has it.",
+    "oracle": "Best Dice is that at the threshold which is best for these masks, and which is not"
+    " known before.",
 }
 
 

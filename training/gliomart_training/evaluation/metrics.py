@@ -1,7 +1,7 @@
 """Figures of merit, with intervals from resampling patients.
 
 All figures are computed from counts that are kept per patient, so that a resample of patients is
-a weighted sum of counts: no map is kept, and no score is looked at twice. scikit-learn computes
+a weighted sum of counts: no map is kept. scikit-learn computes
 the figures that rank scores; for the resamples, thousands of times, NumPy repeats their
 definitions on counts.
 """

@@ -1,4 +1,4 @@
-"""What a model and the baselines made of one patient, next to what is known.
+"""What a model and the baselines find in one patient, next to what is known.
 
 Maps are counted and let go of as soon as a patient is done; what stays is small.
 """

@@ -39,7 +39,7 @@ def draw(panel: Panel, cohort: Cohort, result: Evaluation, folder: Path) -> None
     Parameters
     ----------
     panel, cohort
-        Who was looked at, and what came out.
+        Who was analysed, and what came out.
     result
         The figures, as :func:`gliomart_training.evaluation.evaluation.evaluate` returns them.
     folder

@@ -1,4 +1,4 @@
-"""A sheet of simulated gliomas to look at, and what a model makes of them."""
+"""A sheet of simulated gliomas, and what a model marks in them."""
 
 from __future__ import annotations
 

@@ -69,8 +69,11 @@ def evaluate(candidate: Candidate, bootstrap: Bootstrap) -> PonsEvaluation:
     panel = candidate.panel()
     if not any(example.pons for patient in panel.patients for example in patient.examples):
         raise DatasetError(f"{candidate.directory}: no pons.csv marks the pons in it")
-    if any(detector.card.rules_of(PONS) is None for _, detector in panel.pairs):
-        raise DatasetError(f"{panel.settings.model_name}: was not trained to find the pons")
+    for _, detector in panel.pairs:
+        if not detector.card.has_output(PONS):
+            raise DatasetError(f"{panel.settings.model_name}: was not trained to find the pons")
+        if detector.card.rules_of(PONS) is None:
+            raise DatasetError(f"{panel.settings.model_name}: finds the pons and does not judge it")
     outcomes = [observe(patient, detector, ROWS) for patient, detector in panel.progress()]
     figures = PonsFigures(outcomes, bootstrap.draw(len(outcomes)))
     return {

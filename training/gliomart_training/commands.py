@@ -16,6 +16,7 @@ from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart.providers.choice import PROVIDERS
 from gliomart_training import dataset, networks, tables
+from gliomart_training.corruption import CORRUPTIONS
 
 if TYPE_CHECKING:
     import argparse
@@ -234,7 +235,7 @@ def train_parser() -> ArgumentParser:
 def _add_recipe(parser: ArgumentParser) -> None:
     """Add the options that change a network's recipe, its input or its folds."""
     parser.add_argument(
-        "--corruption", choices=("none", "anywhere", "brain"),
+        "--corruption", choices=tuple(CORRUPTIONS),
         help="what the network learns to undo (default: the network's own)",
     )  # fmt: skip
     parser.add_argument(

@@ -29,7 +29,7 @@ class Recipe:
         How the difference of image and reconstruction becomes the anomaly map.
     """
 
-    network: str = "dae"
+    network: str
     corruption: str = "brain"
     epochs: int = 36
     batch_size: int = 16

@@ -76,8 +76,11 @@ NETWORK = Network(
 """
 COMMAND = """
 import sys
+from functools import partial
 from gliomart_training import networks
 networks.__path__.append(sys.argv.pop(1))
+from gliomart_training import commands
+commands.Preprocessing = partial(commands.Preprocessing, size=64)
 from gliomart.__main__ import main
 sys.exit(main())
 """

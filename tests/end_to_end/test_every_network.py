@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,16 @@ from samples import marked_scans
 pytest.importorskip("keras", reason="needs the extra: training")
 pytest.importorskip("tf2onnx", reason="needs the extra: export")
 
-from gliomart import Detector
+from gliomart import Detector, ModelCard
 from gliomart_training import networks
 
-# A localiser learns for minutes; here it only has to be there.
-HASTY_PONS = """
+# The commands as they are, but for the size of the images and how long a localiser learns.
+SMALL = """
 from functools import partial
+from gliomart_training import commands
+commands.Preprocessing = partial(commands.Preprocessing, size=64)
+"""
+HASTY_PONS = """
 from gliomart_training import recipe
 recipe.PonsRecipe = partial(recipe.PonsRecipe, steps=4, heads=1)
 """
@@ -48,21 +51,19 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _gliomart(*arguments: object, first: str = "") -> subprocess.CompletedProcess[str]:
-    return processes.run(first + COMMAND, *arguments, env=processes.searched())
+def _gliomart(*arguments: object, first: str = "") -> None:
+    processes.run(first + COMMAND, *arguments, env=processes.searched())
 
 
-def _through_all(scans: Path, folder: Path, network: str, first: str = "") -> dict[str, object]:
-    """Train, export and infer; returns what was found in the slices of the scans."""
+def _through_all(scans: Path, folder: Path, network: str, first: str = SMALL) -> ModelCard:
+    """Train, export and infer; returns the card of the model."""
     keras_file, model = folder / "own.keras", folder / "own.onnx"
     short = ("--epochs", 1, "--folds", 1)
     _gliomart("train", scans, "--network", network, "--out", keras_file, *short, first=first)
-    _gliomart("export", keras_file, model, first=first)
+    _gliomart("export", keras_file, model)
     _gliomart("infer", scans / "images", "--model", model, "--out", folder / "out")
-    results = json.loads((folder / "out" / "results.json").read_text())
-    assert len(results["slices"]) == 30
-    assert Detector(model, provider="cpu").card.network["name"] == network
-    return results
+    assert len(json.loads((folder / "out" / "results.json").read_text())["slices"]) == 30
+    return Detector(model, provider="cpu").card
 
 
 # The first, which has a layer of its own, is always tested.
@@ -73,7 +74,9 @@ OFTEN, *SELDOM = networks.names()
     "network", [OFTEN, *(pytest.param(name, marks=pytest.mark.slow) for name in SELDOM)]
 )
 def test_every_network_trains_exports_and_infers(network: str, scans: Path, tmp_path: Path) -> None:
-    assert _through_all(scans, tmp_path, network)
+    card = _through_all(scans, tmp_path, network)
+    assert card.network["name"] == network
+    assert card.judges == ()
 
 
 @pytest.mark.slow
@@ -81,5 +84,6 @@ def test_every_network_trains_exports_and_infers(network: str, scans: Path, tmp_
 def test_every_network_does_with_the_pons_as_well(
     network: str, marked: Path, tmp_path: Path
 ) -> None:
-    assert _through_all(marked, tmp_path, network, first=HASTY_PONS)
-    assert Detector(tmp_path / "own.onnx", provider="cpu").card.rules_of("pons") is not None
+    card = _through_all(marked, tmp_path, network, first=SMALL + HASTY_PONS)
+    assert card.network["name"] == network
+    assert card.rules_of("pons") is not None

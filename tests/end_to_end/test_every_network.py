@@ -17,7 +17,8 @@ pytest.importorskip("tf2onnx", reason="needs the extra: export")
 from gliomart import Detector, ModelCard
 from gliomart_training import networks
 
-# The commands as they are, but for the size of the images and how long a localiser learns.
+# The commands as they are, but for the size of the images and how long a localiser learns: for as
+# long as it takes to see a pons anywhere.
 SMALL = """
 from functools import partial
 from gliomart_training import commands
@@ -25,7 +26,7 @@ commands.Preprocessing = partial(commands.Preprocessing, size=64)
 """
 HASTY_PONS = """
 from gliomart_training import recipe
-recipe.PonsRecipe = partial(recipe.PonsRecipe, steps=4, heads=1)
+recipe.PonsRecipe = partial(recipe.PonsRecipe, steps=8, heads=1)
 """
 COMMAND = """
 import sys

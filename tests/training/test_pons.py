@@ -17,6 +17,7 @@ from gliomart_training import (  # noqa: E402
     networks,
     training,
 )
+from gliomart_training import plan as runs  # noqa: E402
 from gliomart_training.batches import Variation  # noqa: E402
 from gliomart_training.localiser import (  # noqa: E402
     PonsBatches,
@@ -257,5 +258,5 @@ def test_a_network_without_the_plain_image_learns_no_pons_and_says_so(
     marked_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = _plan(marked_folder, tmp_path / "m.keras", replace(SMALL, channels=("clahe",)))
-    assert training._pons_images(dataset.load(marked_folder, "train"), plan) == {}
+    assert runs._pons_images(dataset.load(marked_folder, "train"), plan) == {}
     assert "the pons is not learned" in capsys.readouterr().err

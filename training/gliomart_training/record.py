@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 from gliomart.errors import DatasetError, TrainingError
 from gliomart.image.steps import Preprocessing
 from gliomart.printable import printable
+from gliomart_training.patients import MaskCounts  # noqa: TC001  # types are read at run time
 
 if TYPE_CHECKING:
     from collections.abc import Container
-
-    from gliomart_training.patients import MaskCounts
 
 RECORD = "record.json"
 # Since 2, the patients of folders without an index are named within the folder.

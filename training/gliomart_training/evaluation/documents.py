@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
-if TYPE_CHECKING:
-    from gliomart_training.patients import MaskCounts
+from gliomart_training.patients import MaskCounts  # noqa: TC001  # types are read at run time
 
 
 class FigureEntry(TypedDict):
@@ -71,12 +70,12 @@ class PonsContents(TypedDict):
 
 
 class DatasetHead(TypedDict):
-    """Where patients are from, and how their masks look."""
+    """Where patients are from, and how their masks look, which earlier versions did not say."""
 
     folder: str
     split: str | None
     held_out_by: str | None
-    masks: MaskCounts
+    masks: NotRequired[MaskCounts]
 
 
 class Dataset(DatasetHead, Contents):

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -118,6 +119,8 @@ def test_a_run_leaves_networks_pictures_and_a_record(
     assert sorted(patient for fold in record["folds"] for patient in fold) == ["p0", "p1", "p2"]
     assert record["slices"] == 23
     assert (plan.folder / training.RECORD).read_text() == json.dumps(record, indent=1)
+    published = Path(__file__).parents[2] / "docs" / "schema" / "record.json"
+    jsonschema.Draft202012Validator(json.loads(published.read_text())).validate(record)
     assert {path.name for path in plan.folder.iterdir()} == {
         "curves.png", "reconstructions.png", "scores.png", "record.json",
         "fold-1.autoencoder.keras", "fold-2.autoencoder.keras", "final.autoencoder.keras",

@@ -38,6 +38,7 @@ from gliomart.providers import parity, probe
 from gliomart.providers.choice import GPU_PROVIDERS
 from gliomart.providers.opening import open_on_cpu, open_on_gpu
 from gliomart.run import Run
+from gliomart.sources.simulated import simulated_image
 from gliomart_training import simulated_study
 
 RESULTS = Path(__file__).parent / "results"
@@ -58,7 +59,7 @@ def measure_model(
     spec = Model(model, provider="cpu").card.preprocessing
     cpu = open_on_cpu(content, None)
     names = [value.name for value in cpu.onnx.get_outputs()]
-    reference = parity.reference(cpu, names, spec)
+    reference = parity.reference(cpu, names, simulated_image(spec))
     started = perf_counter()
     session = cpu
     if name != "cpu":

@@ -12,8 +12,9 @@ import pydicom
 import pytest
 
 from gliomart import cli
+from gliomart.cli import summary
 from gliomart.cli.terminal import Ink, cells
-from gliomart.outputs import records, summary
+from gliomart.outputs import records
 from samples import GOLDEN
 
 pytest.importorskip("highdicom")
@@ -98,7 +99,7 @@ def test_what_could_not_be_written_is_said_once_and_makes_the_status(
 def test_an_interrupted_run_that_is_resumed_ends_with_the_same_status(
     infer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gliomart.outputs import report
+    from gliomart.outputs import page
 
     broken = _study(tmp_path / "study", _without_place)
 
@@ -106,7 +107,7 @@ def test_an_interrupted_run_that_is_resumed_ends_with_the_same_status(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(report, "parts", interrupted)
+        patch.setattr(page, "parts", interrupted)
         assert infer(broken, "--dicom-out") == 130
     assert infer(broken, "--dicom-out", "--resume") == 11
 

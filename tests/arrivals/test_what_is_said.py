@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomart import Detector, cli, sources
+from gliomart.cli import summary
 from gliomart.findings.pons import COVERED, NOT_COVERED, NOT_JUDGED
 from gliomart.image.slices import Slice
-from gliomart.outputs import summary
 from gliomart.outputs.page import report
 from gliomart.printable import said, without_folders
 from reports import analysed, page_of

@@ -25,11 +25,14 @@ PAGE = Path(__file__).with_name("api.md")
 CHAPTERS = {
     "entry": ("Detector", "Slice", "scan", "Inventory", "SeriesFiles", "SourceFile", "Budget"),
     "results": (
-        "SliceResult", "SeriesResult", "Refusal", "Region", "Verdict", "Pons", "Section",
-        "PonsVerdict", "Concern", "Settings", "ProviderChoice", "Milliseconds",
-        "Normalisation", "Box", "ImagePlane",
+        "SliceResult", "SeriesResult", "Refusal", "Region", "Verdict", "StructureFinding",
+        "Section", "StructureVerdict", "Structure", "Concern", "Settings", "ProviderChoice",
+        "Milliseconds", "Normalisation", "Box", "ImagePlane",
     ),
-    "card": ("ModelCard", "Preprocessing", "Scoring", "Calibration", "PonsCalibration", "Signs"),
+    "card": (
+        "ModelCard", "InputImage", "GraphOutput", "Limits", "Preprocessing", "Scoring",
+        "Scalp", "Calibration", "JudgeCard", "PonsCalibration", "Signs",
+    ),
 }  # fmt: skip
 _MARKED = re.compile(r"(<!-- (\w+): made by api\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 _SECTION = re.compile(r"^(\w+)\n-{3,}\n", re.MULTILINE)

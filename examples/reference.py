@@ -80,9 +80,8 @@ def rows() -> Iterator[Row]:
     yield from _at("small_input", prepare(source, small, spec).plain, _LOOKED_AT)
     yield from _after_the_graph(rules)
     outputs = Model(provider="cpu").run(prepared.image)
-    yield from _at("reconstruction", outputs.reconstruction, _LOOKED_AT)
-    yield from _at("anomaly_map", outputs.anomaly_map, _LOOKED_AT)
-    yield from _at("brain", outputs.brain, _LOOKED_AT)
+    for role in ("reconstruction", "anomaly_map", "brain"):
+        yield from _at(role, outputs.by_role[role][0], _LOOKED_AT)
     result = detector.detect(source)
     yield "slice", (result.score, result.p_value)
     for region in result.regions:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gliomart.image.steps import Preprocessing
-from gliomart.model.card import METADATA_KEY, Calibration, Scoring
+from gliomart.model.card import METADATA_KEY
+from gliomart.model.contents import Calibration, Scoring
 from samples import card, tiny_model
 
 SIZE = 64

@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 from pydicom import FileDataset
 
 from gliomart.image.steps import Preprocessing
-from gliomart.model.card import Calibration, ModelCard, PonsCalibration, Scoring, Signs
+from gliomart.model.card import ModelCard
+from gliomart.model.contents import (
+    Calibration,
+    InputImage,
+    JudgeCard,
+    Limits,
+    PonsCalibration,
+    Scoring,
+    Signs,
+    usual_outputs,
+)
 
 GOLDEN = Path(__file__).parents[1] / "runtime" / "gliomart" / "golden"
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -21,6 +31,9 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 needs_real_images = pytest.mark.skipif(
     not SHARED.is_dir(), reason="the real images lie beside the project, and not here"
 )
+
+# What a test writes against the standard on purpose, pydicom warns of.
+odd_dicom = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
 
 
 def golden_slice(number: int = 12) -> FileDataset:
@@ -50,7 +63,6 @@ def draw_head(
 # Where tiny_model sees the pons, on its grid of 256 pixels: centre and radius.
 PONS = (128, 160, 16)
 PONS_RULES = PonsCalibration(
-    minimum_area_px=300.0,
     near_radii=1.3,
     far_radii=3.0,
     level_quantile=0.75,
@@ -65,6 +77,11 @@ PONS_RULES = PonsCalibration(
     slice_scores=tuple(np.linspace(0.0, 2.0, 59).tolist()),
     series_scores=tuple(np.linspace(0.0, 2.0, 29).tolist()),
 )
+
+
+def pons_judge(rules: PonsCalibration | None = PONS_RULES, area: float = 300.0) -> JudgeCard:
+    """Make the judge of the pons that :func:`tiny_model` shows."""
+    return JudgeCard("pons", minimum_area_px=area, rules=rules)
 
 
 def marked_scans(folder: Path, *, blank: bool = False) -> Path:
@@ -89,8 +106,15 @@ def marked_scans(folder: Path, *, blank: bool = False) -> Path:
     return folder
 
 
-def card(**changes: object) -> ModelCard:
-    """Make a valid card for :func:`tiny_model`."""
+def card(
+    *,
+    pons: PonsCalibration | None = None,
+    modality: str = "MR",
+    sequence: str = "FLAIR",
+    **changes: object,
+) -> ModelCard:
+    """Make a valid card for :func:`tiny_model`; with ``pons``, it is judged by these rules."""
+    judges = (pons_judge(pons),) if pons else ()
     values: dict[str, object] = {
         "name": "tiny",
         "version": "1",
@@ -107,10 +131,12 @@ def card(**changes: object) -> ModelCard:
             patients=39,
             method="made up for tests",
         ),
-        "pons": None,
-        "modality": "MR",
-        "sequence": "FLAIR",
+        "family": "slice",
+        "judges": judges,
+        "outputs": usual_outputs(*(judge.name for judge in judges)),
+        "images": (InputImage(modality, sequence),),
         "plane": "axial",
+        "limits": Limits(),
         "training": {},
         "metrics": {},
         "parity": {},

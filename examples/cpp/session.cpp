@@ -30,7 +30,12 @@ class Model {
         session_.GetModelMetadata().LookupCustomMetadataMapAllocated("gliomart", allocator);
     if (!text) throw std::runtime_error("the file carries no gliomart card");
     card_ = nlohmann::json::parse(text.get());
-    if (card_.at("schema") != 4) throw std::runtime_error("a card of another schema");
+    const int schema = card_.at("schema");
+    if (schema != 4 && schema != 5) throw std::runtime_error("a card of another schema");
+    if (schema == 5 && (card_.at("family").get<std::string>() != "slice" ||
+                        card_.at("images").size() != 1 ||
+                        !card_.at("scoring").at("scalp").is_null()))
+      throw std::runtime_error("a model that asks for more than is done here");
     if (card_.at("preprocessing").at("channels") != nlohmann::json{"plain"})
       throw std::runtime_error("channels that gliomart.hpp does not make");
   }

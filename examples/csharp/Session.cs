@@ -34,8 +34,13 @@ namespace Gliomart
             if (!session.ModelMetadata.CustomMetadataMap.TryGetValue("gliomart", out string text))
                 throw new InvalidOperationException("the file carries no gliomart card");
             card = JsonDocument.Parse(text).RootElement;
-            if (card.GetProperty("schema").GetInt32() != 4)
+            int schema = card.GetProperty("schema").GetInt32();
+            if (schema != 4 && schema != 5)
                 throw new InvalidOperationException("a card of another schema");
+            if (schema == 5 && (card.GetProperty("family").GetString() != "slice"
+                || card.GetProperty("images").GetArrayLength() != 1
+                || card.GetProperty("scoring").GetProperty("scalp").ValueKind != JsonValueKind.Null))
+                throw new InvalidOperationException("a model that asks for more than is done here");
             var channels = card.GetProperty("preprocessing").GetProperty("channels");
             var names = channels.EnumerateArray().Select(channel => channel.GetString());
             if (!names.SequenceEqual(new[] { "plain" }))

@@ -15,9 +15,9 @@ import numpy as np
 
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
-from gliomart.findings import pons
+from gliomart.findings.pons import section_score
 from gliomart.findings.scoring import series_score
-from gliomart.model.card import Calibration, PonsCalibration, Signs
+from gliomart.model.contents import Calibration, JudgeCard, PonsCalibration, Signs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,6 @@ UNCALIBRATED = Calibration(
 PONS_PIXEL_FALSE_ALARM_RATE = 0.05
 
 UNCALIBRATED_PONS = PonsCalibration(
-    minimum_area_px=300.0,
     near_radii=1.3,
     far_radii=3.0,
     level_quantile=0.75,
@@ -67,6 +66,7 @@ UNCALIBRATED_PONS = PonsCalibration(
     slice_scores=(),
     series_scores=(),
 )
+PONS_JUDGE = JudgeCard("pons", minimum_area_px=300.0, rules=UNCALIBRATED_PONS)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Scores:
     positive, pixels
         Anomaly-map values above 0, and the number of all pixels.
     sections
-        Of the pons, patient by patient; patients without one are left out.
+        Signs of the pons, patient by patient; patients without one are left out.
     pons_pixels
         Anomaly-map values in the pons.
     """
@@ -89,7 +89,7 @@ class Scores:
     series: tuple[float, ...]
     positive: NDArray[np.float32]
     pixels: int
-    sections: tuple[tuple[pons.Section, ...], ...]
+    sections: tuple[tuple[Signs, ...], ...]
     pons_pixels: NDArray[np.float32]
 
 
@@ -100,7 +100,7 @@ def score(model: Path, patients: Sequence[Patient]) -> Scores:
     series: list[float] = []
     positive = [np.empty(0, np.float32)]
     pixels = 0
-    sections: list[tuple[pons.Section, ...]] = []
+    sections: list[tuple[Signs, ...]] = []
     in_pons = [np.empty(0, np.float32)]
     for patient in patients:
         examples = [(e.slice, e.tumour_free) for e in patient.examples]
@@ -110,13 +110,14 @@ def score(model: Path, patients: Sequence[Patient]) -> Scores:
         if analysed:
             scores = [r.score for r in analysed]
             slices += scores
-            series.append(series_score(scores, detector.card.scoring))
+            series.append(series_score(scores, detector.card.scoring.series_top))
             pixels += sum(r.anomaly_map.size for r in analysed)
             positive += [r.anomaly_map[r.anomaly_map > 0] for r in analysed]
-        shown = [(r.pons.section, r) for r in analysed if r.pons and r.pons.section]
+        shown = [r for r in analysed if r.pons and r.pons.visible]
         if shown:
-            sections.append(tuple(section for section, _ in shown))
-            in_pons += [r.anomaly_map[r.pons.mask] for _, r in shown if r.pons]
+            found = [r.pons.section for r in shown if r.pons]
+            sections.append(tuple(s.signs for s in found if s and s.signs))
+            in_pons += [r.anomaly_map[r.pons.mask] for r in shown if r.pons]
     return Scores(
         tuple(slices),
         tuple(series),
@@ -166,7 +167,7 @@ def calibrate_pons(folds: Sequence[Scores]) -> PonsCalibration:
     patients = [sections for fold in folds for sections in fold.sections]
     if not patients:
         raise DatasetError("no tumour-free slice of a held-out patient shows the pons")
-    signs = np.array([astuple(section.signs) for sections in patients for section in sections])
+    signs = np.array([astuple(shown) for sections in patients for shown in sections])
     medians = np.median(signs, axis=0)
     spreads = [max(_upwards(values), _SMALLEST_LIMIT) for values in (signs - medians).T]
     pixels = np.concatenate([fold.pons_pixels for fold in folds])
@@ -176,11 +177,11 @@ def calibrate_pons(folds: Sequence[Scores]) -> PonsCalibration:
         spreads=Signs(*spreads),
         pixel_threshold=float(np.quantile(pixels, 1 - PONS_PIXEL_FALSE_ALARM_RATE)),
     )
-    scores = [[pons.section_score(section, rules) for section in s] for s in patients]
+    scores = [[section_score(signs, rules) for signs in sections] for sections in patients]
     return replace(
         rules,
         slice_scores=tuple(sorted(round(score, 6) for s in scores for score in s)),
-        series_scores=tuple(sorted(round(pons.series_score(s, rules), 6) for s in scores)),
+        series_scores=tuple(sorted(round(series_score(s, rules.series_top), 6) for s in scores)),
     )
 
 

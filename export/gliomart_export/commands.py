@@ -87,8 +87,10 @@ def export(arguments: Sequence[str]) -> int:
         return graph, conversion.parity(network, residual, content, samples, numbers.precision)
 
     def calibrated(card: ModelCard, scores: Sequence[calibration.Scores]) -> ModelCard:
-        pons = calibration.calibrate_pons(scores) if card.pons else None
-        return replace(card, calibration=calibration.calibrate(scores), pons=pons)
+        judges = tuple(
+            replace(judge, rules=calibration.calibrate_pons(scores)) for judge in card.judges
+        )
+        return replace(card, calibration=calibration.calibrate(scores), judges=judges)
 
     _step("converting the network and comparing it with Keras")
     network = network_file.load(options.network, spec)
@@ -131,21 +133,26 @@ def _card(
     residual: Residual,
     numbers: Numbers,
 ) -> ModelCard:
-    from gliomart.model.card import ModelCard, Scoring
+    from gliomart.model.card import ModelCard
+    from gliomart.model.contents import InputImage, Limits, Scoring, usual_outputs
     from gliomart_export import calibration
+
+    judges = (calibration.PONS_JUDGE,) if record["pons"] else ()
 
     network = record["recipe"]["network"]
     return ModelCard(
         name=options.name or f"{options.sequence.lower()}-{network}",
         version=options.model_version,
+        family="slice",
         network={"name": network, "residual": vars(residual), **asdict(numbers)},
         preprocessing=spec,
         scoring=Scoring(),
         calibration=calibration.UNCALIBRATED,
-        pons=calibration.UNCALIBRATED_PONS if record["pons"] else None,
-        modality=options.modality,
-        sequence=options.sequence,
+        judges=judges,
+        images=(InputImage(options.modality, options.sequence),),
         plane=options.plane,
+        outputs=usual_outputs(*(judge.name for judge in judges)),
+        limits=Limits(),
         training={
             "data": options.trained_on or printable(Path(record["data"]).name),
             "split": record["split"],
@@ -222,11 +229,11 @@ def _report(path: Path, card: Any) -> None:  # noqa: ANN401
         f" {calibrated.patients} patients ({calibrated.method})"
     )
     give(f"pixel threshold {calibrated.pixel_threshold:.4f}")
-    if card.pons is not None:
+    for judge in card.judges:
         give(
-            f"pons: {len(card.pons.slice_scores)} tumour-free sections of"
-            f" {len(card.pons.series_scores)} patients, pixel threshold"
-            f" {card.pons.pixel_threshold:.4f}"
+            f"{judge.name}: {len(judge.rules.slice_scores)} tumour-free sections of"
+            f" {len(judge.rules.series_scores)} patients, pixel threshold"
+            f" {judge.rules.pixel_threshold:.4f}"
         )
     if len(calibrated.series_scores) + 1 < 1 / calibrated.false_alarm_rate:
         give(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -92,12 +92,12 @@ def _network(card: ModelCard, threads: int) -> Any:  # noqa: ANN401
     from gliomart_training.residual import Residual, anomaly_map
 
     size, channels = card.preprocessing.size, len(card.preprocessing.channels)
-    network = NETWORKS[card.network["name"]](size, channels)
-    if card.pons is not None:
+    network = NETWORKS[str(card.network["name"])](size, channels)
+    if card.judges:
         network = with_pons(network, pons_localiser(size))
     (image,) = network.inputs
     outputs = network.output
-    residual = Residual(**card.network["residual"])
+    residual = Residual(**cast("dict[str, float]", card.network["residual"]))
     finished = anomaly_map(image, outputs["reconstruction"], outputs["brain"], residual)
     return keras.Model(image, {**outputs, "anomaly_map": finished})
 

@@ -17,16 +17,26 @@ if TYPE_CHECKING:
 
     from gliomart.detector import Detector
     from gliomart.errors import GliomartError, InputRefusedError
-    from gliomart.findings.pons import Pons, PonsVerdict, Section
-    from gliomart.findings.results import Milliseconds, SeriesResult, Settings, SliceResult
+    from gliomart.findings.results import Milliseconds, SeriesResult, Settings, SliceResult, Verdict
     from gliomart.findings.scoring import Region
-    from gliomart.findings.verdict import Verdict
+    from gliomart.findings.structures import Section, Structure, StructureFinding, StructureVerdict
     from gliomart.image.geometry import ImagePlane
     from gliomart.image.grid import Box
     from gliomart.image.normalisation import Normalisation
     from gliomart.image.slices import Concern, Refusal, Slice
     from gliomart.image.steps import Preprocessing
-    from gliomart.model.card import Calibration, ModelCard, PonsCalibration, Scoring, Signs
+    from gliomart.model.card import ModelCard
+    from gliomart.model.contents import (
+        Calibration,
+        GraphOutput,
+        InputImage,
+        JudgeCard,
+        Limits,
+        PonsCalibration,
+        Scalp,
+        Scoring,
+        Signs,
+    )
     from gliomart.providers import ProviderChoice
     from gliomart.sources import Inventory, SeriesFiles, SourceFile, scan
     from gliomart.sources.budget import Budget
@@ -38,19 +48,22 @@ __all__ = [
     "Concern",
     "Detector",
     "GliomartError",
+    "GraphOutput",
     "ImagePlane",
+    "InputImage",
     "InputRefusedError",
     "Inventory",
+    "JudgeCard",
+    "Limits",
     "Milliseconds",
     "ModelCard",
     "Normalisation",
-    "Pons",
     "PonsCalibration",
-    "PonsVerdict",
     "Preprocessing",
     "ProviderChoice",
     "Refusal",
     "Region",
+    "Scalp",
     "Scoring",
     "Section",
     "SeriesFiles",
@@ -60,31 +73,57 @@ __all__ = [
     "Slice",
     "SliceResult",
     "SourceFile",
+    "Structure",
+    "StructureFinding",
+    "StructureVerdict",
     "Verdict",
     "__version__",
     "scan",
 ]
 
 _NAMES = {
-    "model.card": ("Calibration", "ModelCard", "PonsCalibration", "Scoring", "Signs"),
+    "model.card": ("ModelCard",),
+    "model.contents": (
+        "Calibration",
+        "GraphOutput",
+        "InputImage",
+        "JudgeCard",
+        "Limits",
+        "PonsCalibration",
+        "Scalp",
+        "Scoring",
+        "Signs",
+    ),
     "detector": ("Detector",),
     "errors": ("GliomartError", "InputRefusedError"),
     "image.geometry": ("ImagePlane",),
-    "findings.pons": ("Pons", "PonsVerdict", "Section"),
+    "findings.structures": ("Section", "Structure", "StructureFinding", "StructureVerdict"),
     "image.grid": ("Box",),
     "image.normalisation": ("Normalisation",),
     "image.steps": ("Preprocessing",),
     "providers": ("ProviderChoice",),
-    "findings.results": ("Milliseconds", "SeriesResult", "Settings", "SliceResult"),
+    "findings.results": ("Milliseconds", "SeriesResult", "Settings", "SliceResult", "Verdict"),
     "findings.scoring": ("Region",),
-    "findings.verdict": ("Verdict",),
     "image.slices": ("Concern", "Refusal", "Slice"),
     "sources": ("Budget", "Inventory", "SeriesFiles", "SourceFile", "scan"),
+}
+# Names of before, and what they are called now.
+_RENAMED = {
+    "Frame": "Normalisation",
+    "Plane": "ImagePlane",
+    "Pons": "StructureFinding",
+    "PonsVerdict": "StructureVerdict",
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  # PEP 562
+    if name in _RENAMED:
+        from warnings import warn
+
+        new = _RENAMED[name]
+        warn(f"gliomart.{name} is called {new} now", DeprecationWarning, stacklevel=2)
+        return getattr(import_module("gliomart"), new)
     if name not in _HOME:
         raise AttributeError(f"module 'gliomart' has no attribute {name!r}")
     return getattr(import_module(f"gliomart.{_HOME[name]}"), name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -10,32 +9,29 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import cv2
 
 from gliomart import log, sources
-from gliomart.errors import InputRefusedError, ModelError, UsageError
-from gliomart.families import reading
-from gliomart.families.reading import Opened, Timed, ms_since, open_series, read_one
-from gliomart.families.slicewise import analyse
-from gliomart.findings import pons, scoring, suitability
-from gliomart.findings.content import judge_alike as judge_content
+from gliomart.errors import ModelError, UsageError
+from gliomart.families import family_of, reading
+from gliomart.families.family import Setup
+from gliomart.findings import scoring
 from gliomart.findings.results import SeriesResult, Settings, SliceResult
-from gliomart.findings.verdict import judge
+from gliomart.findings.verdict import SeriesTally
 from gliomart.host import processors
-from gliomart.host.forking import at_work
-from gliomart.image.normalisation import estimate_normalisation
-from gliomart.image.slices import Refusal, Slice
+from gliomart.host.clock import ms_since
+from gliomart.image.slices import Refusal
 from gliomart.model.model import Model
 from gliomart.pipeline import in_order
 from gliomart.sources import given
 from gliomart.sources.simulated import simulated_image, simulated_slice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
-    from typing import BinaryIO
 
     from numpy.typing import NDArray
-    from pydicom import Dataset
 
-    from gliomart.model.card import Calibration, ModelCard
+    from gliomart.families.reading import Image, Opened
+    from gliomart.model.card import ModelCard
+    from gliomart.model.contents import Calibration
     from gliomart.providers import Requested
     from gliomart.sources.given import Member
 
@@ -113,22 +109,22 @@ class Detector:
         given.instance("budget", budget, sources.Budget)
         if cv2.getNumThreads() > most:  # it is the host's as well, which may not use more either
             cv2.setNumThreads(most)
-        self._model = Model(
+        loaded = Model(
             None if model is None else given.path("model", model),
             provider=provider,
             allow_fallback=given.choice("allow_fallback", allow_fallback),
             threads=threads,
             rehearsal=simulated_image,
         )
-        self.card = self._model.card
+        self.card = loaded.card
         if self.card.calibration is None:
             raise ModelError("the model has not been calibrated")
         self.calibration = self.card.calibration
-        self._settings = Settings(
+        settings = Settings(
             model_name=self.card.name,
             model_version=self.card.version,
-            model_sha256=self._model.sha256,
-            provider=self._model.provider,
+            model_sha256=loaded.sha256,
+            provider=loaded.provider,
             false_alarm_rate=_checked_rate(false_alarm_rate, self.calibration),
             forced=given.choice("force", force),
             plane=plane,
@@ -137,7 +133,9 @@ class Detector:
         # One slice after the other leaves processors idle wherever a step is not parallel.
         # They leave threads to the model's first run and to who watches over the decoder.
         self.workers = processors.affordable(min(threads, _MOST_WORKERS))
-        log.choice(self.settings)
+        self._setup = Setup.of(loaded, self.calibration, settings, self.workers)
+        self._family = family_of(self.card.family)(self._setup)
+        log.choice(settings)
 
     def __reduce__(self) -> NoReturn:
         raise UsageError(
@@ -148,7 +146,7 @@ class Detector:
     @property
     def settings(self) -> Settings:
         """What results depend on beside their inputs; the provider is the one that runs now."""
-        return replace(self._settings, provider=self._model.provider)
+        return self._setup.settings_now
 
     def warm_up(self) -> float:
         """Analyse one slice of the simulated study that comes along, as a check and a rehearsal.
@@ -170,7 +168,7 @@ class Detector:
         self.detect(simulated_slice())
         return ms_since(started)
 
-    def detect(self, image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice) -> SliceResult:
+    def detect(self, image: Image) -> SliceResult:
         """Analyse one image by itself.
 
         Parameters
@@ -189,27 +187,8 @@ class Detector:
         StarvedError
             The system refuses the thread in which a model runs for the first time.
         """
-        started = perf_counter()
-        one = read_one(image, self.budget, self.settings.plane)
-        source = one.slice
-        read_ms = ms_since(started)
-        started = perf_counter()
-        concerns = suitability.judge_image(one.header, self.card, one.concerns)
-        if concerns and not self.settings.forced:
-            raise suitability.refused(concerns)
-        with at_work:
-            frame = estimate_normalisation([source], self.card.preprocessing)
-            result = analyse(
-                source,
-                frame,
-                self._model,
-                self.settings,
-                content=judge_content([source], frame),
-                concerns=concerns,
-                notes=one.notes,
-                read_ms=read_ms,
-                shared_ms=ms_since(started),
-            )
+        one = reading.read_one(image, self.budget, self.settings.plane, self.card)
+        result = self._family.analyse_one(one)
         log.outcome(result)
         return result
 
@@ -238,7 +217,7 @@ class Detector:
         inventory = reading.inventory_of(whole, self.budget, self.settings.plane)
         if inventory is None:
             planes = reading.open_planes(whole, self.card, self.settings.plane)
-            return self._gather("series", "series", self._stream(planes))
+            return self._gather("series", "series", self._analyse(planes))
         if len(inventory.series) != 1:
             what = "the list" if isinstance(whole, list) else whole
             raise UsageError(f"{what}: holds {len(inventory.series)} series, not one")
@@ -254,7 +233,14 @@ class Detector:
         """
         inventory = self._scan(paths)
         yield from log.each(inventory.refused)
-        yield from chain.from_iterable(self.stream_each(inventory.series))
+        yield from chain.from_iterable(self.stream_each(self.arrange(inventory.series)))
+
+    def arrange(self, every_series: Sequence[sources.SeriesFiles]) -> Sequence[sources.SeriesFiles]:
+        """Choose which series of an inventory are looked at by themselves.
+
+        A model that takes several sequences looks at some as parts of others.
+        """
+        return self._family.arrange(every_series)
 
     def stream_each(
         self, every_series: Iterable[sources.SeriesFiles]
@@ -276,71 +262,42 @@ class Detector:
                 return error
 
         for opened in in_order(begin, given.series(every_series), workers=1):
-            yield _raising(opened) if isinstance(opened, Exception) else self._stream(opened)
+            yield _raising(opened) if isinstance(opened, Exception) else self._analyse(opened)
 
     def stream_series(self, series: sources.SeriesFiles) -> Iterator[SliceResult | Refusal]:
         """Analyse one series of an inventory, one result or refusal per slice."""
-        return self._stream(self._open(series))
+        return self._analyse(self._open(series))
 
     def _scan(self, paths: Iterable[Path | str]) -> sources.Inventory:
         return sources.scan(paths, self.budget, plane=self.settings.plane)
 
     def _open(self, series: sources.SeriesFiles) -> Opened:
         given.instance("a series", series, sources.SeriesFiles)
-        return open_series(series, self.card, forced=self.settings.forced)
+        return self._family.open(series)
 
     def _gather(
         self, identity: str, source: str, items: Iterable[SliceResult | Refusal]
     ) -> SeriesResult:
-        analysed, refused = [], []
+        tally, analysed, refused = SeriesTally(), [], []
         for item in items:
+            tally.add(item)
             if isinstance(item, Refusal):
                 refused.append(item)
             else:
                 analysed.append(item)
+        settings = self.settings
         return SeriesResult(
             id=identity,
             source=source,
             slices=tuple(analysed),
             not_analysed=tuple(refused),
-            verdict=judge([r.score for r in analysed], self.card, self.settings.false_alarm_rate),
-            pons=pons.judge(
-                (r.pons.part for r in analysed if r.pons),
-                self.card.pons,
-                self.settings.false_alarm_rate,
-                placed=all(r.slice.plane is not None for r in analysed),
-                missed=[r.code for r in refused],
-            ),
-            settings=self.settings,
+            verdict=tally.verdict(self.card, settings.false_alarm_rate),
+            structures=tally.structures(self.card, settings.false_alarm_rate),
+            settings=settings,
         )
 
-    def _stream(self, series: Opened) -> Iterator[SliceResult | Refusal]:
-        """Analyse what is read of one series."""
-
-        @at_work
-        def look(timed: Timed) -> SliceResult | Refusal:
-            item, read_ms = timed
-            if isinstance(item, Refusal):
-                return item
-            frame = series.frames[item.pixels.shape]
-            known = series.concerns.get(item.source, ())
-            told = series.content_of(item)
-            try:
-                return analyse(
-                    item,
-                    frame,
-                    self._model,
-                    self.settings,
-                    content=told,
-                    concerns=known,
-                    notes=series.notes,
-                    read_ms=read_ms,
-                    shared_ms=series.shared_ms,
-                )
-            except InputRefusedError as error:
-                return Refusal(item.source, item.frame, error.code, error.reason)
-
-        return log.each(in_order(look, series.items, workers=self.workers))
+    def _analyse(self, series: Opened) -> Iterator[SliceResult | Refusal]:
+        return log.each(self._family.analyse(series))
 
 
 def _raising(error: Exception) -> Iterator[SliceResult | Refusal]:

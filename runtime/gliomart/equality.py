@@ -37,6 +37,8 @@ def same(one: Any, other: Any) -> bool:  # noqa: ANN401
         )
     if isinstance(one, tuple) and isinstance(other, tuple):
         return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if isinstance(one, float) and isinstance(other, float):
         return one == other or (one != one and other != other)  # noqa: PLR0124  # NaN
     return bool(one == other)

@@ -15,7 +15,7 @@ from gliomart import cli
 from gliomart.cli import summary
 from gliomart.cli.terminal import Ink, cells
 from gliomart.outputs import records
-from samples import GOLDEN
+from samples import GOLDEN, odd_dicom
 
 pytest.importorskip("highdicom")
 
@@ -99,6 +99,7 @@ def test_what_could_not_be_written_is_said_once_and_makes_the_status(
 def test_an_interrupted_run_that_is_resumed_ends_with_the_same_status(
     infer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+
     from gliomart.outputs import page
 
     broken = _study(tmp_path / "study", _without_place)
@@ -112,6 +113,7 @@ def test_an_interrupted_run_that_is_resumed_ends_with_the_same_status(
     assert infer(broken, "--dicom-out", "--resume") == 11
 
 
+@odd_dicom
 @pytest.mark.parametrize(
     "declared", ["ISO_IR_100", "ISO 2022 IR 100", ["", "ISO 2022 IR 87"], "UTF8", "KLINGON"]
 )

@@ -999,7 +999,7 @@ def test_no_real_image_is_refused_by_its_content() -> None:
     for series_ in sources.scan(roots).series:
         items = sources.read_series(series_.files, series_.source)
         slices = evenly_spaced([item for item in items if isinstance(item, Slice)], 32)
-        judged = content.judge(slices, estimate_normalisations(slices, spec))
+        judged = content.contents_of(slices, estimate_normalisations(slices, spec))
         assert all(not any(found) for found in judged.values()), series_.source
 
 

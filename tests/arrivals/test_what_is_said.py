@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gliomart import Detector, cli, sources
 from gliomart.cli import summary
-from gliomart.findings.pons import COVERED, NOT_COVERED, NOT_JUDGED
+from gliomart.findings.pons import STRUCTURE
 from gliomart.image.slices import Slice
 from gliomart.outputs.page import report
 from gliomart.printable import said, without_folders
@@ -93,22 +93,22 @@ def test_pons_is_not_covered_only_where_the_place_of_every_slice_is_known(tmp_pa
     def coverage(slices: Any) -> tuple[str, int]:
         verdict = detector.detect_series(slices).pons
         assert verdict is not None
-        assert (verdict.score is None) == (verdict.coverage != COVERED)
+        assert (verdict.score is None) == (verdict.coverage != STRUCTURE.covered)
         return verdict.coverage, verdict.slices
 
-    assert coverage([_axial(hollow)]) == (NOT_COVERED, 0)
-    assert coverage([Slice(hollow)]) == (NOT_JUDGED, 0)
-    assert coverage(np.stack([hollow, hollow])) == (NOT_JUDGED, 0)
-    assert coverage([Slice(hollow, spacing=(1.0, 1.0))]) == (NOT_JUDGED, 0)
-    assert coverage([_axial(hollow), Slice(hollow)]) == (NOT_JUDGED, 0)
+    assert coverage([_axial(hollow)]) == (STRUCTURE.not_covered, 0)
+    assert coverage([Slice(hollow)]) == (STRUCTURE.not_judged, 0)
+    assert coverage(np.stack([hollow, hollow])) == (STRUCTURE.not_judged, 0)
+    assert coverage([Slice(hollow, spacing=(1.0, 1.0))]) == (STRUCTURE.not_judged, 0)
+    assert coverage([_axial(hollow), Slice(hollow)]) == (STRUCTURE.not_judged, 0)
     blank, infinite = np.zeros_like(hollow), np.full_like(hollow, np.inf)
-    assert coverage([_axial(hollow), _axial(blank, 1)]) == (NOT_COVERED, 0)
-    assert coverage([_axial(hollow), _axial(infinite, 1)]) == (NOT_JUDGED, 0)
-    assert coverage([_axial(infinite)]) == (NOT_JUDGED, 0)
-    assert coverage([_axial(draw_head()), _axial(infinite, 1)]) == (COVERED, 1)
-    assert coverage([_axial(draw_head())]) == (COVERED, 1)
-    assert coverage([Slice(draw_head())]) == (COVERED, 1)
-    assert coverage([Slice(draw_head()), Slice(hollow)]) == (COVERED, 1)
+    assert coverage([_axial(hollow), _axial(blank, 1)]) == (STRUCTURE.not_covered, 0)
+    assert coverage([_axial(hollow), _axial(infinite, 1)]) == (STRUCTURE.not_judged, 0)
+    assert coverage([_axial(infinite)]) == (STRUCTURE.not_judged, 0)
+    assert coverage([_axial(draw_head()), _axial(infinite, 1)]) == (STRUCTURE.covered, 1)
+    assert coverage([_axial(draw_head())]) == (STRUCTURE.covered, 1)
+    assert coverage([Slice(draw_head())]) == (STRUCTURE.covered, 1)
+    assert coverage([Slice(draw_head()), Slice(hollow)]) == (STRUCTURE.covered, 1)
 
 
 def test_every_output_says_that_the_pons_was_not_judged(
@@ -138,8 +138,8 @@ def test_every_output_says_that_the_pons_was_not_judged(
 def test_report_and_terminal_tell_the_two_apart(tmp_path: Path) -> None:
     slices, card = analysed(tmp_path, [0.0])
     for coverage, words in (
-        (NOT_COVERED, "nothing is said about it"),
-        (NOT_JUDGED, "which way up"),
+        (STRUCTURE.not_covered, "nothing is said about it"),
+        (STRUCTURE.not_judged, "which way up"),
     ):
         document, shown = page_of(slices, card)
         nothing = dict.fromkeys(("score", "p_value", "flagged", "fraction_anomalous"))

@@ -135,7 +135,7 @@ def test_the_pons_is_calibrated_on_its_tumour_free_sections(tmp_path: Path) -> N
     assert list(rules.slice_scores) == sorted(rules.slice_scores)
     assert np.exp(rules.medians.size) == pytest.approx(804, abs=10)  # of tiny_model's disk
     sections = [s for fold in scores for patient in fold.sections for s in patient]
-    expected = sorted(section_score(section, rules) for section in sections)
+    expected = sorted(section_score(signs, rules) for signs in sections)
     assert rules.slice_scores == pytest.approx(expected, abs=1e-5)
     assert rules.slice_scores[0] >= 0
     assert rules.slice_scores[-1] < 4 * 4  # four signs, none of them four deviations up

@@ -20,8 +20,9 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from gliomart import Detector
-from gliomart.findings.pons import NOT_COVERED, NOT_JUDGED, PonsVerdict
+from gliomart.findings.pons import STRUCTURE
 from gliomart.findings.results import SeriesResult
+from gliomart.findings.structures import StructureVerdict
 from gliomart.outputs import pictures
 from samples import GOLDEN
 
@@ -438,11 +439,11 @@ def test_lesions_are_measured_where_they_lie(case: Case) -> None:
         assert centre.roi.value[0] == pytest.approx(everywhere.mean(axis=0), abs=1e-3)
 
 
-@pytest.mark.parametrize("coverage", [NOT_COVERED, NOT_JUDGED])
+@pytest.mark.parametrize("coverage", [STRUCTURE.not_covered, STRUCTURE.not_judged])
 def test_what_is_not_covered_is_never_answered_with_no(coverage: str) -> None:
     stack = _stack(
-        pons=PonsVerdict(coverage, slices=0),
-        results=[replace(result, pons=None) for result in _golden()[0].slices],
+        pons=StructureVerdict(STRUCTURE, coverage, slices=0),
+        results=[replace(result, structures={}) for result in _golden()[0].slices],
         verdict=replace(_stack().verdict, flagged=None),
     )
     made = _made(stack)

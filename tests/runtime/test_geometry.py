@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliomart import sources
-from gliomart.image.geometry import ImagePlane, Turn, even_step, gaps, is_plane, overlaps
+from gliomart.image.geometry import (
+    PLANES,
+    ImagePlane,
+    PlaneName,
+    Turn,
+    even_step,
+    gaps,
+    is_plane,
+    overlaps,
+)
 from gliomart.image.slices import Slice
 from samples import GOLDEN, SHARED, needs_real_images
 
@@ -44,33 +53,43 @@ def _stack(first: ImagePlane, count: int, step: float) -> list[ImagePlane]:
     ]
 
 
-@given(planes(), st.floats(0.3, 4))
-def test_turning_moves_no_voxel(first: ImagePlane, step: float) -> None:
-    """Every voxel of the axial slices lies where it lay in the images that were acquired."""
+@given(planes(), st.floats(0.3, 4), st.sampled_from(PLANES))
+def test_turning_moves_no_voxel(first: ImagePlane, step: float, wanted: PlaneName) -> None:
+    """Every voxel of the turned slices lies where it lay in the images that were acquired."""
     shape = (4, 5, 6)
     stack = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
     acquired = _stack(first, shape[0], step)
-    turn = Turn.to_axial(first)
+    turn = Turn.into(wanted, first)
     turned = turn.voxels(stack)
-    axial = turn.planes(first, shape, step)
-    assert len(axial) == len(turned)
-    for number, plane in enumerate(axial):
+    placed = turn.planes(first, shape, step)
+    assert len(placed) == len(turned)
+    for number, plane in enumerate(placed):
         for y, x in ((0, 0), (turned.shape[1] - 1, turned.shape[2] - 1), (1, 2)):
             z0, y0, x0 = np.unravel_index(int(turned[number, y, x]), shape)
             there = acquired[z0].to_patient(np.array([[x0, y0]]))
             assert np.allclose(plane.to_patient(np.array([[x, y]])), there, atol=1e-6)
 
 
-@given(planes())
-def test_turned_slices_are_as_axial_as_they_can_be(first: ImagePlane) -> None:
+@given(planes(), st.sampled_from(PLANES))
+def test_turned_slices_are_as_near_to_a_plane_as_they_can_be(
+    first: ImagePlane, wanted: PlaneName
+) -> None:
     shape = (2, 3, 4)
-    plane = Turn.to_axial(first).planes(first, shape, 1.0)[0]
-    assert is_plane(plane.orientation)
-    again = Turn.to_axial(plane)
-    assert again.nothing
-    row, column = np.reshape(plane.orientation, (2, 3))
-    # Rows run to the left, columns to the back, slices to the head.
-    assert min(row[0], column[1], np.cross(row, column)[2]) > 0.7
+    placed = Turn.into(wanted, first).planes(first, shape, 1.0)
+    assert is_plane(placed[0].orientation)
+    assert Turn.into(wanted, placed[0]).nothing
+    assert placed[0].name == wanted
+    row, column = np.reshape(placed[0].orientation, (2, 3))
+    up = np.subtract(placed[1].position, placed[0].position)
+    up /= np.linalg.norm(up)
+    # Axial rows run to the left, columns to the back, slices to the head; the others have the head
+    # above, coronal rows run to the left and slices to the back, sagittal ones the other way round.
+    along, down, across = {
+        "axial": (row[0], column[1], up[2]),
+        "coronal": (row[0], -column[2], up[1]),
+        "sagittal": (row[1], -column[2], up[0]),
+    }[wanted]
+    assert min(along, down, across) > 0.7
 
 
 def test_names_and_tilts() -> None:
@@ -83,8 +102,8 @@ def test_names_and_tilts() -> None:
     ]  # fmt: skip
     assert axial.tilt == 0
     assert tilted.tilt == pytest.approx(np.degrees(0.3))
-    assert Turn.to_axial(axial).nothing
-    assert not Turn.to_axial(sagittal).within_images
+    assert Turn.into("axial", axial).nothing
+    assert not Turn.into("axial", sagittal).within_images
     assert not is_plane((1, 0, 0, 1, 0, 0))
     assert not is_plane((2, 0, 0, 0, 1, 0))
 

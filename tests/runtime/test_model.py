@@ -42,7 +42,7 @@ def _nested(part: str, **changes: object) -> dict[str, str]:
         ({"gliomart": "{"}, "not valid JSON"),
         ({"gliomart": "[1]"}, "states no schema"),
         (_changed(schema=99), "newer"),
-        (_changed(schema=3), "older"),
+        (_changed(schema=0), "older"),
         (_changed(licence="REMOVED"), "lacks licence"),
         (_changed(colour="red"), "unknown colour"),
         (_changed(name=7), "wrong kind"),

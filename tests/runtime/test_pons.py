@@ -12,12 +12,12 @@ import pytest
 from gliomart import Detector, cli
 from gliomart.errors import ModelCardError, ModelError
 from gliomart.findings import pons
-from gliomart.findings.pons import COVERED, NOT_COVERED, Section
+from gliomart.findings.pons import STRUCTURE
 from gliomart.image.slices import Slice
-from gliomart.model.card import Signs
+from gliomart.model.contents import Signs
 from gliomart.model.model import Model
 from gliomart.model.prediction import Prediction
-from samples import PONS, PONS_RULES, card, draw_head, needs_real_images, tiny_model
+from samples import PONS, PONS_RULES, card, draw_head, needs_real_images, pons_judge, tiny_model
 from samples import SHARED as REAL
 
 # Where the head's frame puts the pons of ``tiny_model``.
@@ -45,7 +45,14 @@ def _disk(place: tuple[int, int, int] = PONS) -> np.ndarray:
 def _outputs(pons: np.ndarray) -> Prediction:
     """A model's idea of a slice that is brain all over."""
     flat = np.zeros((256, 256), np.float32)
-    return Prediction(flat, flat, np.ones_like(flat), pons.astype(np.float32))
+    return Prediction(
+        {
+            "reconstruction": (flat,),
+            "anomaly_map": (flat,),
+            "brain": (np.ones_like(flat),),
+            "pons": (pons.astype(np.float32),),
+        }
+    )
 
 
 def test_a_bright_pons_is_flagged_and_a_usual_one_is_not(knowing: Path) -> None:
@@ -66,7 +73,7 @@ def test_a_bright_pons_is_flagged_and_a_usual_one_is_not(knowing: Path) -> None:
 
 
 def _signs(image: np.ndarray, outputs: Prediction) -> Signs:
-    section = pons.find_section(image.astype(np.float32), outputs, PONS_RULES)
+    section = pons.find_section(image.astype(np.float32), outputs, pons_judge())
     assert section is not None
     return section.signs
 
@@ -76,26 +83,26 @@ def _flat(value: float = 0.4) -> np.ndarray:
 
 
 def test_the_score_adds_up_what_is_more_than_usual() -> None:
-    usual = Section(np.zeros((4, 4), bool), PONS_RULES.medians)
+    usual = PONS_RULES.medians
     assert pons.section_score(usual, PONS_RULES) == 0
-    bright = replace(usual.signs, brightness=0.2)
-    assert pons.section_score(replace(usual, signs=bright), PONS_RULES) == pytest.approx(2.0)
-    swollen = replace(bright, size=usual.signs.size + 0.3)
-    assert pons.section_score(replace(usual, signs=swollen), PONS_RULES) == pytest.approx(5.0)
+    bright = replace(usual, brightness=0.2)
+    assert pons.section_score(bright, PONS_RULES) == pytest.approx(2.0)
+    swollen = replace(bright, size=usual.size + 0.3)
+    assert pons.section_score(swollen, PONS_RULES) == pytest.approx(5.0)
     # Less than usual takes nothing off.
     even = replace(swollen, unevenness=-9.0, crowding=-1.0)
-    assert pons.section_score(replace(usual, signs=even), PONS_RULES) == pytest.approx(5.0)
+    assert pons.section_score(even, PONS_RULES) == pytest.approx(5.0)
 
 
 def test_the_section_is_the_largest_part_and_has_a_smallest_size() -> None:
     speck = _disk((60, 60, 5))
-    section = pons.find_section(_flat(), _outputs(_disk() | speck), PONS_RULES)
+    section = pons.find_section(_flat(), _outputs(_disk() | speck), pons_judge())
     assert section is not None
     assert np.array_equal(section.mask, _disk())
     assert section.signs.size == pytest.approx(np.log(_disk().sum()))
     assert section.signs.brightness == pytest.approx(0, abs=1e-6)
-    assert pons.find_section(_flat(), _outputs(speck), PONS_RULES) is None
-    assert pons.find_section(_flat(), _outputs(0 * speck), PONS_RULES) is None
+    assert pons.find_section(_flat(), _outputs(speck), pons_judge()) is None
+    assert pons.find_section(_flat(), _outputs(0 * speck), pons_judge()) is None
 
 
 def test_brightness_is_that_of_the_brightest_quarter_beside_its_surroundings() -> None:
@@ -116,8 +123,8 @@ def test_surroundings_are_brain_between_two_distances() -> None:
     image[_disk((128, 160, 20)) & ~_disk((128, 160, 19))] = 0.9
     clear = _signs(_flat(), _outputs(_disk()))
     assert _signs(image, _outputs(_disk())).brightness == pytest.approx(clear.brightness, abs=0.05)
-    nowhere = replace(_outputs(_disk()), brain=_disk().astype(np.float32))
-    assert pons.find_section(image, nowhere, PONS_RULES) is None
+    nowhere = Prediction(_outputs(_disk()).by_role | {"brain": (_disk().astype(np.float32),)})
+    assert pons.find_section(image, nowhere, pons_judge()) is None
 
 
 def test_unevenness_is_of_the_inside_alone() -> None:
@@ -144,14 +151,14 @@ def test_a_pons_that_has_room_lies_in_fluid() -> None:
 
 def test_a_ring_far_from_its_own_centre_is_no_section() -> None:
     ring = _disk((128, 128, 80)) & ~_disk((128, 128, 78))
-    assert pons.find_section(_flat(), _outputs(ring), PONS_RULES) is None
+    assert pons.find_section(_flat(), _outputs(ring), pons_judge()) is None
 
 
 def test_a_series_without_the_pons_is_not_covered_rather_than_negative(knowing: Path) -> None:
     detector = Detector(knowing, provider="cpu")
     result = detector.detect_series([Slice(_head(seed=seed)) for seed in range(3)])
     assert result.pons is not None
-    assert (result.pons.coverage, result.pons.slices) == (COVERED, 3)
+    assert (result.pons.coverage, result.pons.slices) == (STRUCTURE.covered, 3)
     assert result.pons.flagged is False
     assert result.pons.fraction_anomalous == pytest.approx(
         np.mean([s.pons.fraction_anomalous for s in result.slices if s.pons]), abs=1e-6
@@ -163,7 +170,7 @@ def test_a_series_without_the_pons_is_not_covered_rather_than_negative(knowing: 
     placed = Slice(hollow, spacing=(1.0, 1.0), position=(0.0, 0.0, 0.0), orientation=axial)
     hidden = detector.detect_series([placed])
     assert hidden.pons is not None
-    assert hidden.pons.coverage == NOT_COVERED
+    assert hidden.pons.coverage == STRUCTURE.not_covered
     assert hidden.pons.flagged is None
     assert hidden.pons.fraction_anomalous is None
     assert hidden.slices[0].pons is not None
@@ -206,7 +213,12 @@ def test_card_and_graph_have_to_agree(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_bad_calibration_of_the_pons_is_refused(tmp_path: Path, name: str, value: object) -> None:
-    bad = card(pons=replace(PONS_RULES, **{name: value}))  # type: ignore[arg-type]
+    rules, area = PONS_RULES, 300.0
+    if name == "minimum_area_px":
+        area = float(str(value))
+    else:
+        rules = replace(rules, **{name: value})  # type: ignore[arg-type]
+    bad = replace(card(pons=PONS_RULES), judges=(pons_judge(rules, area),))
     with pytest.raises(ModelCardError, match=f"pons {name}"):
         Model(tiny_model(tmp_path / "m.onnx", metadata={"gliomart": bad.to_json()}, pons=True))
 
@@ -227,7 +239,7 @@ def test_results_carry_the_pons_and_overlays_show_it(
         "visible", "score", "p_value", "flagged", "fraction_anomalous", "box",
     ]  # fmt: skip
     assert entry["flagged"] is True
-    assert document["series"][0]["pons"]["coverage"] == COVERED
+    assert document["series"][0]["pons"]["coverage"] == STRUCTURE.covered
     rows = list(csv.DictReader((out / "results.csv").open()))
     assert [row["pons_flagged"] for row in rows] == ["False", "True"]
     x0, y0, x1, y1 = document["slices"][0]["pons"]["box"]

@@ -10,7 +10,7 @@ import pytest
 
 from gliomart import Detector, Refusal, SliceResult, cli
 from gliomart.errors import InputRefusedError
-from gliomart.findings.suitability import CODES, SEQUENCES, judge_image, sequence_of
+from gliomart.findings.suitability import CODES, SEQUENCES, concerns_of_image, sequence_of
 from gliomart.sources.header import Header
 from samples import GOLDEN, SHARED, card, needs_real_images
 
@@ -31,7 +31,7 @@ FLAIR = Header(
 
 
 def test_a_flair_is_what_a_flair_model_was_made_for() -> None:
-    assert judge_image(FLAIR, card()) == ()
+    assert concerns_of_image(FLAIR, card()) == ()
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_flair_is_what_a_flair_model_was_made_for() -> None:
 def test_what_a_model_was_not_made_for_has_a_code(
     changes: dict[str, object], code: str | None
 ) -> None:
-    concerns = judge_image(replace(FLAIR, **changes), card())  # type: ignore[arg-type]
+    concerns = concerns_of_image(replace(FLAIR, **changes), card())  # type: ignore[arg-type]
     assert (concerns[0].code if concerns else None) == code
     assert all(concern.code in CODES and "\n" not in concern.reason for concern in concerns)
 
@@ -103,9 +103,9 @@ def test_the_sequence_is_told_from_what_the_header_has(header: Header, sequence:
 
 
 def test_a_header_that_tells_nothing_is_refused_and_a_model_of_other_kind_asks_nothing() -> None:
-    assert [c.code for c in judge_image(BARE, card())] == ["unknown-sequence"]
-    assert judge_image(BARE, card(sequence="a new one")) == ()
-    assert judge_image(replace(BARE, description="t1 mprage"), card(sequence="T1")) == ()
+    assert [c.code for c in concerns_of_image(BARE, card())] == ["unknown-sequence"]
+    assert concerns_of_image(BARE, card(sequence="a new one")) == ()
+    assert concerns_of_image(replace(BARE, description="t1 mprage"), card(sequence="T1")) == ()
 
 
 def test_force_analyses_and_says_so(model: Path, tmp_path: Path) -> None:

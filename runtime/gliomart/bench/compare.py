@@ -243,7 +243,7 @@ def _turns(engine: dict[str, Any]) -> NDArray[np.float64]:
 
 def _check_same_network(model: Path, float_model: Path) -> None:
     cards = [Model(path, provider="cpu").card for path in (model, float_model)]
-    names = [(card.network["name"], card.preprocessing, card.pons is None) for card in cards]
+    names = [(card.network["name"], card.preprocessing, not card.judges) for card in cards]
     if names[0] != names[1]:
         raise UsageError(f"{float_model}: another network than the one it is to be compared with")
     if precision(cards[1]) != "fp32":

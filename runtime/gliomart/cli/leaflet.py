@@ -5,13 +5,15 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from gliomart.findings.judges import STRUCTURES
 from gliomart.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from gliomart.findings.results import Settings
-    from gliomart.model.card import Calibration, ModelCard
+    from gliomart.model.card import ModelCard
+    from gliomart.model.contents import Calibration
 
 _WIDEST = 100
 # Figures of an evaluation: where they are in it, and what they are called.
@@ -69,8 +71,9 @@ def _wrapped(paragraph: str, width: int) -> list[str]:
 
 def _purpose(card: ModelCard) -> Iterator[str]:
     yield card.intended_use
+    kinds = " and ".join(f"{image.kind} ({image.modality})" for image in card.images)
     yield (
-        f"Made for {card.plane} {card.sequence} ({card.modality}) of the head. DICOM that says it"
+        f"Made for {card.plane} {kinds} of the head. DICOM that says it"
         " is something else is refused by name; --force analyses it and marks the results."
     )
 
@@ -95,10 +98,13 @@ def _calibration(card: ModelCard, calibration: Calibration) -> Iterator[str]:
         f"{calibration.false_alarm_rate:.0%} of tumour-free slices, and of tumour-free series, are"
         " flagged where scans are like these (--false-alarm-rate changes it)."
     )
-    if card.pons is not None:
+    for judge in card.judges:
+        if judge.rules is None:
+            yield f"The {judge.name} is found, and not judged."
+            continue
         yield (
-            f"The pons is judged by itself, against {len(card.pons.slice_scores)} tumour-free"
-            f" sections of {len(card.pons.series_scores)} patients."
+            f"The {judge.name} is judged by itself, against {len(judge.rules.slice_scores)}"
+            f" tumour-free sections of {len(judge.rules.series_scores)} patients."
         )
 
 
@@ -126,8 +132,12 @@ def _limits(card: ModelCard, calibration: Calibration) -> Iterator[str]:
     measured = [_at(card.metrics, ("model", key)) for key in ("name", "version")]
     if None not in measured and measured != [card.name, card.version]:
         yield f"The figures above were measured on {measured[0]} {measured[1]}, not on this model."
-    if card.pons is None:
-        yield "It does not know where the pons is, and does not judge it by itself."
+    known = [judge.name for judge in card.judges]
+    for structure in STRUCTURES:
+        if structure.name not in known:
+            yield (
+                f"It does not know where the {structure.name} is, and does not judge it by itself."
+            )
 
 
 def _providers(settings: Settings, why_not: Mapping[Any, str | None]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from gliomart.cli.terminal import cells, shortened
-from gliomart.findings.pons import NOT_JUDGED
+from gliomart.findings.pons import STRUCTURE
 from gliomart.outputs import folder as output
 from gliomart.outputs import records
 from gliomart.printable import printable
@@ -158,7 +158,9 @@ def _notes(series: dict[str, Any]) -> Iterator[str]:
 
 def _pons(pons: dict[str, Any]) -> str:
     if pons["score"] is None:
-        why = _NOT_JUDGED if pons["coverage"] == NOT_JUDGED else "nothing is said about it"
+        why = (
+            _NOT_JUDGED if pons["coverage"] == STRUCTURE.not_judged else "nothing is said about it"
+        )
         return f"{pons['coverage']}: {why}"
     verdict = _VERDICTS[pons["flagged"]]
     return f"pons: {verdict} (p = {pons['p_value']:.3f}, {pons['slices']} slices)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -12,6 +14,7 @@ from gliomart import sources
 from gliomart.errors import InputRefusedError
 from gliomart.findings import content, suitability
 from gliomart.findings.content import Content
+from gliomart.host.clock import ms_since
 from gliomart.host.forking import at_input, at_work
 from gliomart.image.normalisation import SAMPLED_SLICES, Normalisation, estimate_normalisations
 from gliomart.image.sampling import evenly_spaced
@@ -23,55 +26,72 @@ from gliomart.sources.header import Header
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
-    from typing import BinaryIO
+    from typing import BinaryIO, TypeAlias
 
     from numpy.typing import NDArray
     from pydicom import Dataset
 
     from gliomart.image.slices import Concern
     from gliomart.model.card import ModelCard
+    from gliomart.sources import Budget, Inventory, SeriesFiles, Single, SourceFile
+
+    Image: TypeAlias = Path | str | BinaryIO | NDArray[Any] | Dataset | Slice
 
 # A slice or what takes its place, and how long it took to read, in ms.
 Timed = tuple[Slice | Refusal, float]
 
 
-# Frames that a reason lists.
+# Frames of a file that a reason lists.
 _SHOWN = 4
 
 
-class Opened(NamedTuple):
+@dataclass(frozen=True)
+class Opened:
     """A series that is being read.
 
     Attributes
     ----------
     items
         In order; what can be read file by file is read as it is taken.
-    frames
+    normalisations
         By the slices' shape, or the reason why there is none.
+    contents
+        What the pixels themselves say, by the slices' shape.
     shared_ms
-        Each slice's part of the time that the frames took.
+        Each slice's part of the time that these took.
     concerns
         What of it the model was not made for, by source, where it is analysed all the same.
     notes
         What has to be told of it.
-    contents
-        What the pixels themselves say, by the slices' shape.
     """
 
     items: Iterable[Timed]
-    frames: Mapping[tuple[int, ...], Normalisation | InputRefusedError]
-    shared_ms: float
-    concerns: Mapping[str, tuple[Concern, ...]]
-    notes: tuple[Concern, ...]
+    normalisations: Mapping[tuple[int, ...], Normalisation | InputRefusedError]
     contents: Mapping[tuple[int, ...], Content]
+    shared_ms: float
+    concerns: Mapping[str, tuple[Concern, ...]] = field(default_factory=dict)
+    notes: tuple[Concern, ...] = ()
 
     def content_of(self, item: Slice) -> Content:
         """Tell what the pixels of slices like this one say."""
         return self.contents.get(item.pixels.shape, Content())
 
+    def normalisation_of(self, item: Slice) -> Normalisation:
+        """Give how slices like this one are normalised.
+
+        Raises
+        ------
+        InputRefusedError
+            The reason why they cannot be.
+        """
+        found = self.normalisations[item.pixels.shape]
+        if isinstance(found, InputRefusedError):
+            raise found
+        return found
+
 
 class One(NamedTuple):
-    """One slice by itself.
+    """One slice that was given by itself.
 
     Attributes
     ----------
@@ -81,21 +101,26 @@ class One(NamedTuple):
         What it says of itself; None where it is not DICOM.
     concerns, notes
         What its reader found to speak against it, and to be told.
+    read_ms
+        Milliseconds that reading it took.
     """
 
     slice: Slice
     header: Header | None = None
     concerns: tuple[Concern, ...] = ()
     notes: tuple[Concern, ...] = ()
+    read_ms: float = 0.0
 
 
-@at_input
-def read_one(
-    image: Path | str | BinaryIO | NDArray[Any] | Dataset | Slice,
-    budget: sources.Budget,
-    plane: int | None,
-) -> One:
+def read_one(image: Image, budget: Budget, plane: int | None, card: ModelCard) -> One:
     """Read one image; see :meth:`gliomart.Detector.detect`."""
+    started = perf_counter()
+    with at_input:
+        one = _read_one(image, budget, plane, card)
+    return one._replace(read_ms=ms_since(started))
+
+
+def _read_one(image: Image, budget: Budget, plane: int | None, card: ModelCard) -> One:
     if isinstance(image, Slice):
         return One(given.checked(image))
     if isinstance(image, np.ndarray):
@@ -104,8 +129,8 @@ def read_one(
         path = given.path("image", image)
         inventory = sources.scan([path], budget, plane=plane)
         files = [file for series in inventory.series for file in series.files]
-        read = [*inventory.refused, *sources.read_series(files, str(path))]
-        slice_ = _only(read)
+        read = sources.read_series(files, str(path), card.plane)
+        slice_ = _only([*inventory.refused, *read])
         return One(slice_, files[0].header, files[0].concerns, files[0].notes)
     dataset = dicom.in_memory(cast("Any", image), budget)
     header = Header.of(dataset)
@@ -114,8 +139,8 @@ def read_one(
 
 
 def inventory_of(
-    series: Path | str | list[Any], budget: sources.Budget, plane: int | None
-) -> sources.Inventory | None:
+    series: Path | str | list[Any], budget: Budget, plane: int | None
+) -> Inventory | None:
     """Find the series among files or data sets, sorted as any others are.
 
     Parameters
@@ -151,27 +176,42 @@ def _only(read: Sequence[Slice | Refusal]) -> Slice:
     return read[0]
 
 
-def open_series(series: sources.SeriesFiles, card: ModelCard, *, forced: bool) -> Opened:
+def open_alone(image: One, card: ModelCard, *, forced: bool) -> tuple[Opened, Timed]:
+    """Take one image for a series of its own.
+
+    Raises
+    ------
+    InputRefusedError
+        The model was not made for it, and it is not forced; or there is no head in it.
+    """
+    started = perf_counter()
+    concerns = suitability.concerns_of_image(image.header, card, image.concerns)
+    if concerns and not forced:
+        raise suitability.refused(concerns)
+    timed = (image.slice, image.read_ms)
+    opened = _normalised([timed], [timed], 1, card)
+    by_source = {image.slice.source: concerns}
+    opened = replace(opened, concerns=by_source, notes=image.notes, shared_ms=ms_since(started))
+    return opened, timed
+
+
+def open_series(series: SeriesFiles, card: ModelCard, *, forced: bool) -> Opened:
     """Begin to read a series; what the model was not made for is refused unread, unless forced."""
-    concerns = suitability.judge(series, card)
+    concerns = suitability.concerns_of_series(series, card)
     refused: list[Refusal] = []
     suitable = []
     for file in series.files:
         if concerns[file.source] and not forced:
-            error = suitability.refused(concerns[file.source])
-            notes = [note.reason for note in series.notes]
-            reason = "; ".join([_part(file) + error.reason, *notes])
-            refused.append(Refusal(file.source, None, error.code, reason))
+            refused.append(_refused(file, concerns[file.source], series.notes))
         else:
             suitable.append(file)
     if suitable:
         refused += series.missing()
     concerns[series.source] = tuple(dict.fromkeys(chain.from_iterable(concerns.values())))
-    sample, items = _begin(suitable, series.source)
+    sample, items = _begin(suitable, series.source, card.plane)
     unread = [(refusal, 0.0) for refusal in refused]
-    return _framed(
-        sample, chain(unread, items), len(suitable), card, concerns=concerns, notes=series.notes
-    )
+    opened = _normalised(sample, chain(unread, items), len(suitable), card)
+    return replace(opened, concerns=concerns, notes=series.notes)
 
 
 def open_planes(
@@ -185,10 +225,16 @@ def open_planes(
         As :func:`gliomart.sources.given.plane_of`.
     """
     items = [(given.plane_of(number, item, plane), 0.0) for number, item in enumerate(planes)]
-    return _framed(items, items, len(items), card)
+    return _normalised(items, items, len(items), card)
 
 
-def _part(file: sources.SourceFile) -> str:
+def _refused(file: SourceFile, concerns: Sequence[Concern], notes: Sequence[Concern]) -> Refusal:
+    error = suitability.refused(concerns)
+    reason = "; ".join([_part(file) + error.reason, *(note.reason for note in notes)])
+    return Refusal(file.source, None, error.code, reason)
+
+
+def _part(file: SourceFile) -> str:
     """Say which frames of a file are meant, where they are not all of it."""
     if file.header is None or len(file.planes) == file.header.frame_count:
         return ""
@@ -200,55 +246,57 @@ def _part(file: sources.SourceFile) -> str:
 
 
 @at_work
-def _framed(
-    sample: Iterable[Timed],
-    items: Iterable[Timed],
-    count: int,
-    card: ModelCard,
-    *,
-    concerns: Mapping[str, tuple[Concern, ...]] | None = None,
-    notes: tuple[Concern, ...] = (),
+def _normalised(
+    sample: Iterable[Timed], items: Iterable[Timed], count: int, card: ModelCard
 ) -> Opened:
+    """Find from a sample what all of so many slices share."""
     started = perf_counter()
     slices = [item for item, _ in sample if isinstance(item, Slice)]
-    frames = estimate_normalisations(slices, card.preprocessing)
-    contents = content.judge(slices, frames)
-    shared_ms = ms_since(started) / max(count, 1)
-    return Opened(items, frames, shared_ms, concerns or {}, notes, contents)
+    normalisations = estimate_normalisations(slices, card.preprocessing)
+    contents = content.contents_of(slices, normalisations)
+    return Opened(items, normalisations, contents, ms_since(started) / max(count, 1))
 
 
-def _begin(files: Sequence[sources.SourceFile], source: str) -> tuple[list[Timed], Iterable[Timed]]:
-    """Read the slices that a series' frame is estimated from, and go on to read all of them.
+def _begin(
+    files: Sequence[SourceFile], source: str, plane: str
+) -> tuple[list[Timed], Iterable[Timed]]:
+    """Read the slices that a series is normalised by, and go on to read all of them.
 
     What can be made one by one is made as it is analysed, and is never in memory as a whole.
     """
-    singles = sources.singles(files)
+    singles = sources.singles(files, plane)
     if singles is not None:
-        by_shape: dict[object, list[int]] = {}
-        for number, single in enumerate(singles):
-            by_shape.setdefault(single.shape, []).append(number)
-        chosen = [n for alike in by_shape.values() for n in evenly_spaced(alike, SAMPLED_SLICES)]
-        sample = {number: _read_alone(singles[number]) for number in chosen}
+        sample = _sampled(singles)
         if any(isinstance(item, Slice) for item, _ in sample.values()):
-
-            def read(number: int) -> Timed:
-                return sample.pop(number, None) or _read_alone(singles[number])
-
-            return list(sample.values()), in_order(read, range(len(singles)), workers=1)
+            return list(sample.values()), _one_by_one(singles, sample)
     started = perf_counter()
-    items = list(sources.read_series(files, source))
+    items = list(sources.read_series(files, source, plane))
     each = ms_since(started) / max(len(items), 1)
     timed = [(item, each) for item in items]
     return timed, timed
 
 
+def _sampled(singles: Sequence[Single]) -> dict[int, Timed]:
+    """Read evenly spaced slices of every shape, by their number."""
+    by_shape: defaultdict[object, list[int]] = defaultdict(list)
+    for number, single in enumerate(singles):
+        by_shape[single.shape].append(number)
+    chosen = chain.from_iterable(evenly_spaced(each, SAMPLED_SLICES) for each in by_shape.values())
+    return {number: _read_alone(singles[number]) for number in chosen}
+
+
+def _one_by_one(singles: Sequence[Single], sample: Mapping[int, Timed]) -> Iterable[Timed]:
+    """Read all slices in order, one ahead; those of the sample are let go of once given."""
+    kept = dict(sample)
+
+    def read(number: int) -> Timed:
+        return kept.pop(number, None) or _read_alone(singles[number])
+
+    return in_order(read, range(len(singles)), workers=1)
+
+
 @at_input
-def _read_alone(single: sources.Single) -> Timed:
+def _read_alone(single: Single) -> Timed:
     started = perf_counter()
     item = checked(single.read())
     return item, ms_since(started)
-
-
-def ms_since(started: float) -> float:
-    """Milliseconds since a moment of :func:`time.perf_counter`."""
-    return (perf_counter() - started) * 1e3

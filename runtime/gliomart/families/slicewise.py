@@ -1,129 +1,76 @@
-"""One slice, from pixels and a frame to what a model makes of it."""
+"""Models that look at one slice at a time."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from gliomart.families.reading import ms_since
-from gliomart.findings import pons, scoring, suitability
-from gliomart.findings.results import Milliseconds, Settings, SliceResult
-from gliomart.image import background
-from gliomart.image.normalisation import Normalisation
-from gliomart.image.preprocess import prepare
+from gliomart.errors import InputRefusedError, ModelCardError
+from gliomart.families.analysis import conclude, enter
+from gliomart.families.reading import open_alone, open_series
+from gliomart.host.clock import ms_since
+from gliomart.host.forking import at_work
+from gliomart.image.slices import Refusal
+from gliomart.pipeline import in_order
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Sequence
 
-    from gliomart.errors import InputRefusedError
-    from gliomart.findings.content import Content
-    from gliomart.findings.pons import Pons
-    from gliomart.image.grid import Box
-    from gliomart.image.slices import Concern, Slice
-    from gliomart.model.model import Model
-    from gliomart.model.prediction import Prediction
+    from gliomart.families.family import Setup
+    from gliomart.families.reading import One, Opened, Timed
+    from gliomart.findings.results import SliceResult
+    from gliomart.sources import SeriesFiles
 
 
-def analyse(
-    source: Slice,
-    frame: Normalisation | InputRefusedError,
-    model: Model,
-    settings: Settings,
-    *,
-    content: Content,
-    concerns: tuple[Concern, ...],
-    notes: tuple[Concern, ...],
-    read_ms: float,
-    shared_ms: float,
-) -> SliceResult:
-    """Prepare a slice, run the model on it, and score what comes out.
-
-    Parameters
-    ----------
-    source, frame
-        The slice, and the frame of its series or the reason why there is none.
-    model, settings
-        A calibrated model, and what results depend on beside the slice; the provider is told anew.
-    content, concerns, notes
-        What the pixels say, what speaks against the slice, and what has to be told of it.
-    read_ms, shared_ms
-        Milliseconds that reading took, and the slice's part of what its series shares.
+class Slicewise:
+    """A family whose models see slices one by one; see :class:`gliomart.families.family.Family`.
 
     Raises
     ------
-    InputRefusedError
-        What the pixels say speaks against it, or there is no frame.
-    ModelError, ProviderError
-        As :meth:`gliomart.model.model.Model.run`.
+    ModelCardError
+        The model takes several images, or a window of them: nothing here would give it those.
     """
-    if content.concerns and not settings.forced:
-        raise suitability.refused(content.concerns)
-    started = perf_counter()
-    card, calibration = model.card, model.card.calibration
-    assert calibration is not None  # noqa: S101  # a detector is made of no other model
-    prepared = prepare(source, frame, card.preprocessing)
-    assert isinstance(frame, Normalisation)  # noqa: S101  # prepare raises the reason there is none
-    pixels = background.filled(source, frame.background)
-    if pixels is not source.pixels:
-        source = replace(source, pixels=pixels)
-    preprocess_ms = shared_ms + ms_since(started)
 
-    started = perf_counter()
-    outputs = model.run(prepared.image)
-    infer_ms = ms_since(started)
-    settings = replace(settings, provider=model.provider)  # a GPU may have been lost meanwhile
+    def __init__(self, setup: Setup) -> None:
+        if len(setup.card.images) > 1:
+            raise ModelCardError(
+                f"the model takes {len(setup.card.images)} images, and its family sees one"
+            )
+        if setup.card.image.window is not None:
+            raise ModelCardError("the model windows its images, which its family does not")
+        self._setup = setup
 
-    started = perf_counter()
-    score = scoring.slice_score(outputs.anomaly_map, card.scoring)
-    height, width = source.pixels.shape
-    on_source, pixels_per_pixel = scoring.to_source(outputs.anomaly_map, frame.box, (height, width))
-    mask, regions = scoring.find_regions(
-        on_source,
-        calibration.pixel_threshold,
-        card.scoring.minimum_area_px * pixels_per_pixel,
-        source.spacing,
-        source.plane,
-    )
-    p = scoring.p_value(score, calibration.slice_scores)
-    return SliceResult(
-        slice=source,
-        normalisation=frame,
-        reconstruction=outputs.reconstruction,
-        brain=outputs.brain,
-        anomaly_map=on_source,
-        mask=mask,
-        regions=regions,
-        score=score,
-        p_value=p,
-        flagged=p <= settings.false_alarm_rate,
-        pons=_pons(
-            prepared.image[..., 0],
-            outputs,
-            on_source,
-            box=frame.box,
-            model=model,
-            settings=settings,
-        ),
-        concerns=concerns + content.concerns,
-        notes=notes + content.notes,
-        settings=replace(settings, provider=model.provider),  # a GPU may have been lost meanwhile
-        ms=Milliseconds(read_ms, preprocess_ms, infer_ms, ms_since(started)),
-    )
+    def arrange(self, series: Sequence[SeriesFiles]) -> Sequence[SeriesFiles]:
+        """Look at every series by itself."""
+        return series
 
+    def open(self, series: SeriesFiles) -> Opened:
+        """Begin to read a series."""
+        return open_series(series, self._setup.card, forced=self._setup.settings.forced)
 
-def _pons(
-    image: NDArray[np.float32],
-    outputs: Prediction,
-    anomaly_map: NDArray[np.float32],
-    *,
-    box: Box,
-    model: Model,
-    settings: Settings,
-) -> Pons | None:
-    rules = model.card.pons
-    if rules is None:
-        return None
-    rate = settings.false_alarm_rate
-    return pons.look(image, outputs, anomaly_map, box=box, rules=rules, false_alarm_rate=rate)
+    def analyse(self, series: Opened) -> Iterator[SliceResult | Refusal]:
+        """Analyse slices as they are read, several at a time, in their order."""
+
+        @at_work
+        def analyse(timed: Timed) -> SliceResult | Refusal:
+            item, _read_ms = timed
+            if isinstance(item, Refusal):
+                return item
+            try:
+                return self._analyse(series, timed)
+            except InputRefusedError as error:
+                return Refusal(item.source, item.frame, error.code, error.reason)
+
+        return in_order(analyse, series.items, workers=self._setup.workers)
+
+    def analyse_one(self, image: One) -> SliceResult:
+        """Analyse a slice as a series of its own."""
+        with at_work:
+            opened, timed = open_alone(image, self._setup.card, forced=self._setup.settings.forced)
+            return self._analyse(opened, timed)
+
+    def _analyse(self, series: Opened, timed: Timed) -> SliceResult:
+        entered = enter(series, timed, self._setup)
+        started = perf_counter()
+        prediction = self._setup.model.run(entered.prepared.image)
+        return conclude(entered, prediction, self._setup, infer_ms=ms_since(started))

@@ -95,7 +95,7 @@ class Content(NamedTuple):
     notes: tuple[Concern, ...] = ()
 
 
-def judge(
+def contents_of(
     slices: Sequence[Slice], norms: Mapping[tuple[int, ...], Normalisation | InputRefusedError]
 ) -> dict[tuple[int, ...], Content]:
     """Judge slices of a series, by shape, as far as they have a normalisation."""
@@ -103,11 +103,11 @@ def judge(
     for shape, norm in norms.items():
         sample = [s for s in slices if s.pixels.shape == shape]
         if sample and not isinstance(norm, Exception):
-            found[shape] = judge_alike(sample, norm)
+            found[shape] = content_of(sample, norm)
     return found
 
 
-def judge_alike(slices: Sequence[Slice], norm: Normalisation) -> Content:
+def content_of(slices: Sequence[Slice], norm: Normalisation) -> Content:
     """Judge slices of one shape that share a normalisation."""
     shown = [filled(s, norm.background) for s in slices]
     concerns, notes = list(_of_border(shown, norm)), list(_of_padding(slices, norm))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from warnings import warn
 
 from gliomart.equality import ByContent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
-    from gliomart.findings.pons import Pons, PonsVerdict
     from gliomart.findings.scoring import Region
-    from gliomart.findings.verdict import Verdict
+    from gliomart.findings.structures import StructureFinding, StructureVerdict
     from gliomart.image.normalisation import Normalisation
     from gliomart.image.slices import Concern, Refusal, Slice
     from gliomart.providers import ProviderChoice
@@ -57,10 +59,11 @@ class SliceResult(ByContent):
     normalisation
         How it was brought into the model: box and intensity scale of its series.
     reconstruction
-        float32 (size, size) in [0, 1]: what the model makes of it, on the model's grid.
+        float32 (size, size) in [0, 1], on the model's grid: the slice as the model would expect it;
+        None where the model gives none.
     brain
         float32 (size, size) in [0, 1], on the model's grid: the probability of being brain, where
-        alone the anomaly map counts.
+        alone the anomaly map counts; None where the model gives none, and the whole map counts.
     anomaly_map
         float32 (H, W) on the source's grid.
     mask
@@ -71,8 +74,8 @@ class SliceResult(ByContent):
         Higher scores are more anomalous; the p-value is conformal, against tumour-free slices.
     flagged
         ``p_value <= settings.false_alarm_rate``.
-    pons
-        What it shows of the pons; None where the model does not know the pons.
+    structures
+        What it shows of each structure that the model judges by itself, by its name.
     concerns
         Why it lies outside the model's intended use, where it was analysed all the same.
     notes
@@ -85,27 +88,58 @@ class SliceResult(ByContent):
 
     slice: Slice
     normalisation: Normalisation
-    reconstruction: NDArray[np.float32]
-    brain: NDArray[np.float32]
+    reconstruction: NDArray[np.float32] | None
+    brain: NDArray[np.float32] | None
     anomaly_map: NDArray[np.float32]
     mask: NDArray[np.bool_]
     regions: tuple[Region, ...]
     score: float
     p_value: float
     flagged: bool
-    pons: Pons | None
+    structures: Mapping[str, StructureFinding]
     concerns: tuple[Concern, ...]
     notes: tuple[Concern, ...]
     settings: Settings
     ms: Milliseconds
+
+    @property
+    def pons(self) -> StructureFinding | None:
+        """What it shows of the pons; None where the model does not know it."""
+        return self.structures.get("pons")
+
+    @property
+    def frame(self) -> Normalisation:
+        """What :attr:`normalisation` was called before."""
+        warn("SliceResult.frame is called normalisation now", DeprecationWarning, stacklevel=2)
+        return self.normalisation
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a series as a whole shows.
+
+    Attributes
+    ----------
+    score
+        Mean of the highest slice scores.
+    p_value
+        Against whole tumour-free series: a flag per slice at 5 % would mark most normal ones.
+    flagged
+        ``p_value <= false_alarm_rate``; None where the model was calibrated on too few patients
+        to tell at this rate.
+    """
+
+    score: float
+    p_value: float
+    flagged: bool | None
 
 
 @dataclass(frozen=True, eq=False)
 class SeriesResult(ByContent):
     """One series: its slices in order, what was refused, and the verdict on the whole.
 
-    ``verdict`` is None where no slice could be analysed; ``pons`` is the verdict on the pons, None
-    where the model does not know it.
+    ``verdict`` is None where no slice could be analysed; ``structures`` are the verdicts on the
+    structures that the model judges by themselves, by their names.
     """
 
     id: str
@@ -113,8 +147,13 @@ class SeriesResult(ByContent):
     slices: tuple[SliceResult, ...]
     not_analysed: tuple[Refusal, ...]
     verdict: Verdict | None
-    pons: PonsVerdict | None
+    structures: Mapping[str, StructureVerdict]
     settings: Settings
+
+    @property
+    def pons(self) -> StructureVerdict | None:
+        """The verdict on the pons; None where the model does not know it."""
+        return self.structures.get("pons")
 
     @property
     def notes(self) -> tuple[Concern, ...]:

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from gliomart.image.grid import uncrop
+from gliomart.image.head import inside_skull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 
     from gliomart.image.geometry import ImagePlane
     from gliomart.image.grid import Box
-    from gliomart.model.card import Scoring
+    from gliomart.model.contents import Scalp, Scoring
+
+_LIKELY = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,16 @@ class Region:
     peak: float
 
 
+def without_scalp(
+    anomaly_map: NDArray[np.float32], head: NDArray[np.bool_], scalp: Scalp | None
+) -> NDArray[np.float32]:
+    """Zero a map (size, size) outside the head and in its scalp; itself where there is no rule."""
+    if scalp is None:
+        return anomaly_map
+    inside = inside_skull(head, scalp.thickness_px, scalp.dome_px)
+    return np.where(inside, anomaly_map, np.float32(0))
+
+
 def slice_score(anomaly_map: NDArray[np.float32], scoring: Scoring) -> float:
     """Mean of the highest pixels of a map (size, size); higher is more anomalous."""
     count = max(1, round(scoring.top_fraction * anomaly_map.size))
@@ -60,10 +73,9 @@ def slice_score(anomaly_map: NDArray[np.float32], scoring: Scoring) -> float:
     return float(highest.sum() / count)
 
 
-def series_score(slice_scores: Sequence[float], scoring: Scoring) -> float:
-    """Mean of a series' highest slice scores."""
-    highest = sorted(slice_scores, reverse=True)[: scoring.series_top]
-    return float(np.mean(highest))
+def series_score(scores: Sequence[float], top: int) -> float:
+    """Mean of the ``top`` highest scores of a series."""
+    return float(np.mean(sorted(scores, reverse=True)[:top]))
 
 
 def p_value(score: float, healthy: Sequence[float]) -> float:
@@ -78,6 +90,16 @@ def p_value(score: float, healthy: Sequence[float]) -> float:
 def smallest_p_value(healthy: Sequence[float]) -> float:
     """Return the p-value that nothing can go below: the resolution of a calibration."""
     return 1 / (len(healthy) + 1)
+
+
+def flag(p: float, healthy: Sequence[float], false_alarm_rate: float) -> bool | None:
+    """Flag a p-value; None where so few healthy scores cannot tell at this rate."""
+    return p <= false_alarm_rate if smallest_p_value(healthy) <= false_alarm_rate else None
+
+
+def likely_brain(brain: NDArray[np.float32] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Where brain is likelier than not, bool (size, size); everywhere where no model tells."""
+    return np.ones(shape, bool) if brain is None else brain > _LIKELY
 
 
 def find_regions(

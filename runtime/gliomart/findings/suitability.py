@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from gliomart.model.card import ModelCard
-    from gliomart.sources import SeriesFiles
     from gliomart.sources.header import Header
+    from gliomart.sources.inventory import SeriesFiles
 
 __all__ = [
     "CODES", "SCANNER_IMAGES", "SEQUENCES", "SEQUENCE_RULES",
-    "judge", "judge_image", "refused", "sequence_of",
+    "concerns_of_image", "concerns_of_series", "refused", "sequence_of",
 ]  # fmt: skip
 
 # What each code stands for, in the order in which they are looked for: the first decides.
@@ -83,17 +83,8 @@ _CALCULATED = frozenset(
     }
 )  # fmt: skip
 
-# A pontine lesion of a centimetre is then less than seven pixels wide.
-COARSEST_PIXEL_MM = 1.5
-WIDEST_STEP_MM = 10.0
-STEEPEST_TILT = 35.0
-# Of voxels that are turned into axial slices: a thicker one would be a pixel too coarse for detail.
-WIDEST_TURNED_STEP_MM = 2.0
-# Less than half of the height of a head is no basis for a verdict on it.
-LEAST_COVERAGE_MM = 50.0
 
-
-def judge(series: SeriesFiles, card: ModelCard) -> dict[str, tuple[Concern, ...]]:
+def concerns_of_series(series: SeriesFiles, card: ModelCard) -> dict[str, tuple[Concern, ...]]:
     """Find what speaks against analysing each file of a series, by source; the first decides."""
     of_all = [*_of_series(series, card), *_of_rescale(series)]
     found = {}
@@ -104,7 +95,7 @@ def judge(series: SeriesFiles, card: ModelCard) -> dict[str, tuple[Concern, ...]
     return found
 
 
-def judge_image(
+def concerns_of_image(
     header: Header | None, card: ModelCard, known: Iterable[Concern] = ()
 ) -> tuple[Concern, ...]:
     """Find what speaks against analysing one image by itself; the first decides.
@@ -128,13 +119,16 @@ def _rank(concern: Concern) -> int:
 
 def _of_image(header: Header, card: ModelCard) -> Iterator[Concern]:
     yield from _of_object(header)
-    if header.modality != card.modality:
+    made_for = dict.fromkeys(image.modality for image in card.images)
+    if header.modality not in made_for:
         stated = f"modality {header.modality}" if header.modality else "no modality is stated"
-        yield Concern("wrong-modality", f"{stated}; the model was made for {card.modality}")
+        yield Concern("wrong-modality", f"{stated}; the model was made for {' or '.join(made_for)}")
     yield from _of_body_part(header)
-    if header.modality == card.modality == "MR" and card.sequence in SEQUENCES:
-        yield from _of_sequence(sequence_of(header), card.sequence)
-    if header.spacing is not None and max(header.spacing) > COARSEST_PIXEL_MM:
+    sequences = dict.fromkeys(i.sequence for i in card.images if i.sequence in SEQUENCES)
+    if header.modality == "MR" and "MR" in made_for and sequences:
+        yield from _of_sequence(sequence_of(header), [name for name in sequences if name])
+    coarsest = card.limits.coarsest_pixel_mm
+    if header.spacing is not None and max(header.spacing) > coarsest:
         yield Concern("coarse-pixels", f"pixels of {max(header.spacing):.2g} mm are too coarse")
     for present, code in (
         (header.lossy, "lossy-compression"),
@@ -169,15 +163,16 @@ def _of_series(series: SeriesFiles, card: ModelCard) -> Iterator[Concern]:
     planes = sorted(places, key=lambda plane: plane.height)
     if not planes:
         return
+    limits = card.limits
     first = planes[0]
     if not all(first.parallel_to(plane) for plane in planes):
         yield _concern("mixed-orientations")
         return
     heights = [plane.height for plane in planes]
     step = even_step(planes)
-    if first.name != card.plane and not (step and step <= WIDEST_TURNED_STEP_MM):
+    if first.name != card.plane and not (step and step <= limits.widest_turned_step_mm):
         hole = next(series.missing(), None)
-        if hole and 0 < usual_step(heights) <= WIDEST_TURNED_STEP_MM:
+        if hole and 0 < usual_step(heights) <= limits.widest_turned_step_mm:
             yield Concern(
                 "incomplete-volume",
                 f"{first.name} slices, which can be turned into {card.plane} ones only as a whole:"
@@ -186,19 +181,20 @@ def _of_series(series: SeriesFiles, card: ModelCard) -> Iterator[Concern]:
         yield Concern(
             "wrong-plane",
             f"{first.name} slices; the model was made for {card.plane} ones, and only thin even"
-            f" ones (up to {WIDEST_TURNED_STEP_MM:g} mm) can be turned into them",
+            f" ones (up to {limits.widest_turned_step_mm:g} mm) can be turned into them",
         )
-    if first.tilt > STEEPEST_TILT:
+    if first.tilt > limits.steepest_tilt_deg:
         yield Concern("oblique", f"tilted by {first.tilt:.0f}° from the {first.name} plane")
     usual = (heights[-1] - heights[0]) / max(len(planes) - 1, 1)
     if overlaps(heights):
         yield _concern("overlapping-slices")
-    elif usual > WIDEST_STEP_MM:
+    elif usual > limits.widest_step_mm:
         yield Concern("coarse-slices", f"slices {usual:.1f} mm apart leave too much unseen")
     covered = heights[-1] - heights[0] + usual
-    if covered < LEAST_COVERAGE_MM:
+    if covered < limits.least_coverage_mm:
         extent = f"{covered:.0f} mm" if len(planes) > 1 else "one slice"
-        yield Concern("coverage", f"{extent} of the head; a verdict needs {LEAST_COVERAGE_MM:g} mm")
+        needed = f"{limits.least_coverage_mm:g} mm"
+        yield Concern("coverage", f"{extent} of the head; a verdict needs {needed}")
 
 
 def _of_rescale(series: SeriesFiles) -> Iterator[Concern]:
@@ -221,15 +217,12 @@ def _of_body_part(header: Header) -> Iterator[Concern]:
         yield Concern("wrong-body-part", f"{other}, not the head")
 
 
-def _of_sequence(sequence: str | None, wanted: str) -> Iterator[Concern]:
+def _of_sequence(sequence: str | None, wanted: Sequence[str]) -> Iterator[Concern]:
+    made_for = f"the model was made for {' or '.join(wanted)}"
     if sequence is None:
-        yield Concern(
-            "unknown-sequence", f"nothing tells the sequence; the model was made for {wanted}"
-        )
-    elif sequence != wanted:
-        yield Concern(
-            "wrong-sequence", f"the header tells of {sequence}; the model was made for {wanted}"
-        )
+        yield Concern("unknown-sequence", f"nothing tells the sequence; {made_for}")
+    elif sequence not in wanted:
+        yield Concern("wrong-sequence", f"the header tells of {sequence}; {made_for}")
 
 
 def _concern(code: str) -> Concern:

@@ -2,45 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gliomart.findings.scoring import p_value, series_score, smallest_p_value
+from gliomart.findings.judges import judges_of
+from gliomart.findings.results import Verdict
+from gliomart.findings.scoring import flag, p_value, series_score
+from gliomart.findings.structures import coverage_without_sections
+from gliomart.image.slices import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gliomart.findings.results import SliceResult
+    from gliomart.findings.structures import SectionScore, StructureVerdict
+    from gliomart.image.slices import Concern
     from gliomart.model.card import ModelCard
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What a series as a whole shows.
+def verdict_on(scores: Sequence[float], card: ModelCard, false_alarm_rate: float) -> Verdict | None:
+    """Judge a series by the scores of its slices; None where there are none."""
+    if not scores or card.calibration is None:
+        return None
+    healthy = card.calibration.series_scores
+    score = series_score(scores, card.scoring.series_top)
+    p = p_value(score, healthy)
+    return Verdict(score, p, flagged=flag(p, healthy, false_alarm_rate))
+
+
+@dataclass
+class SeriesTally:
+    """What the verdict on a series is made of; it grows by a few bytes with every slice.
 
     Attributes
     ----------
-    score
-        Mean of the highest slice scores.
-    p_value
-        Against whole tumour-free series: a flag per slice at 5 % would mark most normal ones.
-    flagged
-        ``p_value <= false_alarm_rate``; None where the model was calibrated on too few patients
-        to tell at this rate.
+    scores
+        Of the slices that were analysed.
+    sections
+        What they show of each structure that is judged, by its name.
+    missed
+        Codes of why others were not.
+    placed
+        It is known of every slice that was analysed how it lies in the patient.
+    concerns, notes
+        Of all slices, each once.
     """
 
-    score: float
-    p_value: float
-    flagged: bool | None
+    scores: list[float] = field(default_factory=list)
+    sections: defaultdict[str, list[SectionScore]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    missed: list[str] = field(default_factory=list)
+    placed: bool = True
+    concerns: dict[Concern, None] = field(default_factory=dict)
+    notes: dict[Concern, None] = field(default_factory=dict)
 
+    def add(self, item: SliceResult | Refusal) -> None:
+        """Count one slice, or what takes its place."""
+        if isinstance(item, Refusal):
+            self.missed.append(item.code)
+            return
+        self.scores.append(item.score)
+        self.placed &= item.slice.plane is not None
+        self.concerns |= dict.fromkeys(item.concerns)
+        self.notes |= dict.fromkeys(item.notes)
+        for name, finding in item.structures.items():
+            if finding.part is not None:
+                self.sections[name].append(finding.part)
 
-def judge(
-    slice_scores: Sequence[float], card: ModelCard, false_alarm_rate: float
-) -> Verdict | None:
-    """Judge a series by the scores of its slices; None for one of which none was analysed."""
-    if not slice_scores or card.calibration is None:
-        return None
-    healthy = card.calibration.series_scores
-    score = series_score(slice_scores, card.scoring)
-    p = p_value(score, healthy)
-    resolvable = smallest_p_value(healthy) <= false_alarm_rate
-    return Verdict(score, p, flagged=p <= false_alarm_rate if resolvable else None)
+    def verdict(self, card: ModelCard, false_alarm_rate: float) -> Verdict | None:
+        """Judge the series by the scores of its slices; None where none was analysed."""
+        return verdict_on(self.scores, card, false_alarm_rate)
+
+    def structures(self, card: ModelCard, false_alarm_rate: float) -> dict[str, StructureVerdict]:
+        """Judge every structure that the card's judges look for, by its name."""
+        found = {}
+        for judge in judges_of(card):
+            name = judge.structure.name
+            found[name] = (
+                judge.judge_series(self.sections[name], false_alarm_rate)
+                if self.sections[name]
+                else coverage_without_sections(
+                    judge.structure,
+                    analysed=len(self.scores),
+                    placed=self.placed,
+                    missed=self.missed,
+                )
+            )
+        return found

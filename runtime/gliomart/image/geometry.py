@@ -24,7 +24,14 @@ PlaneName = Literal["sagittal", "coronal", "axial"]
 Vector = NDArray[np.floating[Any]]
 Points = NDArray[np.floating[Any] | np.integer[Any]]
 
-_PLANES: tuple[PlaneName, ...] = ("sagittal", "coronal", "axial")  # by the axis they are across
+PLANES: tuple[PlaneName, ...] = ("sagittal", "coronal", "axial")  # by the axis they are across
+# Where slices, columns and rows of each plane run to, in LPS: axial ones to head, back and left.
+# The others have the head above, as radiologists look at them.
+_DIRECTIONS: dict[PlaneName, NDArray[np.float64]] = {
+    "axial": np.array([[0.0, 0, 1], [0, 1, 0], [1, 0, 0]]),
+    "coronal": np.array([[0.0, 1, 0], [0, 0, -1], [1, 0, 0]]),
+    "sagittal": np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]),
+}
 _PARALLEL = math.cos(math.radians(1))  # directions this near are the same
 # Pixels of no scanner are smaller or larger than this.
 FINEST_MM, COARSEST_MM = 0.05, 20.0
@@ -74,7 +81,7 @@ class ImagePlane:
     @property
     def name(self) -> PlaneName:
         """The anatomical plane that it is nearest to."""
-        return _PLANES[int(np.abs(self.axes[0]).argmax())]
+        return PLANES[int(np.abs(self.axes[0]).argmax())]
 
     @property
     def tilt(self) -> float:
@@ -191,13 +198,13 @@ def overlaps(heights: Sequence[float]) -> bool:
 
 @dataclass(frozen=True)
 class Turn:
-    """How the voxels (across, down, along) of a stack become axial slices.
+    """How the voxels (across, down, along) of a stack become slices of an anatomical plane.
 
     Attributes
     ----------
     order
-        Which axis of the stack becomes the first, second and third one of the result; the first
-        runs to the head, the second to the back, the third to the left.
+        Which axis of the stack becomes the first, second and third one of the result: across its
+        slices, down and along their rows.
     flipped
         Which axes of the result run the other way round than in the stack.
     """
@@ -206,10 +213,10 @@ class Turn:
     flipped: tuple[bool, ...]
 
     @classmethod
-    def to_axial(cls, plane: ImagePlane) -> Turn:
-        """Find the turn that brings a stack of such images nearest to axial ones."""
-        # Cosines of the angles between the stack's axes and head, back, left.
-        cosines = plane.axes[:, ::-1]
+    def into(cls, name: PlaneName, plane: ImagePlane) -> Turn:
+        """Find the turn that brings a stack of such images nearest to an anatomical plane."""
+        # Cosines of the angles between the stack's axes and those of the result.
+        cosines = plane.axes @ _DIRECTIONS[name].T
         order = max(
             permutations(range(3)), key=lambda axes: np.abs(cosines[list(axes), range(3)]).sum()
         )
@@ -217,7 +224,7 @@ class Turn:
 
     @property
     def nothing(self) -> bool:
-        """The stack is axial as it is."""
+        """The stack lies so as it is."""
         return self == Turn((0, 1, 2), (False, False, False))
 
     @property

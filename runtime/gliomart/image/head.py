@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+
+from gliomart.image.grid import depth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +23,22 @@ def head_mask(pixels: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
         largest = max(contours, key=cv2.contourArea)
         cv2.drawContours(head, [largest], 0, 1, cv2.FILLED)
     return head.astype(bool)
+
+
+def inside_skull(head: NDArray[np.bool_], thickness: float, dome: float) -> NDArray[np.bool_]:
+    """Remove scalp and skull from a head mask (H, W).
+
+    Below the widest slice they are ``thickness`` pixels thick. Towards the vertex the head is taken
+    for a sphere of radius ``dome``: a slice whose largest inscribed circle has radius ρ < dome
+    cuts that sphere at height h, h² = dome² - ρ², and the inner one, of radius dome - thickness, at
+    √((dome - thickness)² - h²). A slice above the inner sphere has nothing inside.
+    """
+    deep = depth(head)
+    radius = min(float(deep.max()), dome)
+    inner_squared = radius**2 - (2 * dome - thickness) * thickness
+    if inner_squared <= 0:
+        return np.zeros_like(head)
+    return deep > radius - math.sqrt(inner_squared)
 
 
 def outermost(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 # It is estimated from at most this many slices, evenly spaced, so that its cost and its memory do
 # not grow with the series.
 SAMPLED_SLICES = 32
-# A quarter of the resolution is plenty for a box and a median.
+# Shorter side, in pixels, of what is looked at: enough for a box and a median.
 _SAMPLED_SIDE = 128
-# While it is sought: the head is what is brighter than this, between black and bright,
+# A pixel is taken for head where it is brighter than this, black being 0 and the brightest 1.
 _HEAD_BRIGHTNESS = 0.12
-# and covers at least this much of the image; the brain lies deeper in it than this fraction of
-# its shorter side.
+# A head covers at least this fraction of the image.
 _SMALLEST_HEAD = 0.02
+# A pixel is taken for brain where it lies deeper in the head than this fraction of the head's
+# shorter side.
 _BRAIN_DEPTH = 0.2
 
 

@@ -15,7 +15,7 @@ functions, so what a model learned on and what it sees at the scanner cannot dri
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -41,6 +41,8 @@ class ModelInput(ByContent):
 
     Attributes
     ----------
+    source
+        The slice, in which what is no part of the picture has become black.
     image
         float32 (size, size, channels) in [0, 1].
     plain
@@ -49,6 +51,7 @@ class ModelInput(ByContent):
         bool (size, size): the head without the air around it, holes filled.
     """
 
+    source: Slice
     image: NDArray[np.float32]
     plain: NDArray[np.float32]
     head: NDArray[np.bool_]
@@ -74,7 +77,9 @@ def prepare(
     head = head_mask(plain, spec.head_level * spec.brain_level)
     if head.mean() < spec.minimum_head:
         raise InputRefusedError("blank-slice", "the slice shows no head, or only its very edge")
-    return ModelInput(image=stack_channels(plain, spec), plain=plain, head=head)
+    if pixels is not source.pixels:
+        source = replace(source, pixels=pixels)
+    return ModelInput(source, image=stack_channels(plain, spec), plain=plain, head=head)
 
 
 def normalise(

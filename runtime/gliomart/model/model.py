@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from collections import defaultdict
 from dataclasses import replace
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from gliomart.errors import (
 from gliomart.host.forking import at_work
 from gliomart.model import onnx_file
 from gliomart.model.card import METADATA_KEY, ModelCard
+from gliomart.model.contents import RECONSTRUCTION
 from gliomart.model.prediction import Prediction
 from gliomart.printable import printable, reason_of
 from gliomart.providers.choice import LARGEST_BATCH
@@ -30,11 +32,13 @@ from gliomart.providers.probe import would_use_gpu
 from gliomart.providers.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    import onnxruntime
     from numpy.typing import NDArray
 
     from gliomart.image.steps import Preprocessing
+    from gliomart.model.contents import GraphOutput
     from gliomart.providers import ProviderChoice, Requested
     from gliomart.providers.parity import Reference
     from gliomart.providers.session import Session
@@ -43,16 +47,7 @@ if TYPE_CHECKING:
 _LARGEST_FILE = 128 * 2**20
 _FLOAT32 = "tensor(float)"
 _INPUT = "image"
-_OUTPUTS = ["reconstruction", "anomaly_map", "brain"]
-_PONS = "pons"
 _LARGEST = float(np.finfo(np.float32).max)
-# What each output may be. A reconstruction is an image plus a correction, which has no bounds.
-_RANGES = {
-    "reconstruction": (-_LARGEST, _LARGEST),
-    "anomaly_map": (0.0, _LARGEST),
-    "brain": (0.0, 1.0),
-    "pons": (0.0, 1.0),
-}
 _MODELS = "models"
 _UNSUITED = "the model's integers are for CPUs"
 Rehearsal: TypeAlias = "Callable[[Preprocessing], NDArray[np.float32]]"
@@ -119,36 +114,28 @@ class Model:
             onnx_file.check(content)
             # Opened for its card on the CPU first: there it is held within bounds.
             cpu = open_on_cpu(content, threads)
-            metadata = cpu.onnx.get_modelmeta().custom_metadata_map
-            if METADATA_KEY not in metadata:
-                raise ModelCardError("the file carries no gliomart card")
-            self.card = ModelCard.from_json(metadata[METADATA_KEY])
-            names = [*_OUTPUTS, _PONS] if self.card.pons else _OUTPUTS
-            _check_signature(cpu.onnx, self.card, names)
+            self.card = _card_of(cpu.onnx)
+            self._shape = _input_shape(self.card)
+            _check_signature(cpu.onnx, self.card)
+            names = [output.name for output in self.card.outputs]
             session, choice = open_session(
                 content,
                 _suited(provider, self.card, allow_fallback=allow_fallback),
                 allow_fallback=allow_fallback,
                 threads=threads,
                 cpu=cpu,
-                reference=_reference(cpu, names, rehearsal or _ramp, self.card),
+                reference=_reference(cpu, names, rehearsal or _ramp, self.card.preprocessing),
             )
-            if choice.requested != provider:  # it was unsuited
-                by_name = provider != "auto"
-                reason = _UNSUITED if by_name or would_use_gpu() else None
-                choice = replace(choice, requested=provider, degraded=by_name, reason=reason)
         except ModelError as error:
             raise type(error)(printable(f"{self._path}: {error}")) from error
         except UnicodeDecodeError as error:  # of a name or the card
             raise ModelError(f"{self._path}: the file holds text that is not UTF-8") from error
-        size, channels = self.card.preprocessing.size, len(self.card.preprocessing.channels)
-        self._shape = (size, size, channels)
         self._runner = Runner(
             content,
             session,
-            choice,
+            _as_asked(choice, provider),
             names=names,
-            check=partial(_check_outputs, names=names, shape=self._shape),
+            check=partial(_check_outputs, outputs=self.card.outputs, shape=self._shape),
             may_fall_back=allow_fallback or provider == "auto",
             threads=threads,
         )
@@ -180,8 +167,8 @@ class Model:
         ProviderError
             The GPU asked for by name is lost, and no fallback is allowed.
         """
-        (outputs,) = self.run_batch(image[np.newaxis])
-        return outputs
+        (prediction,) = self.run_batch(image[np.newaxis])
+        return prediction
 
     def run_batch(self, images: NDArray[np.float32]) -> list[Prediction]:
         """Run up to 64 slices together, which a GPU gains from and a CPU does not.
@@ -205,9 +192,26 @@ class Model:
             outputs = self._runner.run(images)
         except ModelError as error:
             raise ModelError(printable(f"{self._path}: {error}")) from error
+        roles = [output.role for output in self.card.outputs]
         # Copies: who keeps results would else keep ONNX Runtime's memory, of which it has so much.
-        each = range(len(images))
-        return [Prediction(*(output[n, ..., 0].copy() for output in outputs)) for n in each]
+        return [
+            _predicted(zip(roles, (output[n, ..., 0].copy() for output in outputs), strict=True))
+            for n in range(len(images))
+        ]
+
+
+def _predicted(outputs: Iterable[tuple[str, NDArray[np.float32]]]) -> Prediction:
+    by_role: defaultdict[str, tuple[NDArray[np.float32], ...]] = defaultdict(tuple)
+    for role, output in outputs:
+        by_role[role] += (output,)
+    return Prediction(dict(by_role))
+
+
+def _card_of(session: onnxruntime.InferenceSession) -> ModelCard:
+    metadata = session.get_modelmeta().custom_metadata_map
+    if METADATA_KEY not in metadata:
+        raise ModelCardError("the file carries no gliomart card")
+    return ModelCard.from_json(metadata[METADATA_KEY])
 
 
 def _suited(provider: Requested, card: ModelCard, *, allow_fallback: bool) -> Requested:
@@ -221,8 +225,17 @@ def _suited(provider: Requested, card: ModelCard, *, allow_fallback: bool) -> Re
     return "cpu"
 
 
+def _as_asked(choice: ProviderChoice, provider: Requested) -> ProviderChoice:
+    """Say what was asked for, and why it is not what runs, where the model is unsuited for it."""
+    if choice.requested == provider:
+        return choice
+    by_name = provider != "auto"
+    reason = _UNSUITED if by_name or would_use_gpu() else None
+    return replace(choice, requested=provider, degraded=by_name, reason=reason)
+
+
 def _reference(
-    cpu: Session, names: list[str], rehearsal: Rehearsal, card: ModelCard
+    cpu: Session, names: list[str], rehearsal: Rehearsal, spec: Preprocessing
 ) -> Callable[[], Reference]:
     """Postpone what only a GPU's results are held to, and do it once."""
 
@@ -230,7 +243,7 @@ def _reference(
     def run() -> Reference:
         from gliomart.providers import parity
 
-        return parity.reference(cpu, names, rehearsal(card.preprocessing))
+        return parity.reference(cpu, names, rehearsal(spec))
 
     return run
 
@@ -264,33 +277,45 @@ def _read(path: Path) -> bytes:
         raise ModelError(f"{path}: cannot be read ({reason})") from error
 
 
-def _check_signature(session: Any, card: ModelCard, names: list[str]) -> None:  # noqa: ANN401
-    size, channels = card.preprocessing.size, len(card.preprocessing.channels)
+def _input_shape(card: ModelCard) -> tuple[int, int, int]:
+    """Shape of the graph's input, without the batch: the channels of every image it takes."""
+    spec = card.preprocessing
+    return spec.size, spec.size, len(spec.channels) * len(card.images)
+
+
+def _output_shape(output: GraphOutput, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    return (*shape[:2], shape[2] if output.role == RECONSTRUCTION else 1)
+
+
+def _check_signature(session: onnxruntime.InferenceSession, card: ModelCard) -> None:
+    shape = _input_shape(card)
     for value in (*session.get_inputs(), *session.get_outputs()):
         if value.type != _FLOAT32:
             raise ModelError(f"the graph's {value.name} is a {value.type}, not a {_FLOAT32}")
     inputs = {value.name: value.shape[1:] for value in session.get_inputs()}
     outputs = {value.name: value.shape[1:] for value in session.get_outputs()}
-    if inputs != {_INPUT: [size, size, channels]}:
+    if inputs != {_INPUT: list(shape)}:
         raise ModelError(f"the graph's inputs {inputs} are not what its card says")
-    expected = {name: [size, size, 1] for name in names}
-    expected["reconstruction"] = [size, size, channels]
+    expected = {output.name: list(_output_shape(output, shape)) for output in card.outputs}
     if outputs != expected:
         raise ModelError(f"the graph's outputs {outputs} are not what its card says")
 
 
 def _check_outputs(
-    outputs: list[NDArray[np.float32]], *, names: list[str], shape: tuple[int, int, int]
+    found: list[NDArray[np.float32]],
+    *,
+    outputs: tuple[GraphOutput, ...],
+    shape: tuple[int, int, int],
 ) -> None:
-    """Hold what came out against what a prediction promises; a graph may declare anything."""
-    for name, output in zip(names, outputs, strict=True):
-        depth = shape[-1] if name == "reconstruction" else 1
-        if output.shape != (len(outputs[0]), *shape[:-1], depth):
-            raise ModelError(f"the graph's {name} came out in shape {output.shape}")
-        low, high = float(output.min()), float(output.max())
-        least, most = _RANGES[name]
+    """Hold what came out against what the card promises; a graph may declare anything."""
+    for output, values in zip(outputs, found, strict=True):
+        if values.shape != (len(found[0]), *_output_shape(output, shape)):
+            raise ModelError(f"the graph's {output.name} came out in shape {values.shape}")
+        low, high = float(values.min()), float(values.max())
+        least = -_LARGEST if output.minimum is None else output.minimum
+        most = _LARGEST if output.maximum is None else output.maximum
         if not least - _ROUNDING <= low <= high <= most + _ROUNDING:  # NaN is in no range
             raise ModelError(
-                f"the graph's {name} reaches from {low:g} to {high:g},"
+                f"the graph's {output.name} reaches from {low:g} to {high:g},"
                 f" where {least:g} to {most:g} is possible"
             )

@@ -84,6 +84,7 @@ class ReportSlice:
         norm = result.normalisation
         height, width = result.slice.pixels.shape
         brain = norm.brain - norm.black
+        assert result.reconstruction is not None  # noqa: S101
         expected = uncrop(result.reconstruction, norm.box, (height, width))
         expected = norm.black + expected * (brain / card.preprocessing.brain_level)
         strength = np.clip(result.anomaly_map / card.calibration.display_limit, 0, 1) * 255

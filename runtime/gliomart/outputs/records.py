@@ -12,13 +12,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from gliomart._version import __version__
+from gliomart.findings.judges import STRUCTURES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from gliomart.findings.pons import Pons, PonsVerdict
-    from gliomart.findings.results import Settings, SliceResult
-    from gliomart.findings.verdict import Verdict
+    from gliomart.findings.results import Settings, SliceResult, Verdict
+    from gliomart.findings.structures import StructureFinding, StructureVerdict
     from gliomart.image.slices import Concern, Refusal
     from gliomart.sources import Inventory
 
@@ -29,6 +29,9 @@ _BATCH = 8192
 NOT_MISSED = ("nothing-to-show", "not-dicom")
 # Why an input was not analysed though it was there and could have been: something failed.
 LOST = ("vanished", "changed", "out-of-memory", "internal-error", "unwritable")
+# What results tell of a structure in a slice, and in a series.
+_FINDING = ("visible", "score", "p_value", "flagged", "fraction_anomalous", "box")
+_VERDICT = ("coverage", "slices", "score", "p_value", "flagged", "fraction_anomalous")
 _COLUMNS = (
     "source", "frame", "series", "analysed", "score", "p_value", "flagged",
     "regions", "area_px", "area_mm2", "peak",
@@ -131,12 +134,12 @@ def series_entry(
     slices: int,
     verdict: Verdict,
     *,
-    pons: PonsVerdict | None,
+    structures: Mapping[str, StructureVerdict],
     concerns: Iterable[Concern],
     notes: Iterable[Concern],
     overview: str | None,
 ) -> dict[str, Any]:
-    """Describe one analysed series; its ``pons`` is None where the model does not know it."""
+    """Describe one analysed series; a structure is None where the model does not judge it."""
     return {
         "id": identity,
         "source": source,
@@ -144,7 +147,7 @@ def series_entry(
         "score": round(verdict.score, 6),
         "p_value": round(verdict.p_value, 6),
         "flagged": verdict.flagged,
-        "pons": _rounded(asdict(pons)) if pons else None,
+        **_by_structure(structures, _VERDICT),
         "outside_intended_use": list(dict.fromkeys(concern.code for concern in concerns)),
         "notes": [asdict(note) for note in dict.fromkeys(notes)],
         "overview": overview,
@@ -214,15 +217,22 @@ def slice_entry(
             }
             for region in result.regions
         ],
-        "pons": _pons_entry(result.pons) if result.pons else None,
+        **_by_structure(result.structures, _FINDING),
         **paths,
         "ms": {stage: round(value, 3) for stage, value in times.items()},
     }
 
 
-def _pons_entry(pons: Pons) -> dict[str, Any]:
-    names = ("visible", "score", "p_value", "flagged", "fraction_anomalous", "box")
-    return _rounded({name: getattr(pons, name) for name in names})
+def _by_structure(
+    judged: Mapping[str, StructureFinding | StructureVerdict], names: Sequence[str]
+) -> dict[str, Any]:
+    """Describe every structure that some judge knows; None where the model has no such judge."""
+    return {
+        structure.name: _rounded({name: getattr(found, name) for name in names})
+        if (found := judged.get(structure.name))
+        else None
+        for structure in STRUCTURES
+    }
 
 
 def _lengths(values: tuple[float, ...] | None, digits: int = 3) -> list[float] | None:

@@ -13,8 +13,7 @@ import numpy as np
 
 from gliomart import sources
 from gliomart.errors import GliomartError, InputRefusedError, UnwritableError
-from gliomart.findings import pons
-from gliomart.findings.verdict import judge
+from gliomart.findings.verdict import SeriesTally
 from gliomart.image.slices import Refusal
 from gliomart.outputs import folder as output
 from gliomart.outputs import names, pictures, records
@@ -32,15 +31,11 @@ if TYPE_CHECKING:
 
     from gliomart.cli.arguments import Overlays
     from gliomart.detector import Detector
-    from gliomart.findings.pons import Part, PonsVerdict
-    from gliomart.findings.results import SliceResult
-    from gliomart.findings.verdict import Verdict
+    from gliomart.findings.results import SliceResult, Verdict
+    from gliomart.findings.structures import StructureVerdict
     from gliomart.image.slices import Concern
     from gliomart.outputs.dicom import Written
     from gliomart.sources import SeriesFiles
-
-
-_NOTHING = np.empty((0, 0), np.float32)
 
 
 @dataclass(frozen=True)
@@ -107,8 +102,10 @@ class SeriesOutput:
             name = self.names.get(item.slice.source, self.name)
             return self._write_slice(item, name, wanted=gallery.wants(item))
 
-        record, seen = SeriesRecord(), _Seen()
+        record, tally = SeriesRecord(), SeriesTally()
+        results: list[SliceResult] = []
         for item in in_order(write, items, workers=self.detector.workers):
+            tally.add(item.result if isinstance(item, _Written) else item)
             if isinstance(item, Refusal):
                 record.not_analysed.append(records.refusal_entry(item))
                 continue
@@ -116,9 +113,10 @@ class SeriesOutput:
             record.not_written += item.not_written
             gallery.add(item.entry, item.shown)
             overview.add(item.tile)
-            seen.add(item)
+            if self.dicom:
+                results.append(item.result)
         record.provider = asdict(self.detector.settings.provider)
-        self._conclude(record, seen, overview)
+        self._conclude(record, tally, results, overview)
         return record, gallery
 
     def remove(self) -> None:
@@ -128,29 +126,34 @@ class SeriesOutput:
             with output.output_errors(path):
                 path.unlink(missing_ok=True)
 
-    def _conclude(self, record: SeriesRecord, seen: _Seen, overview: Overview) -> None:
+    def _conclude(
+        self,
+        record: SeriesRecord,
+        tally: SeriesTally,
+        results: list[SliceResult],
+        overview: Overview,
+    ) -> None:
         """Judge the series, and write what is of all of it; nothing where no slice was analysed."""
         card, rate = self.detector.card, self.detector.settings.false_alarm_rate
-        verdict = judge(seen.scores, card, rate)
+        verdict = tally.verdict(card, rate)
         if verdict is None:
             return
-        missed = [refusal["code"] for refusal in record.not_analysed]
-        found = pons.judge(seen.sections, card.pons, rate, placed=seen.placed, missed=missed)
+        found = tally.structures(card, rate)
         trouble = self._write(self.sheet, pictures.png(overview.sheet()))
         if trouble is not None:
             record.not_written.append(_missed(self.series.source, None, "overview", trouble))
         entry = records.series_entry(
             self.series.id,
             self.series.source,
-            len(seen.scores),
+            len(tally.scores),
             verdict,
-            pons=found,
-            concerns=seen.concerns,
-            notes=seen.notes,
+            structures=found,
+            concerns=tally.concerns,
+            notes=tally.notes,
             overview=None if trouble else self.sheet,
         )
         if self.dicom:
-            entry["dicom"], told = self._write_dicom(seen.results, verdict, found)
+            entry["dicom"], told = self._write_dicom(results, verdict, found)
             entry["notes"] += [asdict(note) for note in told]
         record.series.append(entry)
 
@@ -164,7 +167,10 @@ class SeriesOutput:
         return None
 
     def _write_dicom(
-        self, results: list[SliceResult], verdict: Verdict, pons_verdict: PonsVerdict | None
+        self,
+        results: list[SliceResult],
+        verdict: Verdict,
+        structures: Mapping[str, StructureVerdict],
     ) -> tuple[dict[str, Any], Sequence[Concern]]:
         """Write the DICOM objects of a series; tells which, why not the others, and what is odd."""
         from gliomart.outputs import dicom
@@ -178,7 +184,7 @@ class SeriesOutput:
             none = _missing("all", "not-dicom", "the series is not DICOM")
             return records.dicom_entry([], [none]), ()
         limit = self.detector.calibration.display_limit
-        stack = dicom.Stack(results, headers, verdict, pons_verdict, limit)
+        stack = dicom.Stack(results, headers, verdict, structures.get("pons"), limit)
         written: list[str] = []
         missing: list[dict[str, str]] = []
         try:
@@ -232,49 +238,18 @@ class SeriesOutput:
             shown=shown,
             tile=tile,
             # DICOM objects show neither, and half of what a result takes is theirs.
-            result=replace(result, reconstruction=_NOTHING, brain=_NOTHING) if self.dicom else None,
-            score=result.score,
-            pons=result.pons.part if result.pons else None,
-            placed=result.slice.plane is not None,
-            concerns=result.concerns,
-            notes=result.notes,
+            result=replace(result, reconstruction=None, brain=None),
         )
 
 
 class _Written(NamedTuple):
-    """What is kept of a slice until its series is written; the whole result only where needed."""
+    """What was made of a slice: its result is kept only where DICOM objects are written."""
 
     entry: dict[str, Any]
     not_written: list[dict[str, Any]]
     shown: ReportSlice | None
     tile: NDArray[np.uint8]
-    result: SliceResult | None
-    score: float
-    pons: Part | None
-    placed: bool
-    concerns: tuple[Concern, ...]
-    notes: tuple[Concern, ...]
-
-
-@dataclass
-class _Seen:
-    """What a series' own verdict and entry are made of; grows with its slices, by a few bytes."""
-
-    scores: list[float] = field(default_factory=list)
-    sections: list[Part | None] = field(default_factory=list)
-    placed: bool = True
-    concerns: dict[Concern, None] = field(default_factory=dict)
-    notes: dict[Concern, None] = field(default_factory=dict)
-    results: list[SliceResult] = field(default_factory=list)
-
-    def add(self, item: _Written) -> None:
-        self.scores.append(item.score)
-        self.sections.append(item.pons)
-        self.placed &= item.placed
-        self.concerns |= dict.fromkeys(item.concerns)
-        self.notes |= dict.fromkeys(item.notes)
-        if item.result is not None:
-            self.results.append(item.result)
+    result: SliceResult
 
 
 def cause_of(error: Exception) -> tuple[str, str]:

@@ -22,8 +22,10 @@ def read(file: SourceFile) -> Iterator[Slice | Refusal]:
     return map(checked, unchecked(file))
 
 
-def read_series(files: Iterable[SourceFile], source: str) -> Iterator[Slice | Refusal]:
-    """Read the files of one series as axial slices from feet to head, then what is refused.
+def read_series(
+    files: Iterable[SourceFile], source: str, plane: str = "axial"
+) -> Iterator[Slice | Refusal]:
+    """Read the files of one series as slices of a plane in order, then what is refused.
 
     Parameters
     ----------
@@ -31,13 +33,15 @@ def read_series(files: Iterable[SourceFile], source: str) -> Iterator[Slice | Re
         Of one series, in order.
     source
         What results call slices that are put together from several images.
+    plane
+        The anatomical plane; axial slices come from feet to head.
     """
     items: list[Slice | Refusal] = []
     for file in files:
         with at_input:
             items += unchecked(file)
     slices = [item for item in items if isinstance(item, Slice)]
-    yield from map(checked, volumes.stacked(slices, source))
+    yield from map(checked, volumes.stacked(slices, source, plane))
     yield from (item for item in items if isinstance(item, Refusal))
 
 

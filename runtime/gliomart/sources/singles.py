@@ -36,7 +36,7 @@ class Single(NamedTuple):
     read: Callable[[], Slice | Refusal]
 
 
-def singles(files: Sequence[SourceFile]) -> list[Single] | None:
+def singles(files: Sequence[SourceFile], plane: str = "axial") -> list[Single] | None:
     """Take a series apart into slices that can be made one by one, in order.
 
     They are what :func:`read_series` gives. Of files of one slice each nothing is read yet but what
@@ -47,8 +47,8 @@ def singles(files: Sequence[SourceFile]) -> list[Single] | None:
     -------
     None where the series has to be read as a whole.
     """
-    planes = [plane for file in files for plane in file.planes]
-    turn = volumes.turn_of(planes)
+    planes = [each for file in files for each in file.planes]
+    turn = volumes.turn_of(planes, plane)
     many = len(planes) > _MOST_TOGETHER
     found: list[Single] | None = None
     if turn is not None and not (turn.nothing or turn.within_images):
@@ -61,7 +61,7 @@ def singles(files: Sequence[SourceFile]) -> list[Single] | None:
         found = _apart(files)
     if found is None or turn is None:
         return found
-    heights = [plane.height for plane in planes if plane is not None]
+    heights = [each.height for each in planes if each is not None]
     ordered = [found[place] for place in sorted(range(len(found)), key=heights.__getitem__)]
     if turn.nothing:
         return ordered

@@ -1,4 +1,4 @@
-"""From the images of a series to axial slices, feet first."""
+"""From the images of a series to slices of one anatomical plane, in its order."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.image.geometry import Turn, even_step
+from gliomart.image.geometry import PLANES, Turn, even_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from gliomart.image.slices import Slice
 
 
-def stacked(slices: Sequence[Slice], source: str) -> Iterator[Slice]:
-    """Sort slices by place, and bring them into the axial plane where they form a volume.
+def stacked(slices: Sequence[Slice], source: str, plane: str = "axial") -> Iterator[Slice]:
+    """Sort slices by place, and bring them into a plane where they form a volume.
 
     Slices whose place is unknown, or that are parallel to nothing else, come as they are.
 
@@ -27,8 +27,10 @@ def stacked(slices: Sequence[Slice], source: str) -> Iterator[Slice]:
         Of one series.
     source
         What results call slices that were put together from several files.
+    plane
+        The anatomical plane of the slices that are wanted.
     """
-    turn = turn_of([s.plane for s in slices])
+    turn = turn_of([s.plane for s in slices], plane)
     if turn is None:
         yield from slices
         return
@@ -41,12 +43,16 @@ def stacked(slices: Sequence[Slice], source: str) -> Iterator[Slice]:
         yield from _reassembled(stack, turn, source)
 
 
-def turn_of(planes: Sequence[ImagePlane | None]) -> Turn | None:
-    """Tell how slices that lie so become axial; None where they are no stack of parallel ones."""
+def turn_of(planes: Sequence[ImagePlane | None], wanted: str = "axial") -> Turn | None:
+    """Tell how slices that lie so come into a plane; None where they are not all parallel.
+
+    Into a plane of another name than :data:`gliomart.image.geometry.PLANES` nothing is turned.
+    """
     first = planes[0] if planes else None
     if first is None or not all(p is not None and first.parallel_to(p) for p in planes):
         return None
-    return Turn.to_axial(first)
+    name = next((name for name in PLANES if name == wanted), None)
+    return None if name is None else Turn.into(name, first)
 
 
 def _height(image: Slice) -> float:
@@ -55,7 +61,7 @@ def _height(image: Slice) -> float:
 
 
 def turned(image: Slice, turn: Turn) -> Slice:
-    """Turn rows and columns of an axial image the usual way."""
+    """Turn rows and columns of an image the usual way."""
     assert image.plane is not None  # noqa: S101  # looked at before
     (plane,) = turn.planes(image.plane, (1, *image.pixels.shape), step=1.0)
     pixels = turn.voxels(image.pixels[np.newaxis])[0]
@@ -64,7 +70,7 @@ def turned(image: Slice, turn: Turn) -> Slice:
 
 
 def _reassembled(stack: Sequence[Slice], turn: Turn, source: str) -> Iterator[Slice]:
-    """Cut axial slices out of a volume; what is no volume stays as it is."""
+    """Cut slices out of a volume; what is no volume stays as it is."""
     planes = [image.plane for image in stack if image.plane is not None]
     step = even_step(planes)
     if step is None or len({image.pixels.shape for image in stack}) > 1:

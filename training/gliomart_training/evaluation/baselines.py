@@ -7,16 +7,16 @@ brightness that is smoothed alike: on FLAIR that is the strongest of the three b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
 
-from gliomart.findings.scoring import slice_score, to_source
+from gliomart.findings.scoring import likely_brain, slice_score, to_source
 from gliomart.image.preprocess import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -79,11 +79,12 @@ def _ranks(result: SliceResult, card: ModelCard) -> tuple[NDArray[np.float32], N
     0 outside of it.
     """
     plain = prepare(result.slice, result.normalisation, card.preprocessing).plain
-    brain = result.brain > 0.5  # noqa: PLR2004
+    brain = likely_brain(result.brain, plain.shape)
     values = plain[brain]
     ranks = np.zeros_like(plain)
     ranks[brain] = np.searchsorted(np.sort(values), values, side="right") / max(len(values), 1)
-    smoothing = float(card.network.get("residual", {}).get("smoothing_px", SMOOTHING_PX))
+    residual = cast("Mapping[str, float]", card.network.get("residual", {}))
+    smoothing = residual.get("smoothing_px", SMOOTHING_PX)
     smoothed = cv2.GaussianBlur(ranks, (0, 0), smoothing).astype(np.float32, copy=False)
     return ranks, smoothed
 

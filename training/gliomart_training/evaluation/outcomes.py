@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from gliomart.findings.verdict import judge
+from gliomart.findings.verdict import verdict_on
 from gliomart_training.evaluation.baselines import BASELINES, Scored
 from gliomart_training.evaluation.boundary import compare_outlines
 from gliomart_training.evaluation.metrics import BINS, histogram
@@ -138,7 +138,7 @@ def observe(patient: Patient, detector: Detector) -> PatientOutcome:
                 outlines=compare_outlines(mask, truth),
             )
         )
-    without_tumour = judge(
+    without_tumour = verdict_on(
         [s.scores[MODEL] for s in slices if s.analysed and s.kind == "tumour-free"],
         detector.card,
         detector.settings.false_alarm_rate,

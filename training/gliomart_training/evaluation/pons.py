@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from gliomart.cli.terminal import is_terminal
 from gliomart.errors import DatasetError
+from gliomart.findings.scoring import likely_brain
 from gliomart.image.preprocess import prepare
 from gliomart_training.evaluation.evaluation import resampling
 from gliomart_training.evaluation.lesions import ROWS, with_lesions
@@ -166,7 +167,7 @@ def evaluate(
     panel = Panel.of(directory, model=model, held_out=held_out, split=split, provider=provider)
     if not any(example.pons for patient in panel.patients for example in patient.examples):
         raise DatasetError(f"{directory}: no pons.csv marks the pons in it")
-    if any(detector.card.pons is None for _, detector in panel.looks):
+    if any(detector.card.rules_of("pons") is None for _, detector in panel.looks):
         raise DatasetError(f"{panel.settings.model_name}: was not trained to find the pons")
     bar = tqdm(panel.looks, desc="evaluate", unit="patient", disable=not is_terminal(sys.stderr))
     looks = [look(patient, detector) for patient, detector in bar]
@@ -244,8 +245,9 @@ def _found(
                 dice=0.0,
             )
             continue
-        assert card.pons is not None and pons.score is not None  # noqa: S101, PT018
-        anomalous = pons.mask & (slice_result.anomaly_map > card.pons.pixel_threshold)
+        rules = card.rules_of("pons")
+        assert rules is not None and pons.score is not None  # noqa: S101, PT018
+        anomalous = pons.mask & (slice_result.anomaly_map > rules.pixel_threshold)
         yield Found(
             visible=True,
             flagged=pons.flagged is True,
@@ -284,7 +286,7 @@ def _planes(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
     assert result.pons is not None and result.pons.section is not None  # noqa: S101, PT018
     plain = prepare(result.slice, result.normalisation, card.preprocessing).plain
-    return plain, result.pons.section.mask, result.brain > 0.5  # noqa: PLR2004
+    return plain, result.pons.section.mask, likely_brain(result.brain, plain.shape)
 
 
 def _centre(mask: NDArray[np.bool_]) -> NDArray[np.float64]:

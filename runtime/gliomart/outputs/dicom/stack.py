@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart.findings.pons import PonsVerdict
-    from gliomart.findings.results import Settings, SliceResult
-    from gliomart.findings.verdict import Verdict
+    from gliomart.findings.results import Settings, SliceResult, Verdict
+    from gliomart.findings.structures import StructureVerdict
     from gliomart.image.slices import Concern
     from gliomart.outputs.dicom.lesions import Lesion
 
@@ -113,7 +112,7 @@ class Stack:
     results: Sequence[SliceResult]
     sources: Sequence[Dataset]
     verdict: Verdict
-    pons: PonsVerdict | None
+    pons: StructureVerdict | None
     display_limit: float
 
     @property

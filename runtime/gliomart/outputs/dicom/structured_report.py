@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from highdicom.seg import Segmentation
 
-    from gliomart.findings.pons import PonsVerdict
+    from gliomart.findings.structures import StructureVerdict
     from gliomart.outputs.dicom.lesions import Lesion
     from gliomart.outputs.dicom.stack import Grid, Stack
 
@@ -98,7 +98,7 @@ def _of_series(stack: Stack) -> sr.MeasurementsAndQualitativeEvaluations:
     return group
 
 
-def _of_pons(stack: Stack, verdict: PonsVerdict, outline: Segmentation | None) -> _Group:
+def _of_pons(stack: Stack, verdict: StructureVerdict, outline: Segmentation | None) -> _Group:
     measurements = [
         _number(name, value)
         for name, value in (

@@ -15,7 +15,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from gliomart._version import __version__
-from gliomart.findings import pons
+from gliomart.findings.pons import STRUCTURE
 
 if TYPE_CHECKING:
     from gliomart.findings.results import Settings
@@ -36,7 +36,7 @@ LESION = codes.SCT.Lesion
 BRAIN = codes.SCT.Brain
 ANATOMY = codes.SCT.AnatomicalStructure
 # SNOMED CT has it, the standard's own context groups do not.
-PONS = CodedConcept("49557009", "SCT", "Pons")
+PONS = CodedConcept(STRUCTURE.code, STRUCTURE.scheme, STRUCTURE.meaning)
 SCORE = codes.SCT.Score
 NO_UNITS = codes.UCUM.NoUnits
 SOURCE_IMAGE = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
@@ -52,7 +52,7 @@ COVERAGE = CodedConcept("coverage", SCHEME, "Coverage of the pons")
 # By what a verdict says.
 COVERAGES = {
     words: CodedConcept(words.removeprefix("pons ").replace(" ", "-"), SCHEME, words)
-    for words in (pons.COVERED, pons.NOT_COVERED, pons.NOT_JUDGED)
+    for words in (STRUCTURE.covered, STRUCTURE.not_covered, STRUCTURE.not_judged)
 }
 
 

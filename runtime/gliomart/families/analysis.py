@@ -1,0 +1,150 @@
+"""What every family does with a slice: before the model sees it, and with what that predicts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from gliomart.findings import scoring, suitability
+from gliomart.findings.results import Milliseconds, SliceResult
+from gliomart.findings.structures import AnalysedSlice
+from gliomart.host.clock import ms_since
+from gliomart.image.preprocess import prepare
+from gliomart.image.slices import Concern, Slice
+from gliomart.model.contents import BRAIN
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gliomart.families.family import Setup
+    from gliomart.families.reading import Opened, Timed
+    from gliomart.findings.scoring import Region
+    from gliomart.image.grid import Box
+    from gliomart.image.normalisation import Normalisation
+    from gliomart.image.preprocess import ModelInput
+    from gliomart.model.card import ModelCard
+    from gliomart.model.prediction import Prediction
+
+
+@dataclass(frozen=True)
+class Entered:
+    """One slice, ready for the model.
+
+    Attributes
+    ----------
+    normalisation
+        How it was brought onto the model's grid and scale.
+    prepared
+        The slice, and what the model takes of it.
+    concerns, notes
+        Why it lies outside the model's intended use, and what has to be told of it.
+    read_ms, preprocess_ms
+        Milliseconds so far, its part of what its series shares included.
+    """
+
+    normalisation: Normalisation
+    prepared: ModelInput
+    concerns: tuple[Concern, ...]
+    notes: tuple[Concern, ...]
+    read_ms: float
+    preprocess_ms: float
+
+
+def enter(series: Opened, timed: Timed, setup: Setup) -> Entered:
+    """Prepare one slice of a series for the model.
+
+    Raises
+    ------
+    InputRefusedError
+        What its pixels say speaks against it, it shows no head, or its series has no
+        normalisation.
+    """
+    item, read_ms = timed
+    assert isinstance(item, Slice)  # noqa: S101  # refusals are passed on before
+    content = series.content_of(item)
+    if content.concerns and not setup.settings.forced:
+        raise suitability.refused(content.concerns)
+    started = perf_counter()
+    normalisation = series.normalisation_of(item)
+    prepared = prepare(item, normalisation, setup.card.preprocessing)
+    return Entered(
+        normalisation,
+        prepared,
+        concerns=series.concerns.get(item.source, ()) + content.concerns,
+        notes=series.notes + content.notes + _of_brain(setup.card),
+        read_ms=read_ms,
+        preprocess_ms=series.shared_ms + ms_since(started),
+    )
+
+
+def _of_brain(card: ModelCard) -> tuple[Concern, ...]:
+    """Tell what is scored where a model does not say what is brain."""
+    if card.has_output(BRAIN):
+        return ()
+    scored = "all of the slice" if card.scoring.scalp is None else "the head without its scalp"
+    reason = f"the model does not tell brain from what surrounds it: {scored} is scored"
+    return (Concern("no-brain-output", reason),)
+
+
+def conclude(
+    entered: Entered, prediction: Prediction, setup: Setup, *, infer_ms: float
+) -> SliceResult:
+    """Score what a model predicted for a slice, and judge the structures in it.
+
+    Parameters
+    ----------
+    entered
+        The slice.
+    prediction
+        On the model's grid; of one slice, whatever a model saw beside it.
+    setup
+        Of the detector.
+    infer_ms
+        Milliseconds that the model took for it.
+    """
+    settings = setup.settings_now
+    started = perf_counter()
+    source, box = entered.prepared.source, entered.normalisation.box
+    rules = setup.card.scoring
+    counted = scoring.without_scalp(prediction.anomaly_map, entered.prepared.head, rules.scalp)
+    score = scoring.slice_score(counted, rules)
+    on_source, mask, regions = _segmented(counted, source, box, setup)
+    p = scoring.p_value(score, setup.calibration.slice_scores)
+    shown = AnalysedSlice(entered.prepared.image[..., 0], prediction, on_source, box)
+    rate = settings.false_alarm_rate
+    structures = {judge.structure.name: judge.judge_slice(shown, rate) for judge in setup.judges}
+    return SliceResult(
+        slice=source,
+        normalisation=entered.normalisation,
+        reconstruction=prediction.reconstruction,
+        brain=prediction.brain,
+        anomaly_map=on_source,
+        mask=mask,
+        regions=regions,
+        score=score,
+        p_value=p,
+        flagged=p <= rate,
+        structures=structures,
+        concerns=entered.concerns,
+        notes=entered.notes,
+        settings=settings,
+        ms=Milliseconds(entered.read_ms, entered.preprocess_ms, infer_ms, ms_since(started)),
+    )
+
+
+def _segmented(
+    anomaly_map: NDArray[np.float32], source: Slice, box: Box, setup: Setup
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], tuple[Region, ...]]:
+    """Bring an anomaly map onto the source's grid, and find what of it is anomalous."""
+    height, width = source.pixels.shape
+    on_source, pixels_per_pixel = scoring.to_source(anomaly_map, box, (height, width))
+    mask, regions = scoring.find_regions(
+        on_source,
+        setup.calibration.pixel_threshold,
+        setup.card.scoring.minimum_area_px * pixels_per_pixel,
+        source.spacing,
+        source.plane,
+    )
+    return on_source, mask, regions

@@ -1,0 +1,20 @@
+"""The judges that cards name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gliomart.findings.pons import STRUCTURE as PONS
+from gliomart.findings.pons import PonsJudge
+
+if TYPE_CHECKING:
+    from gliomart.findings.structures import Judge, Structure
+    from gliomart.model.card import ModelCard
+
+_KINDS = {PONS.name: PonsJudge}
+STRUCTURES: tuple[Structure, ...] = (PONS,)
+
+
+def judges_of(card: ModelCard) -> tuple[Judge, ...]:
+    """Make the judges that a card names, in its order."""
+    return tuple(_KINDS[each.name](each) for each in card.judges)

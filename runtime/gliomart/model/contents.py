@@ -1,0 +1,252 @@
+"""What a card holds, part by part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+# What the runtime does with a graph's output; any other role is the name of a judge that reads it.
+RECONSTRUCTION, ANOMALY_MAP, BRAIN = "reconstruction", "anomaly_map", "brain"
+PONS = "pons"
+
+
+@dataclass(frozen=True)
+class InputImage:
+    """One of the images that a model takes.
+
+    Attributes
+    ----------
+    modality
+        As in DICOM (PS3.3 C.7.3.1.1.1), such as ``MR``.
+    sequence
+        Of MR, such as ``FLAIR``; None where the modality has none.
+    window
+        Of CT: centre and width in HU (PS3.3 C.11.2.1.2); None where values are not windowed.
+    required
+        Without it nothing is analysed.
+    """
+
+    modality: str
+    sequence: str | None
+    window: tuple[float, float] | None = None
+    required: bool = True
+
+    @property
+    def kind(self) -> str:
+        """What people call it: the sequence, or the modality where there is none."""
+        return self.sequence or self.modality
+
+
+@dataclass(frozen=True)
+class GraphOutput:
+    """One output of the graph.
+
+    Attributes
+    ----------
+    name
+        As in the graph.
+    role
+        ``reconstruction``, ``anomaly_map``, ``brain``, or the name of the judge that reads it.
+    minimum, maximum
+        Smallest and largest value that it may have; None for no bound.
+    """
+
+    name: str
+    role: str
+    minimum: float | None
+    maximum: float | None
+
+
+def usual_outputs(*judges: str) -> tuple[GraphOutput, ...]:
+    """Declare a graph whose outputs are named as their roles, with one probability for each judge.
+
+    A reconstruction is an image plus a correction, which has no bounds.
+    """
+    return (
+        GraphOutput(RECONSTRUCTION, RECONSTRUCTION, None, None),
+        GraphOutput(ANOMALY_MAP, ANOMALY_MAP, 0.0, None),
+        *(GraphOutput(name, name, 0.0, 1.0) for name in (BRAIN, *judges)),
+    )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the images that a model answers for.
+
+    Attributes
+    ----------
+    coarsest_pixel_mm
+        Largest pixel: at 1.5 mm a pontine lesion of a centimetre is less than seven pixels wide.
+    widest_step_mm
+        Largest distance between slices.
+    steepest_tilt_deg
+        Largest angle between slices and the model's plane.
+    widest_turned_step_mm
+        Largest distance between slices of a volume that is turned into the model's plane: where
+        it is larger, the pixels of turned slices are too coarse.
+    least_coverage_mm
+        Least extent of a series: less than half of a head is no basis for a verdict on it.
+    """
+
+    coarsest_pixel_mm: float = 1.5
+    widest_step_mm: float = 10.0
+    steepest_tilt_deg: float = 35.0
+    widest_turned_step_mm: float = 2.0
+    least_coverage_mm: float = 50.0
+
+
+@dataclass(frozen=True)
+class Scalp:
+    """What is left out of the anomaly map of a model that does not tell brain from scalp.
+
+    Attributes
+    ----------
+    thickness_px
+        Of scalp and skull, in pixels of the model's grid.
+    dome_px
+        Radius of the sphere that the vertex is taken for: where a slice cuts it obliquely, the same
+        thickness is wider (see :func:`gliomart.image.head.inside_skull`).
+    """
+
+    thickness_px: float
+    dome_px: float
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How an anomaly map becomes a mask, regions and a score.
+
+    Attributes
+    ----------
+    top_fraction
+        A slice's score is the mean of this fraction of the model's grid, the highest pixels.
+    series_top
+        A series' score is the mean of its this many highest slice scores.
+    minimum_area_px
+        Smallest region that is kept, in pixels of the model's grid.
+    scalp
+        What the map counts inside of; None where the graph restricts it to the brain.
+    """
+
+    top_fraction: float = 0.008
+    series_top: int = 5
+    minimum_area_px: float = 20.0
+    scalp: Scalp | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What tumour-free slices score, so that a new score can be judged.
+
+    Attributes
+    ----------
+    false_alarm_rate
+        Nominal rate at which tumour-free slices, and series, are flagged.
+    pixel_false_alarm_rate
+        Fraction of all pixels of tumour-free slices that lie above ``pixel_threshold``.
+    pixel_threshold
+        Anomaly-map value above which a pixel belongs to a region.
+    display_limit
+        Anomaly-map value at which the colour scale of every heat map ends.
+    slice_scores, series_scores
+        Scores of tumour-free slices, and of patients' tumour-free slices taken together,
+        in rising order. Every one comes from a model that never saw its patient.
+    patients
+        Number of patients they come from.
+    method
+        How they were obtained, in words.
+    """
+
+    false_alarm_rate: float
+    pixel_false_alarm_rate: float
+    pixel_threshold: float
+    display_limit: float
+    slice_scores: tuple[float, ...]
+    series_scores: tuple[float, ...]
+    patients: int
+    method: str
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What a glioma does to a section of the pons; the more of it, the higher each number.
+
+    Attributes
+    ----------
+    brightness
+        Logarithm of its brightest part over the level of its surroundings.
+    size
+        Logarithm of its area in pixels of the model's grid, and so relative to the head's.
+    unevenness
+        Logarithm of the coefficient of variation of its inside.
+    crowding
+        How little darker than its surroundings is what touches it, in [-1, 0]. Fluid does, which is
+        dark on FLAIR; a swollen pons leaves it no room.
+    """
+
+    brightness: float
+    size: float
+    unevenness: float
+    crowding: float
+
+
+@dataclass(frozen=True)
+class PonsCalibration:
+    """How a section of the pons is judged, and what it scores in tumour-free slices.
+
+    Attributes
+    ----------
+    near_radii, far_radii, level_quantile
+        Its surroundings are the brain between these distances from its centre, in radii of a disk
+        of its size; their level, this quantile of them.
+    smoothing_px
+        Its pixels are those of the image after a Gaussian of this standard deviation.
+    top_fraction
+        Its brightest part is this fraction of it.
+    border_px
+        Its inside is further than this from its border; what is no further outside touches it.
+    medians, spreads
+        Of each sign in tumour-free sections: median, and standard deviation upwards from it.
+    pixel_threshold
+        Anomaly-map value above which a pixel of the pons counts as anomalous.
+    pixel_false_alarm_rate
+        Fraction of all pixels of tumour-free sections that lie above it.
+    series_top
+        A series' score is the mean of its this many highest sections' scores.
+    slice_scores, series_scores
+        Scores of tumour-free sections, and of patients' tumour-free sections taken together, in
+        rising order. Every one comes from a model that never saw its patient.
+    """
+
+    near_radii: float
+    far_radii: float
+    level_quantile: float
+    smoothing_px: float
+    top_fraction: float
+    border_px: float
+    medians: Signs
+    spreads: Signs
+    pixel_threshold: float
+    pixel_false_alarm_rate: float
+    series_top: int
+    slice_scores: tuple[float, ...]
+    series_scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class JudgeCard:
+    """A structure that is looked for in every slice, and how what is found of it is judged.
+
+    Attributes
+    ----------
+    name
+        Of the judge, which is the role of the graph's output that it reads.
+    minimum_area_px
+        Smallest section of the structure that counts as found, in pixels of the model's grid.
+    rules
+        How sections are judged; None where they are found and not judged.
+    """
+
+    name: Literal["pons"]
+    minimum_area_px: float
+    rules: PonsCalibration | None

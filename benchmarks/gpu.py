@@ -32,7 +32,10 @@ import numpy as np
 
 from gliomart import Detector, cli, providers, sources
 from gliomart._version import __version__, installed_version
+from gliomart.bench.machine import percentiles
+from gliomart.bench.report import Percentiles
 from gliomart.errors import GliomartError, ProviderError
+from gliomart.host.clock import ms_since
 from gliomart.model.model import Model, default_model
 from gliomart.providers import parity, probe
 from gliomart.providers.choice import GPU_PROVIDERS
@@ -64,9 +67,9 @@ def measure_model(
     session = cpu
     if name != "cpu":
         session = open_on_gpu(name, GPU_PROVIDERS[name]._replace(half=half), content, None)
-    open_ms = (perf_counter() - started) * 1e3
+    open_ms = ms_since(started)
     session.run(names, {"image": reference.image})
-    first_ms = (perf_counter() - started) * 1e3 - open_ms
+    first_ms = ms_since(started) - open_ms
     return {
         "effective": session.effective,
         "open_ms": round(open_ms, 1),
@@ -80,16 +83,15 @@ def measure_model(
     }
 
 
-def _time(session: Any, names: list[str], images: np.ndarray, rounds: int) -> dict[str, float]:
+def _time(session: Any, names: list[str], images: np.ndarray, rounds: int) -> Percentiles:
     for _ in range(10):
         session.run(names, {"image": images})
     times = []
     for _ in range(rounds):
         started = perf_counter()
         session.run(names, {"image": images})
-        times.append((perf_counter() - started) * 1e3)
-    p50, p95, p99 = np.percentile(times, (50, 95, 99))
-    return {"p50": round(float(p50), 3), "p95": round(float(p95), 3), "p99": round(float(p99), 3)}
+        times.append(ms_since(started))
+    return percentiles(times)
 
 
 def measure_series(provider: Any, model: Path, study: Path) -> dict[str, Any]:

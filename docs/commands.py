@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import gliomart
 from gliomart.cli.arguments import place
-from gliomart.cli.parser import SHELLS
+from gliomart.cli.completion import SHELLS
 from gliomart.cli.parser import parser as own_parser
 from gliomart_export.commands import export_parser
 from gliomart_training.commands import evaluate_parser, train_parser

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
+
+from gliomart import bench
+from gliomart.bench.budgets import measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from gliomart.bench.report import Comparison, EngineTimes, Report, Steadiness
 
 PAGE = Path(__file__).with_name("performance.md")
 BENCHMARKS = PAGE.parents[1] / "benchmarks"
 RESULTS = BENCHMARKS / "results"
 # The load average lags behind by a minute or so.
 _BUSY = 0.75
-_PERCENTILES = ("p50", "p95", "p99")
+_PERCENTILES: tuple[Literal["p50", "p95", "p99"], ...] = ("p50", "p95", "p99")
 _MARKED = re.compile(r"(<!-- (\w+): made by performance\.py -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -35,11 +39,15 @@ def _machines() -> str:
 
 def _machine(folder: Path) -> str:
     small, large, series, lean = (
-        json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        _read(folder / f"{name}.json")
         for name in ("slices-256", "slices-512", "series-176", "lean")
     )
-    started = {name: lean[name] for name in ("import_ms", "cold_start_ms", "peak_memory_mb")}
-    small |= started  # with nothing installed but the runtime
+    # With nothing installed but the runtime.
+    small["import_ms"] = lean["import_ms"]
+    small["cold_start_ms"] = lean["cold_start_ms"]
+    small["peak_memory_mb"] = lean["peak_memory_mb"]
+    whole = small.copy()
+    whole["series"] = series["series"]
     picture = f"../{(folder / 'slices-256.png').relative_to(PAGE.parents[1]).as_posix()}"
     parts = [
         _heading(small),
@@ -47,12 +55,17 @@ def _machine(folder: Path) -> str:
         _stages(small, large),
         _whole(small, series),
         *_comparison(small["comparison"]),
-        _budgets({**small, "series": series["series"]}),
+        _budgets(whole),
     ]
     return "\n".join(parts)
 
 
-def _heading(report: dict[str, Any]) -> str:
+def _read(path: Path) -> Report:
+    report: Report = json.loads(path.read_text(encoding="utf-8"))
+    return report
+
+
+def _heading(report: Report) -> str:
     machine, model, versions = report["machine"], report["model"], report["versions"]
     where = f"{machine['processor']}, {machine['cores']} {'virtual ' * bool(machine['virtual'])}"
     libraries = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -76,7 +89,7 @@ def _quiet(load_average: float | None) -> str:
     return f"The machine was quiet: load average {load_average} before the measurement began."
 
 
-def _stages(small: dict[str, Any], large: dict[str, Any]) -> str:
+def _stages(small: Report, large: Report) -> str:
     names = {"slice": "**sum**"}
     rows = [
         (
@@ -88,7 +101,7 @@ def _stages(small: dict[str, Any], large: dict[str, Any]) -> str:
     rows += [
         (f"model alone, {provider}", *(f"{values[p]:.1f}" for p in _PERCENTILES), *"–––")
         for provider, values in small["model_ms"].items()
-        if "p50" in values
+        if "not_measured" not in values
     ]
     head = (
         "milliseconds per slice",
@@ -97,7 +110,7 @@ def _stages(small: dict[str, Any], large: dict[str, Any]) -> str:
     return _table(head, rows)
 
 
-def _whole(small: dict[str, Any], series: dict[str, Any]) -> str:
+def _whole(small: Report, series: Report) -> str:
     long, load, energy = series["series"], small["load"], small["energy"]
     joules = energy["joules_per_slice"]
     overlays = f"overlays: {long['overlays'] or 'as infer does'}"
@@ -113,14 +126,14 @@ def _whole(small: dict[str, Any], series: dict[str, Any]) -> str:
     return _table(("", ""), rows)
 
 
-def _jitter(load: dict[str, Any]) -> str:
+def _jitter(load: Steadiness) -> str:
     times = f"p99 {load['loaded']['p99']:.1f} ms; idle p50 {load['idle']['p50']:.1f} ms"
     return f"{times}; ratio {load['p99_loaded_by_p50_idle']:.2f}"
 
 
-def _comparison(comparison: dict[str, Any]) -> Iterator[str]:
+def _comparison(comparison: Comparison) -> Iterator[str]:
     measured = comparison["by_threads"]
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, EngineTimes]] = {}
     for threads, at in measured.items():
         for engine in at["engines"]:
             found.setdefault(f"{engine['name']}, {engine['precision']}", {})[threads] = engine
@@ -129,10 +142,10 @@ def _comparison(comparison: dict[str, Any]) -> Iterator[str]:
     for threads in measured:
         head += [f"ms, {threads} thread{'s' * (threads != '1')}", "times ours (5–95 %)"]
     rows = []
-    for name, at in found.items():
+    for name, by_threads in found.items():
         cells = [f"**{name} (ours)**" if name == ours else name]
         for threads in measured:
-            cells += _compared(at.get(threads))
+            cells += _compared(by_threads.get(threads))
         rows.append(cells)
     yield f"{comparison['what']} {comparison['rounds']} rounds; milliseconds are medians.\n"
     yield _table(head, rows)
@@ -142,7 +155,7 @@ def _comparison(comparison: dict[str, Any]) -> Iterator[str]:
     yield _floor(comparison)
 
 
-def _compared(engine: dict[str, Any] | None) -> list[str]:
+def _compared(engine: EngineTimes | None) -> list[str]:
     if engine is None:
         return ["–", "–"]
     ratio = engine["ratio"]
@@ -150,8 +163,8 @@ def _compared(engine: dict[str, Any] | None) -> list[str]:
     return [f"{engine['ms']['p50']:.1f}", spread]
 
 
-def _floor(comparison: dict[str, Any]) -> str:
-    names = {
+def _floor(comparison: Comparison) -> str:
+    names: dict[Literal["sgemm_gflops", "int8_gops", "copy_gb_per_s"], str] = {
         "sgemm_gflops": "float32 matrix product, GFLOP/s",
         "int8_gops": "8-bit matrix product, GOP/s",
         "copy_gb_per_s": "memory copy, read and written, GB/s",
@@ -166,16 +179,13 @@ def _floor(comparison: dict[str, Any]) -> str:
     return _table(head, rows)
 
 
-def _budgets(report: dict[str, Any]) -> str:
-    budgets = tomllib.loads((BENCHMARKS / "budgets.toml").read_text(encoding="utf-8"))["budget"]
+def _budgets(report: Report) -> str:
     rows = []
-    for budget in budgets:
-        value: Any = report
-        for key in budget["figure"].split("."):
-            value = value[key]
-        kept = "kept" if value <= budget["at_most"] else "**exceeded**"
-        row = (f"`{budget['figure']}`", f"{budget['at_most']:g}", f"{value:.3g}", kept)
-        rows.append((*row, budget["reason"]))
+    for budget in bench.read_budgets(BENCHMARKS / "budgets.toml"):
+        value = measured(report, budget.figure)
+        kept = "kept" if value <= budget.at_most else "**exceeded**"
+        row = (f"`{budget.figure}`", f"{budget.at_most:g}", f"{value:.3g}", kept)
+        rows.append((*row, budget.reason))
     return _table(("budget", "at most", "measured", "", "because"), rows)
 
 

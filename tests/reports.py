@@ -9,7 +9,7 @@ from gliomart import Detector
 from gliomart.findings.results import SliceResult
 from gliomart.image.slices import Slice
 from gliomart.model.card import ModelCard
-from gliomart.outputs.page import ReportSlice
+from gliomart.outputs.report_slice import ReportSlice
 from samples import draw_head, tiny_model
 
 HOSTILE = (

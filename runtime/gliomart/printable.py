@@ -50,6 +50,11 @@ def reason_of(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
+def last_line(text: str) -> str:
+    """Take the last line that is not blank, which names the exception in a traceback."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
 def without_folders(text: str) -> str:
     """Leave the names of absolute paths in a text, and take out the folders before them."""
     return _FOLDERS.sub("", text)

@@ -6,35 +6,34 @@ and ends with what an undisturbed one would have written.
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
 
-from tqdm import tqdm
-
-from gliomart import log
-from gliomart.cli.terminal import is_terminal
-from gliomart.errors import NothingAnalysedError, UnwritableError
-from gliomart.findings import suitability
-from gliomart.image.slices import Refusal
+from gliomart.errors import NothingAnalysedError
 from gliomart.outputs import folder as output
-from gliomart.outputs import journal, lock, names, page, records
-from gliomart.outputs.gallery import Gallery
+from gliomart.outputs import journal, lock, names, outcome, page, records
+from gliomart.outputs.failure import cause_of
+from gliomart.outputs.folder import OutputFolder
+from gliomart.outputs.gallery import Galleries
 from gliomart.outputs.journal import Journal
+from gliomart.outputs.options import OutputOptions
+from gliomart.outputs.plan import SeriesPlan
 from gliomart.outputs.records import SeriesRecord
-from gliomart.outputs.series import SeriesOutput, cause_of
+from gliomart.outputs.series import write_series
+from gliomart.outputs.table import to_csv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from gliomart.cli.arguments import Overlays
     from gliomart.detector import Detector
-    from gliomart.findings.results import SliceResult
-    from gliomart.outputs.page import ReportSlice
-    from gliomart.sources import Inventory
+    from gliomart.outputs.documents import Results
+    from gliomart.sources import Inventory, SeriesFiles
+
+    _Item = TypeVar("_Item")
+    # Told how many slices are done, and of how many as far as headers tell.
+    Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -45,29 +44,19 @@ class Run:
     ----------
     detector, inventory, folder
         What looks at what, and where results go; no other run may have the folder.
-    overlays
-        Of which slices overlays are written: those that are flagged, all or none. The overview and
-        the report show all of them in any case.
-    maps
-        Write anomaly maps (float32 .npy) and masks (PNG) on the source's grid as well.
-    dicom
-        Write DICOM objects of every DICOM series as well.
-    identify
-        Let the report show paths and UIDs.
+    options
+        What is written.
     progress
-        Show on standard error how far it is, where that is a terminal.
+        Told how far it is, after every slice; None where nobody is to be told.
     """
 
     detector: Detector
     inventory: Inventory
     folder: Path
-    overlays: Overlays = "flagged"
-    maps: bool = False
-    dicom: bool = False
-    identify: bool = False
-    progress: bool = False
+    options: OutputOptions = field(default_factory=OutputOptions)
+    progress: Progress | None = None
 
-    def write(self) -> dict[str, Any]:
+    def write(self) -> Results:
         """Analyse everything and write it.
 
         A series that fails costs no other: results say which inputs were not analysed or which
@@ -92,151 +81,102 @@ class Run:
             with output.output_errors(self.folder):
                 self.folder.mkdir(exist_ok=True)
                 stack.enter_context(lock.exclusive(self.folder))
-            return self._write(output.Room.of(self.folder))
+            document = self._write(OutputFolder.at(self.folder))
+        if not document["slices"]:
+            raise NothingAnalysedError(outcome.why_nothing(document, self.folder))
+        return document
 
-    def _write(self, room: output.Room) -> dict[str, Any]:
-        head = records.header(
-            self.inventory,
-            self.detector.settings,
-            overlays=self.overlays,
-            maps=self.maps,
-            dicom=self.dicom,
-            identify=self.identify,
+    def _write(self, folder: OutputFolder) -> Results:
+        head = records.header(self.inventory, self.detector.settings, self.options)
+        galleries = Galleries(folder)
+        complete = journal.complete(folder.path / output.RESULTS, records.run_identity(head))
+        unordered = records.in_any_order(head, self.inventory)
+        kept = Journal(folder.path / output.JOURNAL, records.run_identity(unordered))
+        if complete is None:
+            finished = self._finish(kept, folder, galleries)
+            refused = [records.refusal_entry(refusal) for refusal in self.inventory.refused]
+            complete = records.document(
+                head, [SeriesRecord(not_analysed=refused), *finished.values()]
+            )
+            self._write_report(complete, galleries, finished, folder)
+            folder.write(output.TABLE, to_csv(complete))
+            folder.write(output.RESULTS, records.to_json(complete))
+        # Also where it was complete: a run that was killed at its very end leaves these.
+        kept.remove()
+        galleries.remove()
+        return complete
+
+    def _finish(
+        self, kept: Journal, folder: OutputFolder, galleries: Galleries
+    ) -> dict[str, SeriesRecord]:
+        """Analyse and write the series that are not finished; gives all of them, in order."""
+        every_series = self.detector.arrange(self.inventory.series)
+        series = dict(zip(journal.keys_of(every_series), every_series, strict=True))
+        order, finished = kept.begin(list(series))
+        called = dict(zip(order, names.of_series([series[key] for key in order]), strict=True))
+        rest = {key: each for key, each in series.items() if key not in finished}
+        plan = SeriesPlan(
+            self.detector.card, lambda: self.detector.settings, self.options, self.detector.workers
         )
-        run = records.what_makes_a_run(head)
-        complete = journal.complete(self.folder / output.RESULTS, run)
-        kept = Journal(self.folder / output.JOURNAL, run)
-        if complete is not None:
-            self._tidy(kept)  # a run that was killed at its very end leaves something
-            return _something(complete, self.folder)
-        refused = [records.refusal_entry(refusal) for refusal in self.inventory.refused]
-        finished = kept.finished()
-        rest = self._rest(len(finished), kept, room)
-        document = records.document(head, [SeriesRecord(not_analysed=refused), *finished, *rest])
-        self._write_report(document, room)
-        room.write(output.TABLE, records.to_csv(document))
-        room.write(output.RESULTS, records.to_json(document))
-        self._tidy(kept)
-        return _something(document, self.folder)
+        count = _Count(series, finished, self.progress)
+        streams = self.detector.stream_each(list(rest.values()))
+        for (key, each), items in zip(rest.items(), streams, strict=True):
+            record, gallery = write_series(each, count.each(items), folder, plan, called[key])
+            if trouble := galleries.keep(key, gallery):
+                cause = trouble.code, trouble.reason
+                record.not_written.append(
+                    records.missing_output(each.source, None, "report", cause)
+                )
+            kept.add(key, record)
+            finished[key] = record
+            count.finish(key)
+        return {key: finished[key] for key in series}
 
-    def _write_report(self, document: dict[str, Any], room: output.Room) -> None:
+    def _write_report(
+        self, document: Results, galleries: Galleries, keys: Iterable[str], folder: OutputFolder
+    ) -> None:
         """Write the page for people; results come without it where it alone cannot be had."""
         try:
-            shown, card = self._shown(), self.detector.card
-            parts = page.parts(document, shown, card, identify=self.identify)
-            room.write(output.REPORT, parts)
+            parts = page.parts(
+                document,
+                galleries.read(keys),
+                self.detector.card,
+                identify=self.options.identify,
+            )
+            folder.write(output.REPORT, parts)
         except Exception as error:  # noqa: BLE001  # it is recorded, or raised once more
-            trouble = records.missing_output(None, None, "report", *cause_of(error))
-            document.setdefault("not_written", []).append(trouble)
+            missed = records.missing_output(None, None, "report", cause_of(error))
+            document.setdefault("not_written", []).append(missed)
 
-    def _rest(self, first: int, kept: Journal, room: output.Room) -> Iterator[SeriesRecord]:
-        """Analyse and write all series but so many that are finished already."""
-        names_of = names.of_sources(self.inventory)
-        sheets = names.of_overviews(self.inventory)
-        every_series = self.inventory.series
-        # Slices of each series, as far as headers tell; what turns out is counted instead.
-        expected = [sum(len(file.planes) for file in series.files) for series in every_series]
-        with _Progress(
-            total=sum(expected),
-            initial=sum(expected[:first]),
-            unit="slice",
-            file=sys.stderr,
-            leave=False,
-            dynamic_ncols=True,
-            disable=not (self.progress and is_terminal(sys.stderr)),
-        ) as progress:
-            streams = self.detector.stream_each(every_series[first:])
-            for number, items in enumerate(streams, start=first):
-                outputs = SeriesOutput(
-                    every_series[number],
-                    self.detector,
-                    room,
-                    sheets[number],
-                    names_of,
-                    overlays=self.overlays,
-                    maps=self.maps,
-                    dicom=self.dicom,
-                )
-                try:
-                    record, gallery = outputs.write(_counted(items, progress))
-                except Exception as error:  # noqa: BLE001  # it is recorded, or raised once more
-                    record, gallery = _failed(outputs, error), Gallery()
-                self._keep_pictures(number, record, gallery, room)
-                kept.add(record)
-                yield record
-                progress.update(sum(expected[: number + 1]) - progress.n)
 
-    def _tidy(self, kept: Journal) -> None:
-        """Remove what only an interrupted run is continued from."""
-        kept.remove()
-        output.remove_pictures(self.folder)
+class _Count:
+    """Slices that are done, those of finished series as many as headers tell."""
 
-    def _keep_pictures(
-        self, number: int, record: SeriesRecord, gallery: Gallery, room: output.Room
+    def __init__(
+        self,
+        series: Mapping[str, SeriesFiles],
+        finished: Iterable[str],
+        progress: Progress | None,
     ) -> None:
-        """Keep a series' pictures for the report, or none where they are too large to be kept."""
-        try:
-            room.write(_pictures(number), gallery.to_json())
-        except UnwritableError as error:
-            source = self.inventory.series[number].source
-            trouble = records.missing_output(source, None, "report", error.code, error.reason)
-            record.not_written.append(trouble)
-            room.write(_pictures(number), gallery.without_pictures().to_json())
+        self._expected = {
+            key: sum(len(file.planes) for file in each.files) for key, each in series.items()
+        }
+        self._total, self._tell = sum(self._expected.values()), progress
+        self._finished = self._done = sum(self._expected[key] for key in finished)
+        self._set(self._done)
 
-    def _shown(self) -> Iterator[ReportSlice | None]:
-        """Read the pictures for the report, one series at a time."""
-        for number in range(len(self.inventory.series)):
-            path = self.folder / _pictures(number)
-            with journal.damage(path):
-                shown = page.from_json(path.read_bytes())
-            yield from shown
+    def each(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """Count items on their way."""
+        for item in items:
+            yield item
+            self._set(self._done + 1)
 
+    def finish(self, key: str) -> None:
+        """Count a series as headers tell, whatever turned out."""
+        self._finished += self._expected[key]
+        self._set(self._finished)
 
-def _pictures(number: int) -> str:
-    return f"{output.PICTURES}/{number}.json"
-
-
-def _failed(outputs: SeriesOutput, error: Exception) -> SeriesRecord:
-    """Record that a series failed, of whatever is of itself, and remove what was written of it."""
-    code, reason = cause_of(error)
-    log.failed(code)
-    outputs.remove()
-    sources = dict.fromkeys(file.source for file in outputs.series.files)
-    refused = [records.refusal_entry(Refusal(each, None, code, reason)) for each in sources]
-    return SeriesRecord(not_analysed=refused)
-
-
-class _Progress(tqdm):
-    """A bar without the thread that tqdm would watch it from."""
-
-    monitor_interval = 0
-
-
-def _counted(
-    items: Iterator[SliceResult | Refusal], progress: tqdm
-) -> Iterator[SliceResult | Refusal]:
-    for item in items:
-        yield item
-        progress.update()
-
-
-def _something(document: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Give the document back, unless nothing in it was analysed."""
-    if not document["slices"]:
-        raise NothingAnalysedError(_why_nothing(document, folder))
-    return document
-
-
-def _why_nothing(document: dict[str, Any], folder: Path) -> str:
-    counts = Counter(entry["code"] for entry in document["not_analysed"])
-    ignored = records.ignored(document)
-    if counts.keys() <= {"no-images"}:
-        kinds = "give DICOM, NIfTI, PNG, JPEG or TIFF"
-        return f"no images among the inputs ({ignored or 'they hold no files'}); {kinds}"
-    listed = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
-    why = f"{folder / output.RESULTS} says why for each"
-    if ignored:
-        why = f"{ignored}; {why}"
-    if counts.keys() & suitability.CODES.keys():
-        why += "; --force analyses what the model was not made for as well"
-    return f"nothing could be analysed ({listed}); {why}"
+    def _set(self, done: int) -> None:
+        self._done = done
+        if self._tell is not None:
+            self._tell(done, self._total)

@@ -14,7 +14,7 @@ import pytest
 from gliomart import cli
 from gliomart.cli import summary
 from gliomart.cli.terminal import Ink, cells
-from gliomart.outputs import records
+from gliomart.outputs import outcome, page
 from samples import GOLDEN, odd_dicom
 
 pytest.importorskip("highdicom")
@@ -99,9 +99,6 @@ def test_what_could_not_be_written_is_said_once_and_makes_the_status(
 def test_an_interrupted_run_that_is_resumed_ends_with_the_same_status(
     infer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-
-    from gliomart.outputs import page
-
     broken = _study(tmp_path / "study", _without_place)
 
     def interrupted(*_: object, **__: object) -> bytes:
@@ -169,11 +166,11 @@ def _ignoring(**kinds: int) -> dict[str, Any]:
 
 
 def test_what_was_ignored_is_said_in_numbers_and_kinds() -> None:
-    assert records.ignored(_ignoring()) == ""
-    assert records.ignored(_ignoring(txt=1)) == "1 other file ignored (1 .txt)"
-    said = records.ignored(_ignoring(b=2, a=2, c=5))
+    assert outcome.ignored(_ignoring()) == ""
+    assert outcome.ignored(_ignoring(txt=1)) == "1 other file ignored (1 .txt)"
+    said = outcome.ignored(_ignoring(b=2, a=2, c=5))
     assert said == "9 other files ignored (5 .c, 2 .a, 2 .b)"
-    assert records.ignored(_ignoring(b=2, a=2, c=5), 1) == (
+    assert outcome.ignored(_ignoring(b=2, a=2, c=5), 1) == (
         "9 other files ignored (5 .c, 4 of other kinds)"
     )
 

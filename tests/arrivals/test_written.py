@@ -82,10 +82,10 @@ def _stack(folder: Path, change: Callable[[Dataset, int], None]) -> dicom.Stack:
         shown = replace(result.slice, source=f"{number}.dcm", sop_instance_uid=uid and str(uid))
         results.append(replace(result, slice=shown))
     assert series.verdict is not None
-    return dicom.Stack(results, sources, series.verdict, series.pons, limit)
+    return dicom.Stack(results, sources, series.verdict, series.structures, limit)
 
 
-def _made(stack: dicom.Stack) -> dict[str, dicom.Written]:
+def _made(stack: dicom.Stack) -> dict[str, dicom.ObjectFile]:
     made = {each.name: each for each in dicom.objects(stack)}
     for each in made.values():
         assert bool(each.reason) == bool(each.code) == (each.dataset is None)
@@ -406,7 +406,7 @@ def test_odd_headers_end_in_objects_or_in_a_reason(
         assert not refused
 
 
-def _saved(folder: Path, each: dicom.Written) -> Path:
+def _saved(folder: Path, each: dicom.ObjectFile) -> Path:
     path = folder / each.name
     path.write_bytes(each.content)
     return path

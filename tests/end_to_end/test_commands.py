@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from gliomart import cli, errors
-from gliomart.cli.parser import SHELLS
+from gliomart.cli.completion import SHELLS
 from gliomart.host import signals
+from samples import GOLDEN
 
 PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
 MADE: dict[str, Any] = runpy.run_path(str(PAGE.with_name("commands.py")))
@@ -185,7 +186,7 @@ def test_zsh_takes_the_script(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-_STUDY = str(Path(cli.__file__).with_name("golden"))
+_STUDY = str(GOLDEN)
 
 
 @pytest.mark.parametrize(

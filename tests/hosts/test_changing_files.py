@@ -141,14 +141,14 @@ def test_a_resumed_run_does_not_take_what_failed_for_complete(
 
 # A defect, in the one series whose folder is called 2, where its slices are judged together.
 _DEFECT = """
-import gliomart.outputs.series as series
-judge, count = series.judge, [0]
+import gliomart.findings.verdict as verdict
+judge, count = verdict.verdict_on, [0]
 def broken(*arguments):
     count[0] += 1
     if count[0] == 2:
         raise {error}
     return judge(*arguments)
-series.judge = broken
+verdict.verdict_on = broken
 """
 
 
@@ -183,15 +183,15 @@ def test_a_series_that_takes_all_memory_costs_no_other(studies: Path, tmp_path: 
     """A limit on memory that the second series alone goes beyond."""
     out = tmp_path / "out"
     greedy = """
-import gliomart.outputs.series as series
-judge, count = series.judge, [0]
+import gliomart.findings.verdict as verdict
+judge, count = verdict.verdict_on, [0]
 def broken(*arguments):
     count[0] += 1
     if count[0] == 2:
         import numpy
         numpy.ones(1 << 50)
     return judge(*arguments)
-series.judge = broken
+verdict.verdict_on = broken
 """
     done = runs.run_and_do(greedy, BEFORE_PIXELS, "infer", studies, "--out", out)
     assert done.returncode == 11

@@ -16,8 +16,9 @@ from pydicom.uid import EnhancedMRImageStorage
 import runs
 from gliomart import Detector
 from gliomart.outputs.gallery import Gallery
-from gliomart.outputs.page import MOST_PICTURES, ReportSlice, from_json
+from gliomart.outputs.page import MOST_PICTURES
 from gliomart.outputs.pictures import Overview, overview
+from gliomart.outputs.report_slice import ReportSlice, from_json
 from samples import draw_head, golden_slice
 
 _MOST_MB = 300
@@ -179,7 +180,7 @@ def test_an_overview_of_a_usual_series_shows_evenly_spaced_slices(count: int) ->
     for number in range(count):
         kept.add(_tile(number))
     chosen = np.linspace(0, count - 1, min(count, 60)).round().astype(int)
-    np.testing.assert_array_equal(kept.sheet(), overview([_tile(at) for at in chosen]))
+    np.testing.assert_array_equal(kept.picture(), overview([_tile(at) for at in chosen]))
 
 
 def test_an_overview_of_a_long_series_is_thinned_evenly() -> None:
@@ -187,14 +188,14 @@ def test_an_overview_of_a_long_series_is_thinned_evenly() -> None:
     for number in range(10_000):
         kept.add(_tile(number))
         assert len(kept._tiles) <= 256
-    assert kept.sheet().shape == (10 * 192, 6 * 192, 3)
+    assert kept.picture().shape == (10 * 192, 6 * 192, 3)
 
 
 def test_a_gallery_keeps_the_most_anomalous_and_no_more() -> None:
     values = np.random.default_rng(0).integers(1, 100, 2000) / 100
     gallery = Gallery()
     for number, p in enumerate(values.tolist()):
-        picture = ReportSlice(number, 1, "", "", "", "", "")
+        picture = ReportSlice(number, 1, "", "", "", "", {})
         gallery.add({"p_value": p, "score": 0.5}, picture)
     kept = [number for number, each in enumerate(from_json(gallery.to_json())) if each]
     assert kept == sorted(np.argsort(values, kind="stable")[:MOST_PICTURES].tolist())

@@ -15,6 +15,7 @@ import pytest
 
 from gliomart import Detector, bench, sources
 from gliomart.bench import budgets, compare, floor, fresh, machine, stages
+from gliomart.bench.report import AtThreads
 from gliomart.errors import BudgetExceededError, GliomartError, ModelError, UsageError
 from gliomart.model.model import default_model
 from samples import GOLDEN, card, tiny_model
@@ -24,19 +25,21 @@ BUDGETS = Path(__file__).parents[2] / "benchmarks" / "budgets.toml"
 VALUES = {"p50": 2.0, "p95": 3.0, "p99": 4.0}
 
 
-def comparison(ours: list[float], other: list[float]) -> dict[str, Any]:
+def comparison(ours: list[float], other: list[float]) -> AtThreads:
     """Summarise a comparison of two engines, whose turns took so long, and a product."""
-    common = {"precision": "fp32", "work": None, "difference": None}
-    product = {**common, "name": f"{floor.SGEMM}, 512²", "work": 2e9}
+    turns = {
+        ("ONNX Runtime", None): ours,
+        ("Other", None): other,
+        (f"{floor.SGEMM}, 512²", 2e9): [20.0 for _ in ours],
+    }
     engines = [
-        {**common, "name": "ONNX Runtime", "turns": [[t] * 3 for t in ours]},
-        {**common, "name": "Other", "turns": [[t] * 3 for t in other]},
-        {**product, "turns": [[20.0] * 3 for _ in ours]},
+        compare.TimedEngine(name, "fp32", work, None, np.array([[t] * 3 for t in each]))
+        for (name, work), each in turns.items()
     ]
     return compare._summary(engines, {"fp32": {"all": 1.0, "int8": 0.0}})
 
 
-def report(**parts: Any) -> dict[str, Any]:
+def report(**parts: Any) -> Any:
     """Make a report as :func:`gliomart.bench.measure` does, with made-up figures."""
     values: dict[str, Any] = {
         "machine": machine.description(),
@@ -76,9 +79,11 @@ def test_the_floor_is_a_rate_and_the_model_a_share_of_it() -> None:
     assert measured["int8_gops"] is None
     # Rounds in which everything takes twice as long change no share.
     slow = np.array([1.0, 2.0, 1.0, 2.0])
-    integers = {"name": f"{floor.IGEMM}, 512²", "work": 8e9, "turns": 20.0 * slow}
-    products = [{"name": f"{floor.SGEMM}, 512²", "work": 2e9, "turns": 20.0 * slow}, integers]
-    networks = {"int8": ({"all": 1.0, "int8": 0.8}, 8.0 * slow)}
+    products = [
+        floor.Product(f"{floor.SGEMM}, 512²", 2e9, 20.0 * slow),
+        floor.Product(f"{floor.IGEMM}, 512²", 8e9, 20.0 * slow),
+    ]
+    networks: dict[str, Any] = {"int8": ({"all": 1.0, "int8": 0.8}, 8.0 * slow)}
     # 2 ms at 100 GFLOP/s and 2 ms at 400
     assert floor.summary(products, networks)["share"] == {"int8": 0.5}
     assert floor.summary(products[:1], networks)["share"] == {}
@@ -136,7 +141,7 @@ def test_a_report_is_laid_out_and_drawn_with_and_without_a_comparison() -> None:
 
 
 def test_budgets_of_what_is_not_measured_are_no_budgets() -> None:
-    budget = [{"figure": "load.slice.p99", "at_most": 1.0, "reason": "a test"}]
+    budget = [budgets.FigureBudget("load.slice.p99", at_most=1.0, reason="a test")]
     assert budgets.asks_for(budget, "load")
     assert not budgets.asks_for(budget, "comparison")
     with pytest.raises(UsageError, match=r"load\.slice\.p99"):
@@ -147,10 +152,10 @@ def test_budgets_of_what_is_not_measured_are_no_budgets() -> None:
 
 def test_every_budget_has_a_reason_and_a_limit_above_zero() -> None:
     read = bench.read_budgets(BUDGETS)
-    assert len({each["figure"] for each in read}) == len(read) > 0
+    assert len({each.figure for each in read}) == len(read) > 0
     for each in read:
-        assert each["at_most"] > 0
-        assert len(each["reason"]) > 20
+        assert each.at_most > 0
+        assert len(each.reason) > 20
 
 
 def test_energy_is_summed_over_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,8 +224,8 @@ def test_an_engine_that_fails_is_named_with_its_reason(
 @pytest.mark.slow
 def test_a_process_that_dies_ends_the_comparison_by_name(tmp_path: Path) -> None:
     np.save(tmp_path / "image.npy", np.zeros((256, 256, 1), np.float32))
-    with compare._Worker("floor", default_model(), 1, tmp_path) as worker:
-        assert worker.ready()[1] is None
+    with compare.EngineProcess("floor", default_model(), 1, tmp_path) as worker:
+        assert worker.ready()["missing"] is None
         assert len(worker.turn(0)) == 3
         worker._process.kill()
         worker._process.wait()

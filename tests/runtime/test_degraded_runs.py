@@ -12,6 +12,7 @@ import pytest
 
 from gliomart import Detector, cli, sources
 from gliomart.outputs import folder as output
+from gliomart.outputs.options import OutputOptions
 from gliomart.providers import CPU
 from gliomart.run import Run
 from gpus import DEVICE_LOST, Machine
@@ -122,7 +123,7 @@ def test_a_resumed_run_tells_of_the_gpu_lost_before(
     with monkeypatch.context() as patch:
         patch.setattr(output, "write_atomically", stop)
         with pytest.raises(Killed):
-            Run(Detector(model), sources.scan([series]), out, overlays="all").write()
+            Run(Detector(model), sources.scan([series]), out, OutputOptions("all")).write()
     machine.running = []
     if not gpu_is_back:
         machine.gpus = 0

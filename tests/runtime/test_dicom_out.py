@@ -50,7 +50,7 @@ def _stack(**changes: Any) -> dicom.Stack:
     """One image per slice."""
     series, headers, limit = _golden()
     assert series.verdict is not None
-    stack = dicom.Stack(series.slices, headers, series.verdict, series.pons, limit)
+    stack = dicom.Stack(series.slices, headers, series.verdict, series.structures, limit)
     return replace(stack, **changes)
 
 
@@ -382,15 +382,16 @@ def test_the_report_says_what_results_say(case: Case) -> None:
     assert terms.RESEARCH_ONLY in said
     assert f"sha256={stack.settings.model_sha256}" in said
 
-    (pons,) = report.get_volumetric_roi_measurement_groups(finding_type=terms.PONS)
-    assert stack.pons is not None
+    (pons,) = report.get_volumetric_roi_measurement_groups(finding_type=terms.concept_of(STRUCTURE))
+    verdict = stack.structures[STRUCTURE.name]
+    fraction = terms.fraction_anomalous(STRUCTURE)
     assert _answers(pons) == {"coverage": "pons covered", "flagged": "Yes"}
     pixels = sum(int(r.pons.mask.sum()) for r in stack.results if r.pons)
     voxel_ml = 0.9375 * 0.9375 * 6.5 / 1000
     assert _numbers(pons) == {
-        (terms.SCORE.meaning, None): pytest.approx(stack.pons.score),
-        (terms.P_VALUE.meaning, None): pytest.approx(stack.pons.p_value),
-        (terms.FRACTION_ANOMALOUS.meaning, None): pytest.approx(stack.pons.fraction_anomalous),
+        (terms.SCORE.meaning, None): pytest.approx(verdict.score),
+        (terms.P_VALUE.meaning, None): pytest.approx(verdict.p_value),
+        (fraction.meaning, None): pytest.approx(verdict.fraction_anomalous),
         ("Volume", None): pytest.approx(pixels * voxel_ml),
     }
 
@@ -442,7 +443,7 @@ def test_lesions_are_measured_where_they_lie(case: Case) -> None:
 @pytest.mark.parametrize("coverage", [STRUCTURE.not_covered, STRUCTURE.not_judged])
 def test_what_is_not_covered_is_never_answered_with_no(coverage: str) -> None:
     stack = _stack(
-        pons=StructureVerdict(STRUCTURE, coverage, slices=0),
+        structures={STRUCTURE.name: StructureVerdict(STRUCTURE, coverage, slices=0)},
         results=[replace(result, structures={}) for result in _golden()[0].slices],
         verdict=replace(_stack().verdict, flagged=None),
     )

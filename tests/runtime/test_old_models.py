@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import onnxruntime
@@ -24,7 +25,7 @@ from gliomart.model.card import METADATA_KEY, SCHEMA, ModelCard
 from gliomart.model.contents import Scalp
 from gliomart.model.model import Model
 from processes import finish, searched
-from samples import GOLDEN, card, tiny_model
+from samples import GOLDEN, PONS_RULES, card, tiny_model
 
 MODELS = Path(__file__).parents[1] / "models"
 OLD = range(1, SCHEMA)
@@ -195,14 +196,17 @@ ANYTHING = st.recursive(
 
 @st.composite
 def damaged(draw: st.DrawFn) -> str:
-    """Take a key of an old card, at any depth, and remove, replace or rename it, or add another."""
-    values = json.loads(text_of(draw(st.sampled_from(OLD))))
+    """Take a key of a card, at any depth, and remove, replace or rename it, or add another."""
+    schema = draw(st.sampled_from([*OLD, SCHEMA]))
+    values = json.loads(card(pons=PONS_RULES).to_json() if schema == SCHEMA else text_of(schema))
     values["training"] = values["metrics"] = {}  # anything may be in them
     values["calibration"] |= {"slice_scores": [0.0, 0.1], "series_scores": [0.0]}  # short to print
     for _ in range(draw(st.integers(1, 3))):
         inside = values
         while draw(st.booleans()):
-            parts = [part for part in inside.values() if part and isinstance(part, dict)]
+            lists = [part for part in inside.values() if isinstance(part, list)]
+            parts = [*inside.values(), *chain.from_iterable(lists)]
+            parts = [part for part in parts if part and isinstance(part, dict)]
             if not parts:
                 break
             inside = draw(st.sampled_from(parts))
@@ -221,7 +225,7 @@ def damaged(draw: st.DrawFn) -> str:
 
 @settings(max_examples=300, deadline=None)
 @given(damaged())
-def test_a_damaged_old_card_is_read_or_refused_in_one_line(text: str) -> None:
+def test_a_damaged_card_is_read_or_refused_in_one_line(text: str) -> None:
     try:
         ModelCard.from_json(text)
     except ModelCardError as refused:

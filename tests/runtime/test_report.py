@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import numpy as np
 import pytest
 
 from gliomart.image.grid import uncrop
-from gliomart.model.card import ModelCard
+from gliomart.model.contents import InputImage
 from gliomart.outputs import pictures
-from gliomart.outputs.page import MOST_PICTURES, ReportSlice, from_json, report, to_json
+from gliomart.outputs.page import MOST_PICTURES, report
+from gliomart.outputs.report_slice import ReportSlice, from_json, to_json
 from reports import HOSTILE, analysed, page_of
 
 LESIONS = [0.0, 0.9, 0.0, 0.5]
@@ -105,6 +107,28 @@ def test_a_pons_that_is_not_covered_or_not_known_is_never_called_healthy(results
     assert "this model does not know it" in _Page(report(document, shown, card)).text
 
 
+def test_a_structure_that_is_found_and_not_judged_is_told_as_that(results: Any) -> None:
+    slices, card = results
+    document, shown = page_of(slices, card)
+    unknown = dict.fromkeys(("score", "p_value", "flagged", "fraction_anomalous"))
+    document["series"][0]["pons"] = {"coverage": "pons covered", "slices": 4, **unknown}
+    for entry in document["slices"]:
+        entry["pons"] = {"visible": True, "box": [1, 2, 3, 4], **unknown}
+    text = " ".join(_Page(report(document, shown, card)).text.split())
+    assert "Pons covered: nothing is said about it" in text
+    assert text.count("Pons: seen, not judged.") == len(slices)
+
+
+def test_a_model_without_a_reconstruction_has_a_report(results: Any) -> None:
+    slices, card = results
+    slices = [replace(result, reconstruction=None, brain=None) for result in slices]
+    document, shown = page_of(slices, card)
+    assert {each.reconstruction for each in shown} == {""}
+    assert all(each.source and each.anomaly_map for each in shown)
+    assert from_json(to_json(shown)) == shown
+    assert b'"reconstruction": ""' in report(document, shown, card)
+
+
 def test_a_verdict_that_cannot_be_given_is_not_given(results: Any) -> None:
     slices, card = results
     document, shown = page_of(slices, card)
@@ -165,7 +189,8 @@ def test_hostile_names_are_text_and_nothing_else(results: Any) -> None:
     document["not_analysed"] = [
         {"source": HOSTILE, "frame": None, "code": HOSTILE, "reason": HOSTILE + "\ud800"}
     ]
-    card = ModelCard(**(card.__dict__ | {"intended_use": HOSTILE, "sequence": HOSTILE}))
+    images = (InputImage("MR", HOSTILE),)
+    card = replace(card, intended_use=HOSTILE, images=images)
     content = report(document, shown, card, identify=True)
     page = _Page(content)
     for kind in ("script", "img", "style"):
@@ -223,7 +248,11 @@ def test_pictures_show_what_the_run_saw(results: Any) -> None:
 def test_outlines_enclose_the_masks(results: Any) -> None:
     slices, card = results
     shown = ReportSlice.of(slices[1], card)
-    for line, mask in ((shown.regions, slices[1].mask), (shown.pons, slices[1].pons.mask)):
+    outlines = (
+        (shown.regions, slices[1].mask),
+        (shown.structures["pons"], slices[1].pons.mask),
+    )
+    for line, mask in outlines:
         drawn = np.zeros(mask.shape, np.uint8)
         for contour in line.removesuffix("Z").split("Z"):
             points = np.array([p.split(",") for p in contour.removeprefix("M").split()], float)

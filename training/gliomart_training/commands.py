@@ -7,13 +7,14 @@ from argparse import ArgumentTypeError
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gliomart.cli.arguments import PROVIDERS, ArgumentParser, place, positive, seed
+from gliomart.cli.arguments import ArgumentParser, place, positive, seed
 from gliomart.errors import UsageError
 from gliomart.host.streams import give
 from gliomart.image.steps import Channel, Preprocessing
 from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
+from gliomart.providers.choice import PROVIDERS
 from gliomart_training import dataset, tables
 
 if TYPE_CHECKING:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliomart import sources
 from gliomart.bench import fresh, load, machine, stages
 from gliomart.bench.budgets import asks_for, check, read_budgets
 from gliomart.bench.plot import plot
+from gliomart.bench.report import SCHEMA
 from gliomart.bench.table import table
 from gliomart.errors import NothingAnalysedError
 from gliomart.model.model import default_model
@@ -24,12 +25,15 @@ from gliomart.sources.simulated import simulated_study
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gliomart.bench.report import Comparison, Report
     from gliomart.detector import Detector
+    from gliomart.outputs.options import Overlays
     from gliomart.providers import Requested
 
 __all__ = ["Plan", "asks_for", "check", "encoded", "measure", "plot", "read_budgets", "table"]
-
-SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,14 @@ class Plan:
     model: Path | None = None
     provider: Requested = "auto"
     threads: int | None = None
-    overlays: str | None = None
+    overlays: Overlays | None = None
     load: bool = False
     compare: bool = False
     float_model: Path | None = None
     rounds: int = 30
 
 
-def measure(detector: Detector, plan: Plan) -> dict[str, Any]:
+def measure(detector: Detector, plan: Plan) -> Report:
     """Measure and return everything as JSON values; milliseconds unless the name says otherwise.
 
     Raises
@@ -83,13 +87,16 @@ def measure(detector: Detector, plan: Plan) -> dict[str, Any]:
         return _measured(detector, plan, study)
 
 
-def _measured(detector: Detector, plan: Plan, study: Path) -> dict[str, Any]:
+def _measured(detector: Detector, plan: Plan, study: Path) -> Report:
     inventory = sources.scan([study])
     if not inventory.series:
         raise NothingAnalysedError(f"{study}: no images to time")
-    report: dict[str, Any] = {
+    described = machine.description()  # before anything keeps it busy
+    slices = stages.slices(detector, inventory, plan.repeats)
+    one = stages.typical(detector, inventory)
+    report: Report = {
         "schema": SCHEMA,
-        "machine": machine.description(),
+        "machine": described,
         "versions": machine.versions(),
         "model": {
             "name": detector.settings.model_name,
@@ -99,35 +106,42 @@ def _measured(detector: Detector, plan: Plan, study: Path) -> dict[str, Any]:
         },
         "provider": detector.settings.provider.effective,
         "threads": plan.threads,
+        "study": {
+            "name": study.name,
+            "slices": slices.count,
+            "pixels": list(slices.shape),
+            "repeats": plan.repeats,
+        },
+        "ms": slices.ms,
+        "series": stages.series(detector, study, plan.repeats, plan.overlays),
+        "model_ms": stages.model_only(plan.model, one.image, plan.threads),
+        "energy": stages.energy(plan.model, one.image, plan.threads),
+        "import_ms": fresh.imports(),
     }
-    slices = stages.slices(detector, inventory, plan.repeats)
-    one = stages.typical(detector, inventory)
-    report["study"] = {
-        "name": study.name,
-        "slices": slices.count,
-        "pixels": list(slices.shape),
-        "repeats": plan.repeats,
-    }
-    report["ms"] = slices.ms
-    report["series"] = stages.series(detector, study, plan.repeats, plan.overlays)
-    model = plan.model or default_model()
-    report["model_ms"] = stages.model_only(plan.model, one.image, plan.threads)
-    report["energy"] = stages.energy(plan.model, one.image, plan.threads)
-    report["import_ms"] = fresh.imports()
     if one.file is not None:
-        report |= fresh.starts(plan.model, plan.provider, plan.threads, one.file)
+        starts = fresh.starts(plan.model, plan.provider, plan.threads, one.file)
+        report["cold_start_ms"] = starts["cold_start_ms"]
+        report["peak_memory_mb"] = starts["peak_memory_mb"]
     if plan.load:
         report["load"] = load.measure(detector, plan.model, one, plan.threads)
     if plan.compare:
-        from gliomart.bench import compare
-
-        floats = plan.float_model or (None if plan.model else default_model("cuda"))
-        report["comparison"] = compare.measure(
-            model, one.image, float_model=floats, threads=plan.threads, rounds=plan.rounds
-        )
+        report["comparison"] = _compared(plan, one.image)
     return report
 
 
-def encoded(report: dict[str, Any]) -> bytes:
+def _compared(plan: Plan, image: NDArray[np.float32]) -> Comparison:
+    from gliomart.bench import compare
+
+    floats = plan.float_model or (None if plan.model else default_model("cuda"))
+    return compare.measure(
+        plan.model or default_model(),
+        image,
+        float_model=floats,
+        threads=plan.threads,
+        rounds=plan.rounds,
+    )
+
+
+def encoded(report: Report) -> bytes:
     """Write a report as the content of a JSON file."""
     return (json.dumps(report, indent=1) + "\n").encode()

@@ -1,15 +1,15 @@
 """What the hardware can do at best, as far as it can be measured: arithmetic and memory.
 
-The libraries whose peaks these are (NumPy's BLAS, ONNX Runtime's integer product) are tuned for
-large square matrices, where hardly anything but multiplying takes time: the closer a network comes
-to the same rate, the less another library can do for it, and the more it takes fewer operations.
+NumPy's BLAS and ONNX Runtime's integer product reach the highest rates on large square matrices,
+where hardly anything but multiplying takes time. A network that comes close to these rates gains
+little from another library: it can be made faster only by fewer operations.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,14 +18,38 @@ from gliomart.host import extras
 from gliomart.providers import open_session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from gliomart.bench.report import Floor, Operations
 
 SGEMM, IGEMM, COPY = "matrix product", "integer matrix product", "memory copy"
 # Sides of the matrices; the largest leaves the caches, the smallest has the least to pack.
 _SIDES = (512, 1024, 2048)
 _COPIED = 64 * 2**20
+
+
+class Product(NamedTuple):
+    """A piece of work that was timed.
+
+    Attributes
+    ----------
+    name, work
+        As :class:`~gliomart.bench.engines.Engine` has them.
+    ms
+        Milliseconds in each round.
+    """
+
+    name: str
+    work: float
+    ms: NDArray[np.float64]
+
+    @property
+    def rate(self) -> float:
+        """Work in a millisecond, by the median of the rounds."""
+        return float(self.work / np.median(self.ms))
 
 
 def engines(_model: Path, _image: NDArray[np.float32], threads: int) -> list[Engine]:
@@ -39,7 +63,7 @@ def engines(_model: Path, _image: NDArray[np.float32], threads: int) -> list[Eng
     return found
 
 
-def operations(model: Path) -> dict[str, float]:
+def operations(model: Path) -> Operations:
     """Count the operations that a model needs for one slice, in 10⁹; a multiply-add is two.
 
     Convolutions and matrix products count, ``int8`` are those of them that work on integers.
@@ -77,15 +101,14 @@ def operations(model: Path) -> dict[str, float]:
 
 
 def summary(
-    products: list[dict[str, Any]],
-    networks: dict[str, tuple[dict[str, float], NDArray[np.float64]]],
-) -> dict[str, Any]:
+    products: Sequence[Product], networks: Mapping[str, tuple[Operations, NDArray[np.float64]]]
+) -> Floor:
     """Turn the times of :func:`engines` into rates, and a network's into a share of them.
 
     Parameters
     ----------
     products
-        ``name``, ``work`` and ``turns``, the milliseconds in each round, of the engines here.
+        Of the engines here.
     networks
         By precision: the operations of a slice, as counted, and its milliseconds in each round.
 
@@ -99,7 +122,7 @@ def summary(
     for precision, (counted, turns) in networks.items():
         parts = {SGEMM: counted["all"] - counted["int8"], IGEMM: counted["int8"]}
         pairs = [(count * 1e9, best[kind]) for kind, count in parts.items() if count]
-        paces = [count / each["work"] * each["turns"] for count, each in pairs if each]
+        paces = [count / each.work * each.ms for count, each in pairs if each]
         if len(paces) == len(pairs):
             shares[precision] = round(float(np.median(sum(paces) / turns)), 3)
     return {
@@ -110,17 +133,15 @@ def summary(
     }
 
 
-def _best(products: list[dict[str, Any]], kind: str) -> dict[str, Any] | None:
+def _best(products: Sequence[Product], kind: str) -> Product | None:
     """Pick the one of a kind with the highest rate."""
-    found = [each for each in products if each["name"].partition(",")[0] == kind]
-    return max(found, key=lambda each: each["work"] / np.median(each["turns"]), default=None)
+    found = [each for each in products if each.name.partition(",")[0] == kind]
+    return max(found, key=lambda each: each.rate, default=None)
 
 
-def _rate(product: dict[str, Any] | None) -> float | None:
+def _rate(product: Product | None) -> float | None:
     """Work in 10⁹ a second."""
-    if product is None:
-        return None
-    return round(float(product["work"] / np.median(product["turns"]) / 1e6), 1)
+    return None if product is None else round(product.rate / 1e6, 1)
 
 
 def _sgemm(side: int) -> Engine:

@@ -7,15 +7,17 @@ import os
 import subprocess
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import gliomart
 from gliomart.bench.machine import percentiles
 from gliomart.errors import UsageError
 from gliomart.host import frozen
+from gliomart.host.clock import ms_since
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from gliomart.bench.report import Percentiles, Starts
 
 # After one that brings everything into the caches of the file system.
 _STARTS = 5
@@ -47,12 +49,12 @@ print((perf_counter() - started) * 1e3, flush=True)
 """
 
 
-def imports() -> dict[str, float]:
+def imports() -> Percentiles:
     """Milliseconds that ``from gliomart import Detector`` takes, the interpreter running."""
     return percentiles([milliseconds for _, milliseconds in _processes(_IMPORT)])
 
 
-def starts(model: Path | None, provider: str, threads: int | None, path: Path) -> dict[str, Any]:
+def starts(model: Path | None, provider: str, threads: int | None, path: Path) -> Starts:
     """Start processes that analyse one file: milliseconds until the result, and peak megabytes."""
     arguments = [str(model or ""), provider, str(threads or 0), str(path)]
     runs = list(_processes(_FIRST_SLICE, *arguments))
@@ -73,7 +75,7 @@ def python() -> tuple[str, dict[str, str]]:
     found = frozen.interpreter()
     if found is None:
         raise UsageError("bench starts processes of its own, and there is no Python here to start")
-    place = Path(gliomart.__file__).parents[1]
+    place = Path(__file__).parents[2]  # where gliomart lies
     if place.is_dir():
         return found, dict(os.environ)
     searched = filter(None, (str(place), os.environ.get("PYTHONPATH")))  # an archive
@@ -95,7 +97,7 @@ def _processes(code: str, *arguments: str) -> Iterator[tuple[float, float]]:
             except BaseException:
                 process.kill()  # Ctrl-C is not for a session of its own, and ends with this one
                 raise
-            milliseconds = (perf_counter() - started) * 1e3
+            milliseconds = ms_since(started)
         if process.returncode:
             raise subprocess.CalledProcessError(process.returncode, command)
         if number > 0:

@@ -6,16 +6,18 @@ import subprocess
 import sys
 from contextlib import contextmanager, nullcontext
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliomart.bench.machine import percentiles
 from gliomart.bench.stages import runs
+from gliomart.host.clock import ms_since
 from gliomart.model.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from gliomart.bench.report import Steadiness
     from gliomart.bench.stages import Typical
     from gliomart.detector import Detector
 
@@ -32,7 +34,7 @@ while True:
 
 def measure(
     detector: Detector, model: Path | None, typical: Typical, threads: int | None
-) -> dict[str, Any]:
+) -> dict[str, Steadiness]:
     """Time the model alone and one slice, without and with a process that fills one core.
 
     Returns
@@ -51,19 +53,20 @@ def measure(
         with _neighbour() if state == "loaded" else nullcontext():
             times["model"][state] += runs(opened, typical.image, _MODEL_RUNS)
             times["slice"][state] += _slices(detector, typical, _SLICES)
-    report: dict[str, Any] = {}
-    for what, each in times.items():
-        summary = {state: percentiles(values) for state, values in each.items()}
-        ratio = round(summary["loaded"]["p99"] / summary["idle"]["p50"], 2)
-        report[what] = {**summary, "p99_loaded_by_p50_idle": ratio}
-    return report
+    return {what: _steadiness(each["idle"], each["loaded"]) for what, each in times.items()}
+
+
+def _steadiness(idle: list[float], loaded: list[float]) -> Steadiness:
+    without, beside = percentiles(idle), percentiles(loaded)
+    ratio = round(beside["p99"] / without["p50"], 2)
+    return {"idle": without, "loaded": beside, "p99_loaded_by_p50_idle": ratio}
 
 
 def _slices(detector: Detector, typical: Typical, count: int) -> Iterator[float]:
     for _ in range(count):
         started = perf_counter()
         detector.detect(typical.file or typical.slice)
-        yield (perf_counter() - started) * 1e3
+        yield ms_since(started)
 
 
 @contextmanager

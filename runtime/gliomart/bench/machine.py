@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from gliomart.host import processors
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gliomart.bench.report import Machine, Percentiles
     from gliomart.model.card import ModelCard
 
 # Instructions that decide how fast a network runs; what Linux calls them on x86 and Arm.
@@ -36,7 +37,7 @@ _LIBRARIES = (
 _RAPL = Path("/sys/class/powercap")
 
 
-def description() -> dict[str, Any]:
+def description() -> Machine:
     """Describe the machine, and how busy it was when it was asked."""
     processor, flags = _processor()
     return {
@@ -69,7 +70,7 @@ def precision(card: ModelCard) -> str:
     return str(card.network.get("precision", "fp32"))
 
 
-def percentiles(values: Sequence[float]) -> dict[str, float]:
+def percentiles(values: Sequence[float]) -> Percentiles:
     """Summarise times as p50, p95 and p99."""
     p50, p95, p99 = np.percentile(values, (50, 95, 99))
     return {"p50": round(float(p50), 3), "p95": round(float(p95), 3), "p99": round(float(p99), 3)}

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliomart.host import extras
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from matplotlib.axes import Axes
+
+    from gliomart.bench.report import Comparison, EngineTimes, Report
+
 # Okabe and Ito's colours, told apart with every kind of colour vision.
 _BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#666666"
 _MARKS = {"1": ("o", _BLUE), "2": ("D", _VERMILION)}
 
 
-def plot(report: dict[str, Any]) -> bytes:
+def plot(report: Report) -> bytes:
     """Draw a report; what was not measured is left out.
 
     Returns
@@ -47,7 +51,7 @@ def plot(report: dict[str, Any]) -> bytes:
     return stream.getvalue()
 
 
-def _stages(axes: Any, report: dict[str, Any]) -> None:  # noqa: ANN401
+def _stages(axes: Axes, report: Report) -> None:
     rows = list(report["ms"].items())
     places = range(len(rows))
     p50 = [values["p50"] for _, values in rows]
@@ -69,7 +73,7 @@ def _stages(axes: Any, report: dict[str, Any]) -> None:  # noqa: ANN401
     _bare(axes)
 
 
-def _ratios(axes: Any, comparison: dict[str, Any], names: Sequence[str]) -> None:  # noqa: ANN401
+def _ratios(axes: Axes, comparison: Comparison, names: Sequence[str]) -> None:
     counts = list(comparison["by_threads"])
     for number, count in enumerate(counts):
         mark, colour = _MARKS.get(count, ("s", _GREY))
@@ -102,7 +106,7 @@ def _ratios(axes: Any, comparison: dict[str, Any], names: Sequence[str]) -> None
     _bare(axes)
 
 
-def _names(comparison: dict[str, Any]) -> list[str]:
+def _names(comparison: Comparison) -> list[str]:
     """Every engine but gliomart's own, in the order of the fewest threads."""
     listed = [
         _name(engine)
@@ -112,11 +116,11 @@ def _names(comparison: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(listed))
 
 
-def _name(engine: dict[str, Any]) -> str:
+def _name(engine: EngineTimes) -> str:
     return f"{engine['name']}, {engine['precision']}"
 
 
-def _bare(axes: Any) -> None:  # noqa: ANN401
+def _bare(axes: Axes) -> None:
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", alpha=0.3)

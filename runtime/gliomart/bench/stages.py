@@ -6,19 +6,21 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gliomart import sources
 from gliomart.bench.machine import joules, percentiles
-from gliomart.cli.arguments import PROVIDERS
 from gliomart.errors import InputRefusedError, NothingAnalysedError, ProviderError
+from gliomart.host.clock import ms_since
 from gliomart.image.preprocess import prepare
 from gliomart.image.slices import Refusal, Slice
 from gliomart.model.model import Model
 from gliomart.outputs import pictures
 from gliomart.outputs.folder import write_atomically
+from gliomart.outputs.options import OutputOptions
+from gliomart.providers.choice import PROVIDERS
 from gliomart.run import Run
 
 if TYPE_CHECKING:
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gliomart.bench.report import Energy, NotMeasured, Percentiles, Series
     from gliomart.detector import Detector
     from gliomart.findings.results import SliceResult
+    from gliomart.outputs.options import Overlays
     from gliomart.sources import Inventory, SourceFile
 
 STAGES = ("read", "preprocess", "infer", "score", "write")
@@ -52,7 +56,7 @@ class Slices:
 
     count: int
     shape: tuple[int, int]
-    ms: dict[str, dict[str, float]]
+    ms: dict[str, Percentiles]
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def slices(detector: Detector, inventory: Inventory, repeats: int) -> Slices:
                 for result in _results(detector, file):
                     started = perf_counter()
                     write_atomically(overlay, pictures.png(pictures.overlay(result, limit)))
-                    write_ms = (perf_counter() - started) * 1e3
+                    write_ms = ms_since(started)
                     if number == 0:  # the first pass warms caches, allocators and the provider
                         count += 1
                         height, width = result.slice.pixels.shape
@@ -106,14 +110,14 @@ def slices(detector: Detector, inventory: Inventory, repeats: int) -> Slices:
     return Slices(count, shape, {stage: percentiles(values) for stage, values in times.items()})
 
 
-def series(detector: Detector, study: Path, repeats: int, overlays: str | None) -> dict[str, Any]:
+def series(detector: Detector, study: Path, repeats: int, overlays: Overlays | None) -> Series:
     """Analyse the study as ``gliomart infer`` does, from the scan of the folder to results.json."""
-    settings: dict[str, Any] = {} if overlays is None else {"overlays": overlays}
+    written = OutputOptions() if overlays is None else OutputOptions(overlays)
     seconds, count = [], 0
     for number in range(repeats + 1):
         with tempfile.TemporaryDirectory() as folder:
             started = perf_counter()
-            run = Run(detector, sources.scan([study]), Path(folder), **settings)
+            run = Run(detector, sources.scan([study]), Path(folder), written)
             count = len(run.write()["slices"])
             if number > 0:
                 seconds.append(perf_counter() - started)
@@ -123,15 +127,15 @@ def series(detector: Detector, study: Path, repeats: int, overlays: str | None) 
         "overlays": overlays,
         "seconds": round(middle, 3),
         "slices_per_second": round(count / middle, 2),
-        f"seconds_for_{_LONG_SERIES}_slices": round(_LONG_SERIES * middle / count, 3),
+        "seconds_for_176_slices": round(_LONG_SERIES * middle / count, 3),
     }
 
 
 def model_only(
     model: Path | None, image: NDArray[np.float32], threads: int | None
-) -> dict[str, Any]:
+) -> dict[str, Percentiles | NotMeasured]:
     """Run the model alone on every provider that runs here; tell why the others do not."""
-    ms: dict[str, Any] = {}
+    ms: dict[str, Percentiles | NotMeasured] = {}
     for name in PROVIDERS:
         if name == "auto":
             continue
@@ -145,7 +149,7 @@ def model_only(
     return ms
 
 
-def energy(model: Path | None, image: NDArray[np.float32], threads: int | None) -> dict[str, Any]:
+def energy(model: Path | None, image: NDArray[np.float32], threads: int | None) -> Energy:
     """Read what the processor uses while the model runs on it; the whole machine's work counts."""
     opened = Model(model, provider="cpu", threads=threads)
     opened.run(image)
@@ -165,7 +169,7 @@ def runs(model: Model, image: NDArray[np.float32], count: int) -> Iterator[float
     for _ in range(count):
         started = perf_counter()
         model.run(image)
-        yield (perf_counter() - started) * 1e3
+        yield ms_since(started)
 
 
 def typical(detector: Detector, inventory: Inventory) -> Typical:

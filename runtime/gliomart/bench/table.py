@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from gliomart.bench.report import Comparison, Floor, Report, Steadiness
 
-def table(report: dict[str, Any]) -> str:
+
+def table(report: Report) -> str:
     """Lay a report out as lines of plain text."""
     lines = [*_head(report), *_times(report), *_series(report)]
     if "load" in report:
@@ -18,7 +20,7 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _head(report: dict[str, Any]) -> Iterator[str]:
+def _head(report: Report) -> Iterator[str]:
     study, machine, model = report["study"], report["machine"], report["model"]
     what = f"{model['name']} ({model['precision']}) on {report['provider']}"
     where = f"{machine['processor']}, {machine['cores']} cores"
@@ -26,7 +28,7 @@ def _head(report: dict[str, Any]) -> Iterator[str]:
     yield f"{what}; {where}; {how}"
 
 
-def _times(report: dict[str, Any]) -> Iterator[str]:
+def _times(report: Report) -> Iterator[str]:
     yield f"{'milliseconds':14}{'p50':>9}{'p95':>9}{'p99':>9}"
     rows = dict(report["ms"])
     for provider, values in report["model_ms"].items():
@@ -39,7 +41,7 @@ def _times(report: dict[str, Any]) -> Iterator[str]:
         yield f"{name:14}{values['p50']:9.2f}{values['p95']:9.2f}{values['p99']:9.2f}"
 
 
-def _series(report: dict[str, Any]) -> Iterator[str]:
+def _series(report: Report) -> Iterator[str]:
     series = report["series"]
     yield f"throughput    {series['slices_per_second']:9.1f} slices per second, scan to results"
     if "peak_memory_mb" in report:
@@ -49,7 +51,7 @@ def _series(report: dict[str, Any]) -> Iterator[str]:
         yield f"energy        {energy['joules_per_slice']:9.3f} J per slice, model alone"
 
 
-def _load(load: dict[str, Any]) -> Iterator[str]:
+def _load(load: dict[str, Steadiness]) -> Iterator[str]:
     yield ""
     yield f"{'beside a busy process':22}{'idle p50':>10}{'p99':>9}{'loaded p50':>12}{'p99':>9}"
     for what, values in load.items():
@@ -60,7 +62,7 @@ def _load(load: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _comparison(comparison: dict[str, Any]) -> Iterator[str]:
+def _comparison(comparison: Comparison) -> Iterator[str]:
     for threads, measured in comparison["by_threads"].items():
         yield ""
         title = f"{threads} thread{'s' if threads != '1' else ''}, {comparison['rounds']} rounds"
@@ -80,7 +82,7 @@ def _comparison(comparison: dict[str, Any]) -> Iterator[str]:
         yield f"not compared: {name}: {reason}"
 
 
-def _floor(floor: dict[str, Any]) -> Iterator[str]:
+def _floor(floor: Floor) -> Iterator[str]:
     rates = {
         "float32 product": (floor["sgemm_gflops"], "GFLOP/s"),
         "8-bit product": (floor["int8_gops"], "GOP/s"),

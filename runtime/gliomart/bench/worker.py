@@ -13,12 +13,13 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from gliomart.bench import engines, floor
 from gliomart.errors import BrokenExtraError, MissingExtraError
+from gliomart.host.clock import ms_since
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,22 @@ _OWN: dict[str, Callable[..., list[Engine]]] = {
 IMAGE = "image.npy"
 
 
+class Described(TypedDict):
+    """An engine as it is told of; ``map`` is the file that its anomaly map lies in."""
+
+    name: str
+    precision: str
+    work: float | None
+    map: str | None
+
+
+class Ready(TypedDict):
+    """The first answer: the engines, or why there are none."""
+
+    engines: list[Described]
+    missing: str | None
+
+
 def main() -> None:
     """Serve one comparison until its standard input ends."""
     name, model, threads, folder = sys.argv[1:]
@@ -42,9 +59,10 @@ def main() -> None:
     try:
         found = _engines(name)(Path(model), image, int(threads))
     except (MissingExtraError, BrokenExtraError) as error:
-        _answer(answers, {"missing": str(error)})
+        _answer(answers, Ready(engines=[], missing=str(error)))
         return
-    _answer(answers, {"engines": [_described(each, Path(folder)) for each in found]})
+    described = [_described(each, Path(folder)) for each in found]
+    _answer(answers, Ready(engines=described, missing=None))
     for line in sys.stdin:
         place, runs = map(int, line.split())
         _answer(answers, [_timed(found[place]) for _ in range(runs)])
@@ -58,7 +76,7 @@ def _engines(name: str) -> Callable[..., list[Engine]]:
     return loaded
 
 
-def _described(engine: Engine, folder: Path) -> dict[str, Any]:
+def _described(engine: Engine, folder: Path) -> Described:
     """Run an engine for the first time, and keep what it makes of the image."""
     anomaly_map = engine.run()
     path = None
@@ -76,7 +94,7 @@ def _described(engine: Engine, folder: Path) -> dict[str, Any]:
 def _timed(engine: Engine) -> float:
     started = perf_counter()
     engine.run()
-    return (perf_counter() - started) * 1e3
+    return ms_since(started)
 
 
 def _own_output() -> TextIO:
@@ -86,7 +104,7 @@ def _own_output() -> TextIO:
     return answers
 
 
-def _answer(answers: TextIO, values: Any) -> None:  # noqa: ANN401
+def _answer(answers: TextIO, values: object) -> None:
     answers.write(json.dumps(values) + "\n")
     answers.flush()
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, get_args
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from gliomart.errors import UsageError
 from gliomart.host import processors, streams
-from gliomart.providers.choice import Requested
+from gliomart.outputs.options import Overlays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeAlias
 
-Overlays = Literal["flagged", "all", "none"]
+    # What :meth:`ArgumentParser.add_subparsers` gives, to which each command adds its own parser.
+    Commands: TypeAlias = "argparse._SubParsersAction[ArgumentParser]"  # noqa: SLF001
 
 OVERLAYS = get_args(Overlays)
-PROVIDERS = get_args(Requested)
 _LARGEST_SEED = 2**32 - 1
 
 

@@ -1,8 +1,7 @@
 """The ``gliomart`` command.
 
-Standard output is for results, everything else goes to standard error. Commands of the other
-packages join through the entry-point group ``gliomart.commands``: functions that take arguments,
-print results to :func:`gliomart.host.streams.results` and give an exit status.
+How a process starts, ends and is interrupted; what it does between is a module a command. Standard
+output is for results, everything else goes to standard error.
 """
 
 from __future__ import annotations
@@ -10,23 +9,14 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gliomart.errors import (
-    GliomartError,
-    MissingExtraError,
-    OutputError,
-    StarvedError,
-    UsageError,
-    WrittenInPartError,
-)
+from gliomart.errors import GliomartError, OutputError, StarvedError, UsageError
 from gliomart.host import processors, streams
 from gliomart.host.signals import Signals, ignore_at_exit
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
 _KEPT = "what is finished is kept, and --resume goes on from it"
 
@@ -71,7 +61,6 @@ def _status(arguments: Sequence[str], told: Signals, *, alone: bool) -> int:
     """Run one command, and tell how it ended."""
     kept = _KEPT
     try:
-        _quieten_libraries()
         status = _run(_words(arguments), alone=alone)
         streams.finish()
     except BaseException as error:  # noqa: BLE001  # every way to end is told
@@ -100,15 +89,17 @@ def _words(arguments: Sequence[str]) -> list[str]:
 
 
 def _run(arguments: list[str], *, alone: bool) -> int:
-    from gliomart.cli.parser import EXTERNAL, parser
+    from gliomart.cli import external
 
-    external = bool(arguments) and arguments[0] in EXTERNAL
-    if alone:
-        _bound_libraries(algebra=external)
-    if external:
-        return _run_external(arguments[0], EXTERNAL[arguments[0]][1], arguments[1:])
+    if arguments and arguments[0] in external.EXTERNAL:
+        _prepare_libraries(alone=alone, algebra=True)
+        return external.run(arguments[0], arguments[1:])
+    from gliomart.cli.parser import parser
+
     options = parser().parse_args(arguments)
-    return _COMMANDS[options.command](options)
+    _prepare_libraries(alone=alone, algebra=False)
+    status: int = options.run(options)
+    return status
 
 
 def _failed(error: BaseException) -> int:
@@ -142,205 +133,11 @@ def _unforeseen(error: Exception) -> tuple[str, int]:
     """Say what no part of gliomart raises on purpose, and the exit status."""
     module = (getattr(error, "name", None) or "").partition(".")[0]
     if isinstance(error, ImportError) and module not in {"", "gliomart"}:
-        from gliomart.host import (
-            extras,
-        )
+        from gliomart.host import extras
 
         told = extras.broken("gliomart", module, error)
         return str(told), told.exit_status
     return f"internal error ({type(error).__name__}: {error}); GLIOMART_DEBUG=1 shows where", 1
-
-
-def _infer(options: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from gliomart import sources
-    from gliomart.outputs import folder as output
-    from gliomart.outputs import records
-    from gliomart.run import Run
-
-    if options.dicom_out:
-        import gliomart.outputs.dicom  # noqa: F401  # says so at once where its extra is missing
-    paths = [Path(path) for path in options.paths]
-    places = {"overwrite": options.overwrite, "resume": options.resume}
-    with output.claimed(options.out, paths, **places) as claim:
-        if not claim.locked:
-            _note(
-                options,
-                f"{claim.path}: its file system has no locks; let no other run write into it",
-            )
-        inventory = sources.scan(paths, _budget(options), plane=options.plane)
-        detector = _detector(options, options.plane)
-        claim.clear(overwrite=options.overwrite)
-        run = Run(
-            detector,
-            inventory,
-            claim.path,
-            overlays=options.overlays,
-            maps=options.maps,
-            dicom=options.dicom_out,
-            identify=options.identify,
-            progress=not options.quiet,
-        )
-        try:
-            document = run.write()
-        except KeyboardInterrupt as interruption:
-            hint = f"finished series are kept; go on with --out {claim.path} --resume"
-            interruption.add_note(hint)
-            raise
-    _tell(document, claim.path, options)
-    if failed := records.failed(document):
-        where = claim.path / output.RESULTS
-        raise WrittenInPartError(f"{failed}; {where} says which and why")
-    return 0
-
-
-def _demo(options: argparse.Namespace) -> int:
-    from gliomart.sources.simulated import simulated_study
-
-    _note(options, "a simulated head with a pontine lesion in some slices (no real person)")
-    options.overlays = "flagged"
-    options.maps = options.dicom_out = options.identify = False
-    options.plane = None
-    with simulated_study() as study:
-        options.paths = [study]
-        return _infer(options)
-
-
-def _info(options: argparse.Namespace) -> int:
-    import dataclasses
-
-    from gliomart import providers
-    from gliomart.cli.leaflet import leaflet
-    from gliomart.cli.terminal import columns
-
-    detector = _detector(options)
-    card = dataclasses.asdict(detector.card)
-    if options.json:
-        _print_json({"sha256": detector.settings.model_sha256, **card})
-        return 0
-    reasons = providers.reasons()
-    width = columns(streams.results())
-    streams.give(leaflet(detector.card, detector.calibration, detector.settings, reasons, width))
-    return 0
-
-
-def _completion(options: argparse.Namespace) -> int:
-    from importlib import resources
-
-    script = resources.files("gliomart") / "completion" / f"gliomart.{options.shell}"
-    streams.give(script.read_text(encoding="utf-8").removesuffix("\n"))
-    return 0
-
-
-def _bench(options: argparse.Namespace) -> int:
-    from gliomart import bench
-    from gliomart.outputs.folder import write_atomically
-    from gliomart.outputs.target import check_target
-
-    for target in filter(None, (options.out, options.plot)):
-        check_target(target, [options.path, options.model, options.float_model, options.budget])
-    budgets = bench.read_budgets(options.budget) if options.budget else []
-    plan = bench.Plan(
-        study=options.path,
-        repeats=options.repeats,
-        model=options.model,
-        provider=options.provider,
-        threads=options.threads,
-        overlays=options.overlays,
-        load=options.load or bench.asks_for(budgets, "load"),
-        compare=options.compare,
-        float_model=options.float_model,
-        rounds=options.rounds,
-    )
-    report = bench.measure(_detector(options), plan)
-    if options.json:
-        _print_json(report)
-    else:
-        streams.give(bench.table(report))
-    if options.out:
-        write_atomically(options.out, bench.encoded(report))
-    if options.plot:
-        write_atomically(options.plot, bench.plot(report))
-    bench.check(report, budgets)
-    return 0
-
-
-def _no_command(options: argparse.Namespace) -> int:
-    del options
-    raise UsageError("no command; begin with gliomart demo, or see gliomart --help")
-
-
-def _run_external(name: str, extra: str, arguments: Sequence[str]) -> int:
-    from importlib.metadata import entry_points
-
-    from gliomart.host import extras
-
-    found = entry_points(group="gliomart.commands", name=name)
-    if not found:
-        raise MissingExtraError(f"gliomart {name}", extra)
-    try:
-        command = next(iter(found)).load()
-        status: int = command(list(arguments))
-    except ImportError as error:
-        if isinstance(error, GliomartError):
-            raise
-        raise extras.refused(f"gliomart {name}", extra, error) from error
-    return status
-
-
-def _detector(options: argparse.Namespace, plane: int | None = None) -> Any:  # noqa: ANN401  # imported where used
-    from gliomart.detector import Detector
-
-    detector = Detector(
-        options.model,
-        provider=options.provider,
-        allow_fallback=options.allow_fallback,
-        false_alarm_rate=options.false_alarm_rate,
-        threads=options.threads,
-        force=options.force,
-        budget=_budget(options),
-        plane=plane,
-    )
-    if detector.settings.provider.degraded:
-        effective = detector.settings.provider.effective
-        _note(options, f"{options.provider} does not run here; using {effective}")
-    return detector
-
-
-def _budget(options: argparse.Namespace) -> Any:  # noqa: ANN401  # imported where used
-    from gliomart.sources import DEFAULT
-
-    return DEFAULT.but(dict(options.limits))
-
-
-def _tell(document: dict[str, Any], out: Path, options: argparse.Namespace) -> None:
-    """Say on standard output what was found."""
-    from gliomart.cli import summary
-    from gliomart.cli.terminal import Ink, columns, is_terminal
-
-    if options.quiet:
-        return
-    stream = streams.results()
-    if options.json:
-        _print_json(document)
-    elif is_terminal(stream):
-        streams.give(*summary.brief(document, out, columns(stream), Ink.of(stream)))
-    else:
-        streams.give(*summary.plain(document, out))
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    import json
-
-    if (stream := streams.results()) is not None:
-        json.dump(values, stream, indent=1)  # in ASCII, whatever the terminal's encoding
-        streams.give("")
-
-
-def _note(options: argparse.Namespace, message: str) -> None:
-    if not options.quiet:
-        streams.say(f"gliomart: {message}")
 
 
 def _fail(message: str, status: int) -> int:
@@ -359,6 +156,13 @@ def _stop_decoding() -> None:
         codecs.kill_decoders()
 
 
+def _prepare_libraries(*, alone: bool, algebra: bool) -> None:
+    """Set what libraries read when they are loaded, which is from here on."""
+    _quieten_libraries()
+    if alone:
+        _bound_libraries(algebra=algebra)
+
+
 def _bound_libraries(*, algebra: bool) -> None:
     """Tell libraries how many threads to start, before the first of them is loaded.
 
@@ -366,8 +170,6 @@ def _bound_libraries(*, algebra: bool) -> None:
     the machine when it is loaded, and sends itself SIGINT where it is refused one. Where there is
     no ``algebra`` to speak of, it has nothing to do that pays for a second one.
     """
-    from gliomart.host import processors
-
     count = processors.usable()
     most = str(processors.affordable(count) if algebra else count)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", most if algebra else "1")
@@ -385,13 +187,3 @@ def _quieten_libraries() -> None:
     warnings.filterwarnings("ignore", module=r"pydicom(\..*)?")
     for name in ("pydicom", "highdicom"):  # they quote what they complain about
         logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
-_COMMANDS: dict[str | None, Callable[[argparse.Namespace], int]] = {
-    None: _no_command,
-    "infer": _infer,
-    "demo": _demo,
-    "info": _info,
-    "bench": _bench,
-    "completion": _completion,
-}

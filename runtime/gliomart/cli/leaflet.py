@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliomart.findings.judges import STRUCTURES
 from gliomart.printable import printable
@@ -32,7 +32,7 @@ def leaflet(
     card: ModelCard,
     calibration: Calibration,
     settings: Settings,
-    why_not: Mapping[Any, str | None],
+    why_not: Mapping[str, str | None],
     width: int,
 ) -> str:
     """Lay a card out for people.
@@ -108,7 +108,7 @@ def _calibration(card: ModelCard, calibration: Calibration) -> Iterator[str]:
         )
 
 
-def _measured(metrics: Mapping[str, Any]) -> Iterator[str]:
+def _measured(metrics: Mapping[str, object]) -> Iterator[str]:
     rows = {label: _figure(metrics, path) for path, label in _FIGURES.items()}
     if not any(rows.values()):
         yield "Nothing that the card tells of."
@@ -140,7 +140,7 @@ def _limits(card: ModelCard, calibration: Calibration) -> Iterator[str]:
             )
 
 
-def _providers(settings: Settings, why_not: Mapping[Any, str | None]) -> Iterator[str]:
+def _providers(settings: Settings, why_not: Mapping[str, str | None]) -> Iterator[str]:
     yield settings.provider.effective
     yield from (f"not on {name}: {reason}" for name, reason in why_not.items() if reason)
 
@@ -150,7 +150,7 @@ def _file(card: ModelCard, settings: Settings) -> Iterator[str]:
     yield f"licence of the weights: {card.licence}"
 
 
-def _figure(metrics: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
+def _figure(metrics: Mapping[str, object], path: tuple[str, ...]) -> str | None:
     """Write a figure with its interval; None where the metrics have no such figure."""
     match _at(metrics, path):
         case {"value": float(value) | int(value), "interval": [float(low), float(high)]}:
@@ -160,7 +160,7 @@ def _figure(metrics: Mapping[str, Any], path: tuple[str, ...]) -> str | None:
     return None
 
 
-def _at(values: Any, path: tuple[str, ...]) -> Any:  # noqa: ANN401  # a card may hold anything
+def _at(values: object, path: tuple[str, ...]) -> object:
     for key in path:
         values = values.get(key) if isinstance(values, dict) else None
     return values

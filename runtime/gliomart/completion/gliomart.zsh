@@ -12,7 +12,7 @@ _shtab_gliomart_commands() {
   local _commands=(
     bench:'Time every stage on this machine, cold start and memory included.'
     completion:'Print a script with which a shell completes gliomart'"'"'s commands and options.'
-    demo:'Analyse the simulated study that comes along: a head with a pontine lesion.'
+    demo:'Analyse the built-in simulated study: a head with a pontine lesion.'
     evaluate:'Run a model over a folder with tumour masks (index.csv) and measure it beside trivial baselines, or beside another model, on the images'"'"' own pixel grid.'
     export:'Turn a trained network into one ONNX file with its card: converted, checked, compared with Keras, and calibrated on patients that its training held out.'
     infer:'Analyse images and DICOM files, and write a report, tables and pictures.'
@@ -32,24 +32,24 @@ _shtab_gliomart_defaults_added=0
 
 _shtab_gliomart_bench_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--repeats[passes over it (default\: 10)]:repeats:"
-  "--budget[fail past these budgets (TOML)]:FILE:_files"
-  "--json[print JSON]"
+  "--repeats[passes over the folder (default\: 10)]:N:"
+  "--budget[fail where a figure exceeds its budget in this file (TOML)]:FILE:_files"
+  "--json[print the report as JSON]"
   "--out[write the report as JSON]:FILE:_files"
-  "--plot[draw the report]:FILE.png:_files"
-  "--load[beside a busy process as well]"
-  "--overlays[as infer does, for the series]:overlays:(flagged all none)"
-  "--compare[other engines on the same network, turn by turn]"
-  "--float[the same network in single precision, to be compared as well]:FILE:_files"
-  "--rounds[turns in a comparison (default\: 30)]:rounds:"
-  "--model[model file (default\: built in)]:FILE:_files"
-  "--provider[execution provider (default\: the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"
-  "--allow-fallback[let a provider named fall back to the CPU]"
-  "--false-alarm-rate[tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
-  "--force[analyse what the model was not made for as well]"
-  "*--limit[what reading one file may take, such as seconds\=5 (see docs\/dicom.md)]:NAME=VALUE:"
-  "--threads[CPU threads (default\: one per processor)]:N:"
-  ":folder (default\: the simulated study):_files"
+  "--plot[write a plot of the report]:FILE.png:_files"
+  "--load[time it beside a busy process as well]"
+  "--overlays[which slices to write overlays of when a series is timed (default\: flagged)]:overlays:(flagged all none)"
+  "--compare[time the same network on other engines as well, in turns]"
+  "--float[the same network in single precision, for --compare]:FILE:_files"
+  "--rounds[turns of each engine (default\: 30)]:N:"
+  "--model[model file (default\: the built-in one)]:FILE:_files"
+  "--provider[execution provider (default\: auto, the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"
+  "--allow-fallback[use the CPU where the provider asked for by name does not run]"
+  "--false-alarm-rate[share of tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
+  "--force[analyse images that the model was not made for as well]"
+  "*--limit[limit on reading one file, such as seconds\=5\; may be given several times (see docs\/dicom.md)]:NAME=VALUE:"
+  "--threads[CPU threads (default\: one for each processor)]:N:"
+  ":folder of images (default\: the simulated study):_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -57,7 +57,7 @@ _shtab_gliomart_bench_defaults_added=0
 
 _shtab_gliomart_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  ":of which shell:(bash zsh fish)"
+  ":the shell that the script is for:(bash zsh fish)"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -67,16 +67,16 @@ _shtab_gliomart_demo_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--out[output folder (default\: gliomart-results\/\<time\>)]:DIR:_files -/"
   "--json[print results.json, and nothing else]"
-  "--quiet[print errors alone\; the exit status tells the rest]"
+  "--quiet[print nothing but errors\; the exit status tells how it ended]"
   "--overwrite[replace earlier results in DIR]"
   "--resume[go on with an interrupted run]"
-  "--model[model file (default\: built in)]:FILE:_files"
-  "--provider[execution provider (default\: the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"
-  "--allow-fallback[let a provider named fall back to the CPU]"
-  "--false-alarm-rate[tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
-  "--force[analyse what the model was not made for as well]"
-  "*--limit[what reading one file may take, such as seconds\=5 (see docs\/dicom.md)]:NAME=VALUE:"
-  "--threads[CPU threads (default\: one per processor)]:N:"
+  "--model[model file (default\: the built-in one)]:FILE:_files"
+  "--provider[execution provider (default\: auto, the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"
+  "--allow-fallback[use the CPU where the provider asked for by name does not run]"
+  "--false-alarm-rate[share of tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
+  "--force[analyse images that the model was not made for as well]"
+  "*--limit[limit on reading one file, such as seconds\=5\; may be given several times (see docs\/dicom.md)]:NAME=VALUE:"
+  "--threads[CPU threads (default\: one for each processor)]:N:"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -124,22 +124,22 @@ _shtab_gliomart_infer_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--out[output folder (default\: gliomart-results\/\<time\>)]:DIR:_files -/"
   "--json[print results.json, and nothing else]"
-  "--quiet[print errors alone\; the exit status tells the rest]"
+  "--quiet[print nothing but errors\; the exit status tells how it ended]"
   "--overwrite[replace earlier results in DIR]"
   "--resume[go on with an interrupted run]"
-  "--overlays[slices to write overlays of (default\: flagged)]:overlays:(flagged all none)"
-  "--plane[colour plane of pictures to analyse, from 1 (default\: all have to be alike)]:N:"
+  "--overlays[which slices to write overlays of (default\: flagged)]:overlays:(flagged all none)"
+  "--plane[colour plane of pictures to analyse, from 1 (default\: refuse pictures whose planes differ)]:N:"
   "--maps[write anomaly maps and masks as well]"
   "--dicom-out[write results as DICOM objects as well]"
-  "--identify[let the report show paths and UIDs, which may tell who was examined]"
-  "--model[model file (default\: built in)]:FILE:_files"
-  "--provider[execution provider (default\: the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"
-  "--allow-fallback[let a provider named fall back to the CPU]"
-  "--false-alarm-rate[tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
-  "--force[analyse what the model was not made for as well]"
-  "*--limit[what reading one file may take, such as seconds\=5 (see docs\/dicom.md)]:NAME=VALUE:"
-  "--threads[CPU threads (default\: one per processor)]:N:"
-  "(*):files, or folders to walk:_files"
+  "--identify[show paths and UIDs in the report, which may tell who was examined]"
+  "--model[model file (default\: the built-in one)]:FILE:_files"
+  "--provider[execution provider (default\: auto, the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"
+  "--allow-fallback[use the CPU where the provider asked for by name does not run]"
+  "--false-alarm-rate[share of tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
+  "--force[analyse images that the model was not made for as well]"
+  "*--limit[limit on reading one file, such as seconds\=5\; may be given several times (see docs\/dicom.md)]:NAME=VALUE:"
+  "--threads[CPU threads (default\: one for each processor)]:N:"
+  "(*):files, or folders of any depth:_files"
 )
 
 # guard to ensure default positional specs are added only once per session

@@ -53,6 +53,26 @@ def give(*lines: str) -> None:
         _write("".join(f"{line}\n" for line in lines), stream)
 
 
+def give_json(values: object) -> None:
+    """Print one JSON value, in ASCII, which every encoding of a terminal has.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
+    import json
+
+    if (stream := results()) is not None:
+        json.dump(values, stream, indent=1)
+        give("")
+
+
+def note(message: str) -> None:
+    """Say something on standard error, and that it is gliomart who says it."""
+    say(f"gliomart: {message}")
+
+
 def say(line: str) -> None:
     """Print a line on standard error; where nobody can be told, nobody is."""
     if (stream := usable(sys.stderr)) is None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count, pairwise, takewhile
 from pathlib import Path
@@ -70,7 +70,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Room:
+class OutputFolder:
     """The folder that results are written into, as long as it is the one that a run began in.
 
     Attributes
@@ -85,7 +85,7 @@ class Room:
     status: os.stat_result
 
     @classmethod
-    def of(cls, path: Path) -> Room:
+    def at(cls, path: Path) -> OutputFolder:
         """Take a folder that exists."""
         with output_errors(path):
             return cls(path, path.stat())
@@ -110,6 +110,38 @@ class Room:
             f"{self.path}: was removed, moved or replaced while results were written into it;"
             " begin anew"
         )
+
+
+@dataclass(frozen=True)
+class SeriesFolder:
+    """The output folder as one series writes into it: what it wrote can be removed again.
+
+    Attributes
+    ----------
+    folder
+        Where everything goes.
+    written
+        Places of what was written so far.
+    """
+
+    folder: OutputFolder
+    written: list[str] = field(default_factory=list)
+
+    def write(self, place: str, content: bytes) -> UnwritableError | None:
+        """Write one file; gives the error where it is only this one that cannot be written."""
+        try:
+            self.folder.write(place, content)
+        except UnwritableError as error:
+            return error
+        self.written.append(place)
+        return None
+
+    def remove(self) -> None:
+        """Remove what was written of the series: it failed, and results do not name it."""
+        for place in self.written:
+            path = self.folder.path / place
+            with output_errors(path):
+                path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -193,13 +225,6 @@ def write_atomically(path: Path, content: bytes | Iterable[bytes]) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-
-
-def remove_pictures(folder: Path) -> None:
-    """Remove what the report was made of."""
-    if (folder / PICTURES).is_dir():
-        with output_errors(folder / PICTURES):
-            shutil.rmtree(folder / PICTURES)
 
 
 @contextmanager

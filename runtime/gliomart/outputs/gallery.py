@@ -1,16 +1,27 @@
-"""The pictures of one series for the report: of those it may show, and no more."""
+"""The pictures of series for the report: of those it may show, and no more.
+
+They are kept in the output folder, a file per finished series, until the report is written.
+"""
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import dataclass
 from heapq import heappush, heapreplace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gliomart.outputs.page import MOST_PICTURES, ReportSlice, least_likely_first, to_json
+from gliomart.errors import UnwritableError
+from gliomart.outputs.folder import PICTURES, OutputFolder, output_errors
+from gliomart.outputs.journal import damage
+from gliomart.outputs.page import MOST_PICTURES
+from gliomart.outputs.records import least_likely_first, rounded
+from gliomart.outputs.report_slice import ReportSlice, from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator
 
     from gliomart.findings.results import SliceResult
+    from gliomart.outputs.records import Ranked
 
 
 class Gallery:
@@ -28,10 +39,9 @@ class Gallery:
 
     def wants(self, result: SliceResult) -> bool:
         """Tell whether a slice may come to be shown; what is not wanted now never is."""
-        score = {"p_value": round(result.p_value, 6), "score": round(result.score, 6)}
-        return self._is_among(score)
+        return self._is_among({"p_value": rounded(result.p_value), "score": rounded(result.score)})
 
-    def add(self, entry: Mapping[str, Any], picture: ReportSlice | None) -> None:
+    def add(self, entry: Ranked, picture: ReportSlice | None) -> None:
         """Add the next slice of the series: its entry of results.json, its picture if wanted."""
         number, self._count = self._count, self._count + 1
         if picture is None or not self._is_among(entry):
@@ -55,8 +65,49 @@ class Gallery:
         empty._count = self._count
         return empty
 
-    def _is_among(self, entry: Mapping[str, Any]) -> bool:
+    def _is_among(self, entry: Ranked) -> bool:
         if len(self._heap) < MOST_PICTURES:
             return True
         p, score = least_likely_first(entry)
         return (-p, -score) > self._heap[0][:2]
+
+
+@dataclass(frozen=True)
+class Galleries:
+    """The pictures of finished series, by the keys of these, in an output folder."""
+
+    folder: OutputFolder
+
+    def keep(self, key: str, gallery: Gallery) -> UnwritableError | None:
+        """Keep a series' pictures, or none and the error where they are too large to be kept."""
+        try:
+            self.folder.write(_place(key), gallery.to_json())
+        except UnwritableError as error:
+            self.folder.write(_place(key), gallery.without_pictures().to_json())
+            return error
+        return None
+
+    def read(self, keys: Iterable[str]) -> Iterator[ReportSlice | None]:
+        """Read the pictures of these series, one series at a time.
+
+        Raises
+        ------
+        UsageError
+            They are not all there, or damaged.
+        """
+        for key in keys:
+            path = self.folder.path / _place(key)
+            with damage(path):
+                shown = from_json(path.read_bytes())
+            yield from shown
+
+    def remove(self) -> None:
+        """Remove them: the report is written."""
+        path = self.folder.path / PICTURES
+        if path.is_dir():
+            with output_errors(path):
+                shutil.rmtree(path)
+
+
+def _place(key: str) -> str:
+    return f"{PICTURES}/{key}.json"

@@ -1,55 +1,153 @@
-"""What an interrupted run is continued from: its finished series, and results that are complete."""
+"""What an interrupted run is continued from: its finished series, and results that are complete.
+
+Series are told by keys that do not depend on the order in which inputs are given.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from gliomart.errors import GliomartError, UsageError
 from gliomart.outputs import folder as output
 from gliomart.outputs import records
+from gliomart.outputs.documents import (  # noqa: TC001  # types are read at run time
+    MissingOutput,
+    RefusalEntry,
+    SeriesEntry,
+    SliceEntry,
+)
+from gliomart.outputs.provenance import Provider  # noqa: TC001  # as above
 from gliomart.outputs.records import SeriesRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from gliomart.outputs.documents import Results
+    from gliomart.sources import SeriesFiles
+
+_KEY_DIGITS = 16
+
+
+class JournalHead(TypedDict):
+    """The first line of a journal: which run it is of.
+
+    Attributes
+    ----------
+    run
+        SHA-256 of what a run has in common with those that may go on with it: software, model,
+        settings and inputs, whatever the order in which these were given.
+    series
+        Keys of its series, in the order in which their outputs were named.
+    """
+
+    run: str
+    series: list[str]
+
+
+class JournalEntry(TypedDict):
+    """Every further line of a journal: a finished series.
+
+    Attributes
+    ----------
+    key
+        Of the series, whatever its place among the inputs.
+    provider
+        What it was finished on; null where it was not analysed.
+    series, slices, not_analysed, not_written
+        What results.json says of it.
+    """
+
+    key: str
+    provider: Provider | None
+    series: list[SeriesEntry]
+    slices: list[SliceEntry]
+    not_analysed: list[RefusalEntry]
+    not_written: list[MissingOutput]
+
+
+def keys_of(every_series: Sequence[SeriesFiles]) -> list[str]:
+    """Tell series apart by their identities and first files, in whatever order they come.
+
+    Returns
+    -------
+    For each a part of a SHA-256 in hexadecimal, which fits into a file name.
+    """
+    seen: Counter[tuple[str, str]] = Counter()
+    keys = []
+    for series in every_series:
+        identity = (series.id, series.files[0].source if series.files else series.source)
+        text = json.dumps([*identity, seen[identity]])
+        seen[identity] += 1
+        keys.append(hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS])
+    return keys
 
 
 class Journal:
     """Finished series of an unfinished run, one JSON line each after a line that names the run."""
 
-    def __init__(self, path: Path, run: dict[str, Any]) -> None:
+    def __init__(self, path: Path, run: str) -> None:
         self._path, self._run = path, run
 
-    def finished(self) -> list[SeriesRecord]:
-        """Read what an interrupted run of the same kind finished; start the journal otherwise."""
+    def begin(self, keys: Sequence[str]) -> tuple[list[str], dict[str, SeriesRecord]]:
+        """Go on with a run of the same series, or begin one.
+
+        Returns
+        -------
+        order, finished
+            The keys in the order in which the run named its outputs, and its finished series.
+
+        Raises
+        ------
+        UsageError
+            It is of a different run, or damaged.
+        """
         with damage(self._path):
             lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
             whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
             if not whole:
-                self._write("wb", self._run)
-                return []
-            if whole[0] != self._run:
-                raise _different_run(self._path.parent)
+                head: JournalHead = {"run": self._run, "series": list(keys)}
+                self._write("wb", head)
+                return head["series"], {}
+            order = self._order(whole[0], keys)
             if len(whole) < len(lines):  # the last line was cut off: its series is done again
                 output.write_atomically(self._path, b"".join(lines[: len(whole)]))
-            return [SeriesRecord(**values) for values in whole[1:]]
+            finished = {entry.pop("key"): SeriesRecord(**entry) for entry in whole[1:]}
+            if not finished.keys() <= set(order):
+                raise ValueError(self._path)
+            return order, finished
 
-    def add(self, record: SeriesRecord) -> None:
+    def add(self, key: str, record: SeriesRecord) -> None:
         """Add a finished series."""
-        self._write("ab", vars(record))
+        entry: JournalEntry = {
+            "key": key,
+            "provider": record.provider,
+            "series": record.series,
+            "slices": record.slices,
+            "not_analysed": record.not_analysed,
+            "not_written": record.not_written,
+        }
+        self._write("ab", entry)
 
     def remove(self) -> None:
         """End it: the results are complete."""
         self._path.unlink(missing_ok=True)
 
-    def _write(self, mode: str, values: dict[str, Any]) -> None:
+    def _order(self, head: dict[str, Any], keys: Sequence[str]) -> list[str]:
+        if head.get("run") != self._run or sorted(head["series"]) != sorted(keys):
+            raise _different_run(self._path.parent)
+        return list(head["series"])
+
+    def _write(self, mode: str, values: Mapping[str, object]) -> None:
         with output.output_errors(self._path), self._path.open(mode) as stream:
             stream.writelines(map(str.encode, _line(values)))
 
 
-def _line(values: dict[str, Any]) -> Iterator[str]:
+def _line(values: Mapping[str, object]) -> Iterator[str]:
     """Serialise to one line, lists member by member: a long series has ten thousand."""
     separator = "{"
     for name, value in values.items():
@@ -65,13 +163,19 @@ def _line(values: dict[str, Any]) -> Iterator[str]:
     yield "}\n"
 
 
-def complete(path: Path, run: dict[str, Any]) -> dict[str, Any] | None:
-    """Read the results of a run that is complete already; None where there are none."""
+def complete(path: Path, run: str) -> Results | None:
+    """Read the results of a run that is complete already; None where there are none.
+
+    Raises
+    ------
+    UsageError
+        They are of a different run, or damaged.
+    """
     if not path.exists():
         return None
     with damage(path):
-        document: dict[str, Any] = json.loads(path.read_bytes())
-        if records.what_makes_a_run({key: document[key] for key in run}) != run:
+        document = cast("Results", json.loads(path.read_bytes()))
+        if records.run_identity(document) != run:
             raise _different_run(path.parent)
     return document
 
@@ -83,7 +187,7 @@ def damage(path: Path) -> Iterator[None]:
         yield
     except GliomartError:
         raise
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UsageError(f"{path}: is damaged; give --overwrite") from error
 
 

@@ -7,11 +7,14 @@ import re
 import sys
 import unicodedata
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gliomart.sources import Inventory
+    from collections.abc import Mapping, Sequence
+
+    from gliomart.sources import SeriesFiles
 
 # Bytes of a file name, of the 255 that file systems allow.
 _LONGEST_NAME = 200
@@ -27,12 +30,49 @@ OVERVIEWS = PurePosixPath("overview")
 _FRAME = re.compile(r"@\d+$")
 
 
-def of_sources(inventory: Inventory) -> dict[str, PurePosixPath]:
+@dataclass(frozen=True)
+class SeriesNames:
+    """What the outputs of one series are called, without folder and suffix.
+
+    Attributes
+    ----------
+    series
+        Of the whole series, and of slices that were put together from several images or come from
+        a file that holds several series.
+    by_source
+        Of the slices of each other source.
+    """
+
+    series: PurePosixPath
+    by_source: Mapping[str, PurePosixPath]
+
+    @property
+    def overview(self) -> str:
+        """Place of the overview in the output folder."""
+        return str(OVERVIEWS / self.series.with_name(f"{self.series.name}.png"))
+
+    def of_slice(self, source: str, frame: int | None) -> PurePosixPath:
+        """Name the outputs of a slice."""
+        name = self.by_source.get(source, self.series)
+        return name if frame is None else name.with_name(f"{name.name}@{frame:04d}")
+
+
+def of_series(every_series: Sequence[SeriesFiles]) -> list[SeriesNames]:
+    """Name the outputs of series that share a folder: each after its own, numbered where taken."""
+    taken: dict[str, int] = {}
+    by_source = _of_sources(every_series)
+    return [
+        SeriesNames(_free(fitting(PurePosixPath(series.source)), taken), by_source)
+        for series in every_series
+    ]
+
+
+def _of_sources(every_series: Sequence[SeriesFiles]) -> dict[str, PurePosixPath]:
     """Name each source's outputs after it: without its suffix where that is unambiguous.
 
     A file that holds several series is left out: its outputs are named after those.
     """
-    known = Counter(file.source for series in inventory.series for file in series.files)
+    known = Counter(file.source for series in every_series for file in series.files)
     sources = [PurePosixPath(source) for source, count in known.items() if count == 1]
     stems = Counter(_key(source.with_suffix("")) for source in sources)
     taken: dict[str, int] = {}
@@ -42,13 +82,6 @@ def of_sources(inventory: Inventory) -> dict[str, PurePosixPath]:
         wanted = fitting(stem if stems[_key(stem)] == 1 else source)
         names[str(source)] = _free(wanted, taken)
     return names
-
-
-def of_overviews(inventory: Inventory) -> list[str]:
-    """Name each series' overview after its folder, numbered where a folder holds several."""
-    taken: dict[str, int] = {}
-    names = [_free(fitting(PurePosixPath(s.source)), taken) for s in inventory.series]
-    return [str(OVERVIEWS / name.with_name(f"{name.name}.png")) for name in names]
 
 
 def _free(wanted: PurePosixPath, taken: dict[str, int]) -> PurePosixPath:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from gliomart.errors import OutputError
+from gliomart.image.sampling import evenly_spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ HEAT = cv2.COLORMAP_VIRIDIS
 # How fast heat becomes visible along the scale, and how much of the source it hides at most.
 HEAT_RISE, HEAT_OPACITY = 3.0, 0.6
 _OUTLINE = (255, 255, 0)  # cyan in BGR: absent from greys and from the heat's colours
-_PONS = (120, 220, 120)  # green: where the pons is, whatever it looks like
+_STRUCTURE = (120, 220, 120)  # green: where a judged structure is, whatever it looks like
 _TILE = 192
 _COLUMNS = 6
 _PNG = [
@@ -41,7 +42,7 @@ _MOST_WAITING = 256
 
 
 def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
-    """Draw one slice, its anomaly map as heat, its mask and the pons as outlines.
+    """Draw one slice, its anomaly map as heat, its mask and judged structures as outlines.
 
     Returns
     -------
@@ -52,8 +53,8 @@ def overlay(result: SliceResult, display_limit: float) -> NDArray[np.uint8]:
     colour = _blends().take(256 * grey + strength)
     channels = colour.view(np.uint8).reshape(*colour.shape, 4)
     picture = cast("NDArray[np.uint8]", cv2.cvtColor(channels, cv2.COLOR_BGRA2BGR))
-    if result.pons is not None:
-        _outline(picture, result.pons.mask, _PONS)
+    for finding in result.structures.values():
+        _outline(picture, finding.mask, _STRUCTURE)
     _outline(picture, result.mask, _OUTLINE)
     return picture
 
@@ -103,18 +104,18 @@ def overview(tiles: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """Lay tiles out in rows, in series order; uint8 (H, W, 3), BGR."""
     columns = min(_COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
-    sheet = np.zeros((rows * _TILE, columns * _TILE, 3), np.uint8)
-    for number, picture in enumerate(tiles):
+    picture = np.zeros((rows * _TILE, columns * _TILE, 3), np.uint8)
+    for number, each in enumerate(tiles):
         y, x = _TILE * (number // columns), _TILE * (number % columns)
-        sheet[y : y + _TILE, x : x + _TILE] = picture
-    return sheet
+        picture[y : y + _TILE, x : x + _TILE] = each
+    return picture
 
 
 class Overview:
     """The tiles of a series as they come.
 
     Of a long series they are thinned evenly on the way, so that memory does not grow with it: one
-    of more than 256 slices shows, for each place on the sheet, that slice or one just before it.
+    of more than 256 slices shows, for each place in the picture, that slice or one just before it.
     """
 
     def __init__(self) -> None:
@@ -130,10 +131,9 @@ class Overview:
             self._step *= 2
             self._tiles = {at: each for at, each in self._tiles.items() if at % self._step == 0}
 
-    def sheet(self) -> NDArray[np.uint8]:
+    def picture(self) -> NDArray[np.uint8]:
         """Lay them out; see :func:`overview`."""
-        shown = min(self._count, _MOST_TILES)
-        chosen = np.linspace(0, self._count - 1, shown).round().astype(int).tolist()
+        chosen = evenly_spaced(range(self._count), _MOST_TILES)
         return overview([self._tiles[at - at % self._step] for at in chosen])
 
 

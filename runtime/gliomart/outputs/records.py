@@ -1,97 +1,112 @@
-"""Results as the JSON and CSV that other programs read; the keys are a contract (schema 1)."""
+"""Results as entries of results.json; its keys are a contract (:mod:`~.documents`)."""
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import json
-from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict, cast
 
-from gliomart._version import __version__
 from gliomart.findings.judges import STRUCTURES
+from gliomart.outputs.documents import SCHEMA
+from gliomart.outputs.provenance import provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from gliomart.findings.results import Settings, SliceResult, Verdict
-    from gliomart.findings.structures import StructureFinding, StructureVerdict
-    from gliomart.image.slices import Concern, Refusal
+    from gliomart.findings.scoring import Region
+    from gliomart.findings.structures import Structure, StructureFinding, StructureVerdict
+    from gliomart.image.slices import Concern, Refusal, Slice
+    from gliomart.outputs.documents import (
+        Geometry,
+        Header,
+        Kind,
+        MissingOutput,
+        Note,
+        RefusalEntry,
+        RegionEntry,
+        Results,
+        SeriesEntry,
+        SeriesStructure,
+        SliceEntry,
+        SliceStructure,
+    )
+    from gliomart.outputs.options import OutputOptions
+    from gliomart.outputs.provenance import Provider
     from gliomart.sources import Inventory
 
-SCHEMA = 1
 # Parts of JSON text, a few bytes each, that are written at once.
 _BATCH = 8192
-# Why a DICOM object is not there though nothing went wrong: see gliomart.outputs.dicom.
-NOT_MISSED = ("nothing-to-show", "not-dicom")
-# Why an input was not analysed though it was there and could have been: something failed.
-LOST = ("vanished", "changed", "out-of-memory", "internal-error", "unwritable")
-# What results tell of a structure in a slice, and in a series.
-_FINDING = ("visible", "score", "p_value", "flagged", "fraction_anomalous", "box")
-_VERDICT = ("coverage", "slices", "score", "p_value", "flagged", "fraction_anomalous")
-_COLUMNS = (
-    "source", "frame", "series", "analysed", "score", "p_value", "flagged",
-    "regions", "area_px", "area_mm2", "peak",
-    "pons_visible", "pons_score", "pons_p_value", "pons_flagged",
-    "outside_intended_use", "code", "reason",
-)  # fmt: skip
+_DIGITS = 6  # after the point, of scores and p-values
 
 
-# How a formula may begin, in characters of full width as well.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+class Ranked(TypedDict):
+    """What entries of slices and series are ordered by."""
+
+    p_value: float
+    score: float
 
 
 @dataclass
 class SeriesRecord:
-    """One finished series as JSON values; grows while the series is analysed.
+    """What results.json says of one finished series; grows while the series is analysed.
 
-    ``provider`` is what it was finished on; None of what was refused before anything ran.
+    ``provider`` is what it was finished on; None of what was not analysed.
     """
 
-    provider: dict[str, Any] | None = None
-    series: list[dict[str, Any]] = field(default_factory=list)
-    slices: list[dict[str, Any]] = field(default_factory=list)
-    not_analysed: list[dict[str, Any]] = field(default_factory=list)
-    not_written: list[dict[str, Any]] = field(default_factory=list)
+    provider: Provider | None = None
+    series: list[SeriesEntry] = field(default_factory=list)
+    slices: list[SliceEntry] = field(default_factory=list)
+    not_analysed: list[RefusalEntry] = field(default_factory=list)
+    not_written: list[MissingOutput] = field(default_factory=list)
 
 
-def provenance(settings: Settings) -> dict[str, Any]:
-    """Tell what software, model and provider a result comes from."""
-    return {
-        "software": {"name": "gliomart", "version": __version__},
-        "model": {
-            "name": settings.model_name,
-            "version": settings.model_version,
-            "sha256": settings.model_sha256,
-        },
-        "provider": asdict(settings.provider),
-    }
+@dataclass(frozen=True)
+class SeriesFindings:
+    """What is known of an analysed series once its last slice is written.
+
+    Attributes
+    ----------
+    id, source
+        As of :class:`gliomart.sources.SeriesFiles`.
+    slices
+        Number of slices that were analysed.
+    verdict
+        On the series.
+    structures
+        On every structure that the model judges by itself, by its name.
+    concerns, notes
+        Of all its slices, each once.
+    """
+
+    id: str
+    source: str
+    slices: int
+    verdict: Verdict
+    structures: Mapping[str, StructureVerdict]
+    concerns: tuple[Concern, ...]
+    notes: tuple[Concern, ...]
 
 
-def header(
-    inventory: Inventory,
-    settings: Settings,
-    *,
-    overlays: str,
-    maps: bool,
-    dicom: bool,
-    identify: bool,
-) -> dict[str, Any]:
-    """Everything in results.json that is known before the first slice."""
+def header(inventory: Inventory, settings: Settings, options: OutputOptions) -> Header:
+    """Tell what results.json says before the first slice."""
+    made_by = provenance(settings)
     return {
         "schema": SCHEMA,
-        **provenance(settings),
+        "software": made_by["software"],
+        "model": made_by["model"],
+        "provider": made_by["provider"],
         "settings": {
             "false_alarm_rate": settings.false_alarm_rate,
             "forced": settings.forced,
             "plane": settings.plane,
-            "overlays": overlays,
-            "maps": maps,
-            "dicom": dicom,
-            "identify": identify,
+            "overlays": options.overlays,
+            "maps": options.maps,
+            "dicom": options.dicom,
+            "identify": options.identify,
         },
         "inputs": {
             "roots": list(inventory.roots),
@@ -103,24 +118,50 @@ def header(
     }
 
 
-def document(header: dict[str, Any], records: list[SeriesRecord]) -> dict[str, Any]:
+def document(header: Header, records: Sequence[SeriesRecord]) -> Results:
     """Assemble the whole of results.json; ``not_written`` is there only where something failed."""
-    missing = [entry for record in records for entry in record.not_written]
-    return {
-        **header,
+    whole: Results = {
+        "schema": header["schema"],
+        "software": header["software"],
+        "model": header["model"],
         "provider": _least_provider(header["provider"], records),
+        "settings": header["settings"],
+        "inputs": header["inputs"],
         "series": [entry for record in records for entry in record.series],
         "slices": [entry for record in records for entry in record.slices],
         "not_analysed": [entry for record in records for entry in record.not_analysed],
-    } | ({"not_written": missing} if missing else {})
+    }
+    if missing := [entry for record in records for entry in record.not_written]:
+        whole["not_written"] = missing
+    return whole
 
 
-def what_makes_a_run(header: dict[str, Any]) -> dict[str, Any]:
-    """Tell what has to be equal for a run to be continued: not what its provider came to."""
-    return {**header, "provider": header["provider"]["requested"]}
+def run_identity(header: Header) -> str:
+    """Tell runs apart that cannot be continued by one another, whatever their provider came to.
+
+    Returns
+    -------
+    SHA-256 in hexadecimal, of the header as canonical JSON.
+    """
+    parts = {
+        "schema": header["schema"],
+        "software": header["software"],
+        "model": header["model"],
+        "provider": header["provider"]["requested"],
+        "settings": header["settings"],
+        "inputs": header["inputs"],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _least_provider(now: dict[str, Any], records: list[SeriesRecord]) -> dict[str, Any]:
+def in_any_order(header: Header, inventory: Inventory) -> Header:
+    """Describe the inputs of a run alike, in whatever order they were given."""
+    inputs = header["inputs"]
+    roots, digest = sorted(inputs["roots"]), inventory.digest(ordered=False)
+    return {**header, "inputs": {**inputs, "roots": roots, "digest": digest}}
+
+
+def _least_provider(now: Provider, records: Sequence[SeriesRecord]) -> Provider:
     """Describe what all series ran on; if not on the same, then on less than it began on."""
     ran_on = [record.provider for record in records if record.provider] or [now]
     least = next((provider for provider in ran_on if provider["degraded"]), ran_on[-1])
@@ -128,110 +169,116 @@ def _least_provider(now: dict[str, Any], records: list[SeriesRecord]) -> dict[st
     return {**least, "degraded": least["degraded"] or differ}
 
 
-def series_entry(
-    identity: str,
-    source: str,
-    slices: int,
-    verdict: Verdict,
-    *,
-    structures: Mapping[str, StructureVerdict],
-    concerns: Iterable[Concern],
-    notes: Iterable[Concern],
-    overview: str | None,
-) -> dict[str, Any]:
-    """Describe one analysed series; a structure is None where the model does not judge it."""
-    return {
-        "id": identity,
-        "source": source,
-        "slices": slices,
-        "score": round(verdict.score, 6),
-        "p_value": round(verdict.p_value, 6),
+def series_entry(findings: SeriesFindings, overview: str | None) -> SeriesEntry:
+    """Describe one analysed series, before DICOM objects of it are written."""
+    verdict, judged = findings.verdict, findings.structures
+    structures = {
+        structure.name: _series_structure(judged[structure.name])
+        if structure.name in judged
+        else None
+        for structure in STRUCTURES
+    }
+    entry = {
+        "id": findings.id,
+        "source": findings.source,
+        "slices": findings.slices,
+        "score": rounded(verdict.score),
+        "p_value": rounded(verdict.p_value),
         "flagged": verdict.flagged,
-        **_by_structure(structures, _VERDICT),
-        "outside_intended_use": list(dict.fromkeys(concern.code for concern in concerns)),
-        "notes": [asdict(note) for note in dict.fromkeys(notes)],
+        **structures,
+        "outside_intended_use": list(dict.fromkeys(c.code for c in findings.concerns)),
+        "notes": [note_entry(note) for note in findings.notes],
         "overview": overview,
         "dicom": None,
     }
+    return cast("SeriesEntry", entry)  # whose keys are named after structures
 
 
-def dicom_entry(written: list[str], not_written: list[dict[str, str]]) -> dict[str, Any]:
-    """Tell which DICOM objects of a series were written, and which not, by a code and a reason."""
-    return {"written": written, "not_written": not_written}
-
-
-def missing_output(
-    source: str | None, frame: int | None, kind: str, code: str, reason: str
-) -> dict[str, Any]:
-    """Tell of an output that was not written; ``source`` is None of what is of the whole run."""
-    return {"source": source, "frame": frame, "object": kind, "code": code, "reason": reason}
-
-
-def failed(document: dict[str, Any]) -> str:
-    """Say how much failed of a run of which the rest was written; nothing where nothing did."""
-    lost = Counter(e["code"] for e in document["not_analysed"] if e["code"] in LOST)
-    objects = sum(
-        missing.get("code") not in NOT_MISSED
-        for series in document["series"]
-        for missing in (series["dicom"] or {}).get("not_written", [])
-    )
-    counts = [
-        (lost.total(), "input", f"analysed ({', '.join(sorted(lost))})"),
-        (len(document.get("not_written", [])), "output", "written"),
-        (objects, "DICOM object", "written"),
-    ]
-    return ", ".join(
-        f"{count} {what}{'s' if count > 1 else ''} could not be {done}"
-        for count, what, done in counts
-        if count
-    )
-
-
-def slice_entry(
-    result: SliceResult, paths: dict[str, str | None], write_ms: float
-) -> dict[str, Any]:
-    """Describe one analysed slice; ``paths`` are its overlay, map and mask."""
-    times = {**asdict(result.ms), "write": write_ms}
+def _series_structure(verdict: StructureVerdict) -> SeriesStructure:
     return {
-        "series": result.slice.series,
-        "source": result.slice.source,
-        "sop_instance_uid": result.slice.sop_instance_uid,
-        "frame": result.slice.frame,
-        "geometry": {
-            "position_lps_mm": _lengths(result.slice.position),
-            "orientation": _shared(result.slice.orientation, 6),
-            "spacing_mm": _shared(result.slice.spacing),
-        },
-        "outside_intended_use": [concern.code for concern in result.concerns],
-        "score": round(result.score, 6),
-        "p_value": round(result.p_value, 6),
-        "flagged": result.flagged,
-        "regions": [
-            {
-                "box": list(region.box),
-                "area_px": region.area_px,
-                "area_mm2": None if region.area_mm2 is None else round(region.area_mm2, 2),
-                "centroid": _lengths(region.centroid),
-                "centroid_lps_mm": _lengths(region.centroid_lps_mm),
-                "peak": round(region.peak, 6),
-            }
-            for region in result.regions
-        ],
-        **_by_structure(result.structures, _FINDING),
-        **paths,
-        "ms": {stage: round(value, 3) for stage, value in times.items()},
+        "coverage": verdict.coverage,
+        "slices": verdict.slices,
+        "score": _rounded(verdict.score),
+        "p_value": _rounded(verdict.p_value),
+        "flagged": verdict.flagged,
+        "fraction_anomalous": _rounded(verdict.fraction_anomalous),
     }
 
 
-def _by_structure(
-    judged: Mapping[str, StructureFinding | StructureVerdict], names: Sequence[str]
-) -> dict[str, Any]:
-    """Describe every structure that some judge knows; None where the model has no such judge."""
-    return {
-        structure.name: _rounded({name: getattr(found, name) for name in names})
-        if (found := judged.get(structure.name))
-        else None
+def slice_entry(
+    result: SliceResult, paths: Mapping[Kind, str | None], write_ms: float
+) -> SliceEntry:
+    """Describe one analysed slice; ``paths`` are its overlay, map and mask."""
+    shown, found = result.slice, result.structures
+    structures = {
+        structure.name: _slice_structure(found[structure.name]) if structure.name in found else None
         for structure in STRUCTURES
+    }
+    entry = {
+        "series": shown.series,
+        "source": shown.source,
+        "sop_instance_uid": shown.sop_instance_uid,
+        "frame": shown.frame,
+        "geometry": _geometry(shown),
+        "outside_intended_use": [concern.code for concern in result.concerns],
+        "score": rounded(result.score),
+        "p_value": rounded(result.p_value),
+        "flagged": result.flagged,
+        "regions": [_region(region) for region in result.regions],
+        **structures,
+        "overlay": paths["overlay"],
+        "map": paths["map"],
+        "mask": paths["mask"],
+        "ms": {
+            "read": round(result.ms.read, 3),
+            "preprocess": round(result.ms.preprocess, 3),
+            "infer": round(result.ms.infer, 3),
+            "score": round(result.ms.score, 3),
+            "write": round(write_ms, 3),
+        },
+    }
+    return cast("SliceEntry", entry)  # whose keys are named after structures
+
+
+def structures_of_series(entry: SeriesEntry) -> Iterator[tuple[Structure, SeriesStructure | None]]:
+    """Find what a series shows of each structure; None where the model does not judge it."""
+    values = cast("Mapping[str, SeriesStructure | None]", entry)
+    return ((structure, values[structure.name]) for structure in STRUCTURES)
+
+
+def structures_of_slice(entry: SliceEntry) -> Iterator[tuple[Structure, SliceStructure | None]]:
+    """Find what a slice shows of each structure; None where the model does not judge it."""
+    values = cast("Mapping[str, SliceStructure | None]", entry)
+    return ((structure, values[structure.name]) for structure in STRUCTURES)
+
+
+def _geometry(shown: Slice) -> Geometry:
+    return {
+        "position_lps_mm": _lengths(shown.position),
+        "orientation": _shared(shown.orientation, 6),
+        "spacing_mm": _shared(shown.spacing),
+    }
+
+
+def _region(region: Region) -> RegionEntry:
+    return {
+        "box": list(region.box),
+        "area_px": region.area_px,
+        "area_mm2": None if region.area_mm2 is None else round(region.area_mm2, 2),
+        "centroid": [round(value, 3) for value in region.centroid],
+        "centroid_lps_mm": _lengths(region.centroid_lps_mm),
+        "peak": rounded(region.peak),
+    }
+
+
+def _slice_structure(found: StructureFinding) -> SliceStructure:
+    return {
+        "visible": found.visible,
+        "score": _rounded(found.score),
+        "p_value": _rounded(found.p_value),
+        "flagged": found.flagged,
+        "fraction_anomalous": _rounded(found.fraction_anomalous),
+        "box": None if found.box is None else list(found.box),
     }
 
 
@@ -243,78 +290,46 @@ def _lengths(values: tuple[float, ...] | None, digits: int = 3) -> list[float] |
 _shared = lru_cache(maxsize=16)(_lengths)
 
 
-def _rounded(values: dict[str, Any]) -> dict[str, Any]:
-    return {k: round(v, 6) if isinstance(v, float) else v for k, v in values.items()}
+def least_likely_first(entry: Ranked) -> tuple[float, float]:
+    """Order entries by how anomalous they are."""
+    return entry["p_value"], -entry["score"]  # many share the smallest p-value
 
 
-def refusal_entry(refusal: Refusal) -> dict[str, Any]:
+def rounded(value: float) -> float:
+    """Round a score or a p-value as results.json has it."""
+    return round(value, _DIGITS)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else rounded(value)
+
+
+def note_entry(note: Concern) -> Note:
+    """Describe what has to be told of a series."""
+    return {"code": note.code, "reason": note.reason}
+
+
+def refusal_entry(refusal: Refusal) -> RefusalEntry:
     """Describe one input that was not analysed."""
-    return asdict(refusal)
+    return {
+        "source": refusal.source,
+        "frame": refusal.frame,
+        "code": refusal.code,
+        "reason": refusal.reason,
+    }
 
 
-def ignored(document: dict[str, Any], most: int | None = None) -> str:
-    """Say how many files were no images, and of which kinds; the most frequent ones first.
-
-    Parameters
-    ----------
-    document
-        The content of results.json.
-    most
-        How many kinds to name; all where it is None.
-    """
-    kinds = document["inputs"]["ignored_kinds"]
-    if not kinds:
-        return ""
-    by_count = sorted(kinds.items(), key=lambda each: (-each[1], each[0]))
-    named = [f"{count} {kind}" for kind, count in by_count[:most]]
-    if rest := sum(count for _, count in by_count[len(named) :]):
-        named.append(f"{rest} of other kinds")
-    count = document["inputs"]["ignored"]
-    return f"{count} other file{'s' if count > 1 else ''} ignored ({', '.join(named)})"
+def missing_output(
+    source: str | None, frame: int | None, kind: Kind, cause: tuple[str, str]
+) -> MissingOutput:
+    """Tell of an output that was not written; ``source`` is None of what is of the whole run."""
+    code, reason = cause
+    return {"source": source, "frame": frame, "object": kind, "code": code, "reason": reason}
 
 
-def to_json(values: dict[str, Any]) -> Iterator[bytes]:
+def to_json(values: Results) -> Iterator[bytes]:
     """Serialise results.json, a little at a time."""
     parts = json.JSONEncoder(indent=1, ensure_ascii=False, allow_nan=False).iterencode(values)
     while batch := "".join(islice(parts, _BATCH)):
         yield batch.encode()
     yield b"\n"
-
-
-def to_csv(document: dict[str, Any]) -> bytes:
-    """Serialise results.csv: one row per slice, analysed or not.
-
-    Text that a spreadsheet would take for a formula starts with an apostrophe, which makes it text
-    (OWASP, *CSV Injection*); results.json has it as it is.
-    """
-    stream = io.StringIO(newline="")
-    writer = csv.DictWriter(stream, _COLUMNS, restval="")
-    writer.writeheader()
-    for entry in document["slices"]:
-        regions = entry["regions"]
-        in_mm2 = [region["area_mm2"] for region in regions if region["area_mm2"] is not None]
-        writer.writerow(
-            {
-                name: _as_text(entry[name])
-                for name in ("source", "frame", "series", "score", "p_value", "flagged")
-            }
-            | {
-                "analysed": True,
-                "regions": len(regions),
-                "area_px": sum(region["area_px"] for region in regions),
-                "area_mm2": round(sum(in_mm2), 2) if len(in_mm2) == len(regions) else "",
-                "peak": max((region["peak"] for region in regions), default=""),
-            }
-            | {"outside_intended_use": " ".join(entry["outside_intended_use"])}
-            | {
-                f"pons_{name}": (entry["pons"] or {}).get(name)
-                for name in ("visible", "score", "p_value", "flagged")
-            }
-        )
-    for entry in document["not_analysed"]:
-        writer.writerow({"analysed": False} | {k: _as_text(v) for k, v in entry.items()})
-    return stream.getvalue().encode()
-
-
-def _as_text(value: Any) -> Any:  # noqa: ANN401
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -33,14 +33,17 @@
       svg.append(path);
     };
     draw("regions", picture.regions);
-    draw("halo", picture.pons);
-    draw("pons", picture.pons);
+    for (const line of Object.values(picture.structures)) {
+      draw("halo", line);
+      draw("structure", line);
+    }
     return svg;
   };
 
   const layers = {
     source: (picture) => [image("jpeg", picture.source, "grey")],
-    reconstruction: (picture) => [image("jpeg", picture.reconstruction, "grey")],
+    reconstruction: (picture) =>
+      picture.reconstruction ? [image("jpeg", picture.reconstruction, "grey")] : [],
     map: (picture) => [image("png", picture.anomaly_map, "heat"), outlines(picture)],
     overlay: (picture) => [
       image("jpeg", picture.source, "grey"),

@@ -1,9 +1,10 @@
 """Execution providers: which can run here, which was asked for, which runs, and what if it fails.
 
-ONNX Runtime does not raise when CUDA cannot load: the session runs on the CPU and the wheel prints.
-So only what can load is asked for (:mod:`~gliomart.providers.probe`), what the session reports is
-believed, and its results are held to the CPU's (:mod:`~gliomart.providers.parity`). A device that
-fails in the middle of a run costs no slice (:mod:`~gliomart.providers.runner`).
+ONNX Runtime does not raise when CUDA cannot load: it prints a message and runs the session on the
+CPU. So a provider is asked for only where its libraries load (:mod:`~gliomart.providers.probe`),
+the session is asked which one it runs on, and its results are compared with the CPU's
+(:mod:`~gliomart.providers.parity`). A device that fails in the middle of a run costs no slice
+(:mod:`~gliomart.providers.runner`).
 
 Names are imported when they are first used, so that a command line is read without NumPy.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 LARGEST_BATCH = 64
 
 Requested = Literal["auto", "tensorrt", "tensorrt-rtx", "cuda", "cpu"]
+PROVIDERS: tuple[Requested, ...] = get_args(Requested)
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,12 @@ class ProviderChoice:
     effective
         ONNX Runtime's own name of what runs.
     degraded
-        It is less than was asked for by name, or than the run began on.
+        A provider that was asked for by name does not run, or the one that ran at first was lost.
     parity
         Largest absolute difference of each output from the CPU's, on one slice of the simulated
         study when the model was loaded; None on the CPU.
     reason
-        Why something else that was asked for, or that can load here, does not run; None where there
-        is nothing to tell.
+        Why providers that were tried before this one do not run; None where there is none.
     """
 
     requested: Requested
@@ -42,7 +42,7 @@ class ProviderChoice:
 
 
 class Provider(NamedTuple):
-    """One provider: ONNX Runtime's name of it, how exactly it computes, and how it is asked to.
+    """A provider of GPUs: its name in ONNX Runtime, and how exactly it computes.
 
     Attributes
     ----------
@@ -59,10 +59,10 @@ class Provider(NamedTuple):
     half: bool = False
 
 
-# By half precision alone, the outputs of flair-dae move by up to 0.0035 on the simulated study (the
-# probability of brain; the others by 0.0014), so three times that is a margin for other ways to
-# round, and a fault is far beyond it. TensorRT-RTX rounds inputs of convolutions to TF32, whose
-# fraction has as many bits. In full precision only the order of sums differs.
+# Half precision alone changes the outputs of flair-dae by up to 0.0035 on the simulated study (the
+# probability of brain; the others by 0.0014). Three times that leaves room for other roundings, and
+# a fault changes far more. TensorRT-RTX rounds the inputs of convolutions to TF32, whose fraction
+# has as many bits as that of half precision. In full precision only the order of sums differs.
 HALF_TOLERANCE = 1e-2
 FULL_TOLERANCE = 1e-3
 

@@ -1,8 +1,8 @@
 """A GPU's results, held to the CPU's on one slice whenever a model is loaded.
 
-Drivers, libraries and precisions differ from one workstation to the next, so what was once compared
-elsewhere says little about this one. The slice is one of the simulated study: it shows pons, brain
-and a lesion, so that every output is at work.
+Drivers, libraries and precisions differ from one workstation to the next, so a comparison made on
+another says little about this one. The slice is one of the simulated study: it shows pons, brain
+and a lesion, so that every output has something to find.
 """
 
 from __future__ import annotations

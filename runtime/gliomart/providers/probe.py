@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gliomart._version import installed_version
 from gliomart.errors import ProviderError
@@ -18,6 +18,11 @@ from gliomart.host import extras
 from gliomart.providers.choice import GPU_PROVIDERS
 from gliomart.providers.quiet import off_standard_output
 from gliomart.providers.session import what_went_wrong
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from onnxruntime import OrtEpDevice
 
 _RTX_MODULE = "onnxruntime_ep_nv_tensorrt_rtx"
 # What the providers of the GPU package are linked to, or load first.
@@ -74,7 +79,7 @@ def would_use_gpu() -> bool:
     return any(why_not(name, runtime) is None for name in GPU_PROVIDERS)
 
 
-def why_not(name: str, runtime: Any) -> str | None:  # noqa: ANN401
+def why_not(name: str, runtime: ModuleType) -> str | None:
     """Tell why a GPU's provider cannot run here; None where nothing speaks against it."""
     if name == "tensorrt-rtx":
         if find_spec(_RTX_MODULE) is None:
@@ -139,7 +144,7 @@ def rtx_version() -> str | None:
 
 
 @cache
-def rtx_devices(runtime: Any) -> tuple[Any, ...]:  # noqa: ANN401
+def rtx_devices(runtime: ModuleType) -> tuple[OrtEpDevice, ...]:
     """Register the TensorRT-RTX plug-in, once in a process, and list the devices it supports.
 
     Raises
@@ -158,7 +163,7 @@ def rtx_devices(runtime: Any) -> tuple[Any, ...]:  # noqa: ANN401
     return tuple(device for device in runtime.get_ep_devices() if device.ep_name == name)
 
 
-def onnxruntime() -> Any:  # noqa: ANN401
+def onnxruntime() -> ModuleType:
     """Import ONNX Runtime, and keep it from telling its maker about it.
 
     From 1.29 on it gives the user an identifier, which it keeps on disk, and sends events about
@@ -186,7 +191,7 @@ def onnxruntime() -> Any:  # noqa: ANN401
     return onnxruntime
 
 
-def _load(library: str) -> Any:  # noqa: ANN401
+def _load(library: str) -> ctypes.CDLL:
     """Load a library: TensorRT's from where pip puts them, others from where the loader looks."""
     installed = find_spec("tensorrt_libs")
     for place in (installed.submodule_search_locations or ()) if installed else ():

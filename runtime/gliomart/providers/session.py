@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,21 @@ from gliomart.host import forking, processors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import ModuleType
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
+    from onnxruntime import (
+        InferenceSession,
+        IOBinding,
+        NodeArg,
+        OrtValue,
+        RunOptions,
+        SessionOptions,
+    )
+
+    # ONNX Runtime's name of a provider, alone or with options.
+    ProviderOption: TypeAlias = str | tuple[str, dict[str, str]]
 
 CPU = "CPUExecutionProvider"
 # Weights are looked for here when a model file points outside itself: nowhere.
@@ -47,7 +60,7 @@ class Session:
 
     _largest_memory = LARGEST_MEMORY
 
-    def __init__(self, onnx: Any) -> None:  # noqa: ANN401
+    def __init__(self, onnx: InferenceSession) -> None:
         self.onnx = onnx
         self.effective: str = onnx.get_providers()[0]
         forking.inherited(self)
@@ -130,6 +143,14 @@ class CpuSession(Session):
         return result
 
 
+class _Bound(NamedTuple):
+    """Where a batch of one size is read from and written to, and its inputs by name."""
+
+    binding: IOBinding
+    inputs: dict[str, OrtValue]
+    options: RunOptions
+
+
 class BoundSession(Session):
     """A session whose inputs and outputs stay in one place on a device.
 
@@ -152,11 +173,11 @@ class BoundSession(Session):
 
     _largest_memory = LARGEST_GPU_MEMORY
 
-    def __init__(self, onnx: Any, runtime: Any, device: str = "cuda") -> None:  # noqa: ANN401
+    def __init__(self, onnx: InferenceSession, runtime: ModuleType, device: str = "cuda") -> None:
         super().__init__(onnx)
         self._runtime, self._device = runtime, device
         self._outputs = [value.name for value in onnx.get_outputs()]
-        self._bound: dict[int, tuple[Any, dict[str, Any], Any]] = {}
+        self._bound: dict[int, _Bound] = {}
 
     def _run(
         self, names: Sequence[str], inputs: Mapping[str, NDArray[np.float32]]
@@ -164,14 +185,14 @@ class BoundSession(Session):
         batch = len(next(iter(inputs.values())))
         if batch not in self._bound:
             self._bound[batch] = self._bind(batch)
-        binding, buffers, options = self._bound[batch]
+        bound = self._bound[batch]
         for name, values in inputs.items():
-            buffers[name].update_inplace(np.ascontiguousarray(values))
-        self.onnx.run_with_iobinding(binding, options)
-        outputs = dict(zip(self._outputs, binding.copy_outputs_to_cpu(), strict=True))
+            bound.inputs[name].update_inplace(np.ascontiguousarray(values))
+        self.onnx.run_with_iobinding(bound.binding, bound.options)
+        outputs = dict(zip(self._outputs, bound.binding.copy_outputs_to_cpu(), strict=True))
         return [outputs[name] for name in names]
 
-    def _bind(self, batch: int) -> tuple[Any, dict[str, Any], Any]:
+    def _bind(self, batch: int) -> _Bound:
         binding, buffers = self.onnx.io_binding(), {}
         for value in self.onnx.get_inputs():
             buffers[value.name] = self._buffer(batch, value)
@@ -180,15 +201,15 @@ class BoundSession(Session):
             binding.bind_ortvalue_output(value.name, self._buffer(batch, value))
         options = self._runtime.RunOptions()
         options.add_run_config_entry("gpu_graph_id", str(batch))
-        return binding, buffers, options
+        return _Bound(binding, buffers, options)
 
-    def _buffer(self, batch: int, value: Any) -> Any:  # noqa: ANN401
+    def _buffer(self, batch: int, value: NodeArg) -> OrtValue:
         return self._runtime.OrtValue.ortvalue_from_shape_and_type(
             [batch, *value.shape[1:]], np.float32, self._device, 0
         )
 
 
-def session_options(runtime: Any, threads: int | None) -> Any:  # noqa: ANN401
+def session_options(runtime: ModuleType, threads: int | None) -> SessionOptions:
     """Make the options that sessions on all providers have in common.
 
     ONNX Runtime works in the calling thread and in threads of its own, one less than are asked for.
@@ -212,7 +233,12 @@ def session_options(runtime: Any, threads: int | None) -> Any:  # noqa: ANN401
     return options
 
 
-def onnx_session(runtime: Any, model: bytes, options: Any, providers: list[Any]) -> Any:  # noqa: ANN401
+def onnx_session(
+    runtime: ModuleType,
+    model: bytes,
+    options: SessionOptions,
+    providers: list[ProviderOption],
+) -> InferenceSession:
     """Have ONNX Runtime open a model.
 
     Raises

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from gliomart.sources.budget import Budget
     from gliomart.sources.inventory import SourceFile
 
-# DICOM PS3.10 7.1: 128 bytes of preamble, then the prefix "DICM".
-MAGIC_START, MAGIC_END = 128, 132
-
 _MEDIA_STORAGE_DIRECTORY = "1.2.840.10008.1.3.10"
 
 

@@ -183,17 +183,30 @@ class Inventory:
         """How many files are no images."""
         return sum(self.ignored_kinds.values())
 
-    def digest(self) -> str:
+    def digest(self, *, ordered: bool = True) -> str:
         """Tell this inventory from any other: SHA-256 of every file's place, size and time.
 
         Size and time are those of when the file was found, whatever became of it since.
+
+        Parameters
+        ----------
+        ordered
+            Tell inventories apart whose inputs were given in another order as well. If not, those
+            are alike in which every source has the same name.
         """
-        known = hashlib.sha256()
+        found = list(self._lines())
+        if ordered:
+            lines = [line for _, line in found]
+        else:
+            lines = sorted(source.encode() + b"\0" + line for source, line in found)
+        return hashlib.sha256(b"".join(lines)).hexdigest()
+
+    def _lines(self) -> Iterator[tuple[str, bytes]]:
+        """Tell of every file and refusal, under the name of its source."""
         for series in self.series:
             for file in series.files:
                 size, modified = file.stamp or ("", "")
                 place = os.fsencode(os.path.realpath(file.path))
-                known.update(place + f"\0{size}\0{modified}\n".encode())
+                yield file.source, place + f"\0{size}\0{modified}\n".encode()
         for refusal in self.refused:
-            known.update(f"{refusal.source}\0{refusal.code}\n".encode())
-        return known.hexdigest()
+            yield refusal.source, f"{refusal.source}\0{refusal.code}\n".encode()

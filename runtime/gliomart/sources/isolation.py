@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gliomart.errors import InputRefusedError
 from gliomart.host import forking, frozen
-from gliomart.printable import printable, without_folders
+from gliomart.printable import last_line, printable, reason_of, without_folders
 from gliomart.sources import decoder_process
 from gliomart.sources.decoder_process import GREETING, REPLY, REQUEST, address_space
 
@@ -133,8 +133,7 @@ class DecoderProcess:
         try:
             self._process = _start(command)
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            _undecodable(f"the decoder's process cannot be started ({reason})")
+            _undecodable(f"the decoder's process cannot be started ({reason_of(error)})")
         return self._process, True
 
     def _greet(self, process: subprocess.Popen[bytes], expired: Event) -> None:
@@ -153,8 +152,7 @@ class DecoderProcess:
         process.kill()
         process.wait()
         if not expired.is_set():
-            lines = errors.read(_LONGEST_TRACEBACK).decode("utf-8", "replace").splitlines()
-            last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+            last = last_line(errors.read(_LONGEST_TRACEBACK).decode("utf-8", "replace"))
             said = printable(without_folders(last))[:_LONGEST_REASON]
             self._never = f"the decoder does not start ({said or _crashed(process)})"
             _undecodable(self._never)

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
-from gliomart.sources import bare, dicom, formats
+from gliomart.sources import bare, dicom, formats, wall
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,7 +88,7 @@ def _first_bytes(path: Path) -> bytes:
 
 def kind_of_content(head: bytes) -> Kind | None:
     """Tell the kind of a file by its first bytes; None where they are of no known image."""
-    if head[dicom.MAGIC_START : dicom.MAGIC_END] == b"DICM":
+    if head.startswith(wall.PREFIX, wall.PREAMBLE):
         return "dicom"
     if bare.is_data_set(head):
         return "dicom"

@@ -49,7 +49,7 @@ NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})
 
 _PIXEL_DATA, _FLOAT_PIXEL_DATA = 0x7FE00010, 0x7FE00008
 # DICOM PS3.10 7.1: 128 bytes of preamble, then the prefix "DICM".
-_PREAMBLE, _PREFIX = 128, b"DICM"
+PREAMBLE, PREFIX = 128, b"DICM"
 # What an operating system or an interpreter would run (CVE-2019-11687), in lower case.
 _PROGRAMS = (
     b"mz", b"\x7felf", b"#!", b"<?php", b"<script", b"<html", b"@echo",
@@ -131,10 +131,10 @@ def parse_stream(stream: BinaryIO, size: int, *, pixels: bool, budget: Budget = 
 
 def _skip_preamble(window: Window) -> int:
     """Return where the data elements start."""
-    start = _PREAMBLE + len(_PREFIX)
-    if not window.reach(start) or window.data[_PREAMBLE:start] != _PREFIX:
+    start = PREAMBLE + len(PREFIX)
+    if not window.reach(start) or window.data[PREAMBLE:start] != PREFIX:
         return 0
-    if window.data[:_PREAMBLE].lower().startswith(_PROGRAMS):
+    if window.data[:PREAMBLE].lower().startswith(_PROGRAMS):
         raise InputRefusedError("executable-preamble", "the preamble is the start of a program")
     return start
 

@@ -12,7 +12,7 @@ from gliomart.cli.terminal import is_terminal
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
 from gliomart.host.streams import say
-from gliomart.outputs.records import provenance
+from gliomart.outputs.provenance import provenance
 from gliomart.printable import printable
 from gliomart_training import dataset
 from gliomart_training.evaluation.cohort import Cohort

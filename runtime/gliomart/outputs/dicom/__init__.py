@@ -1,8 +1,8 @@
 """Results as DICOM objects that an archive files beside the images they come from.
 
-For one series: a segmentation of the anomalous regions and one of the pons, the anomaly map as a
-Parametric Map, a Measurement Report, and the overlays as Secondary Captures. highdicom makes all
-of them; what is decided here is what they say.
+For one series: a segmentation of the anomalous regions and one of each structure that is judged by
+itself, the anomaly map as a Parametric Map, a Measurement Report, and the overlays as Secondary
+Captures. highdicom makes all of them; what is decided here is what they say.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gliomart.errors import InputRefusedError
+from gliomart.findings.judges import STRUCTURES
 from gliomart.host import extras
 
 with extras.needed("writing DICOM", "dicom", "highdicom"):
@@ -20,7 +21,7 @@ with extras.needed("writing DICOM", "dicom", "highdicom"):
 
 from gliomart.outputs.dicom.capture import secondary_capture
 from gliomart.outputs.dicom.parametric_map import parametric_map
-from gliomart.outputs.dicom.segmentation import of_lesions, of_pons
+from gliomart.outputs.dicom.segmentation import of_lesions, of_structure
 from gliomart.outputs.dicom.stack import Stack, not_allowed
 from gliomart.outputs.dicom.structured_report import report
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-__all__ = ["Stack", "Written", "encoded", "objects"]
+__all__ = ["ObjectFile", "Stack", "encoded", "objects"]
 
 
 # Why an object is not there though nothing went wrong: it would hold nothing.
@@ -37,7 +38,7 @@ NOTHING = "nothing-to-show"
 
 
 @dataclass(frozen=True)
-class Written:
+class ObjectFile:
     """One object: the name of its file, the object and that file's content.
 
     Where it was not made, ``dataset`` is None, and ``code`` and ``reason`` say why.
@@ -50,7 +51,7 @@ class Written:
     reason: str = ""
 
 
-def objects(stack: Stack) -> Iterator[Written]:
+def objects(stack: Stack) -> Iterator[ObjectFile]:
     """Make the objects of one series, one by one.
 
     Where a series does not say where its slices lie, there are a report and the overlays only. And
@@ -60,9 +61,12 @@ def objects(stack: Stack) -> Iterator[Written]:
     yield _made("anomaly-map.dcm", parametric_map, stack)
     anomalous = _made("anomalous-regions.dcm", of_lesions, stack)
     yield anomalous
-    outline = _made("pons.dcm", of_pons, stack)
-    yield outline
-    yield _made("report.dcm", report, stack, anomalous.dataset, outline.dataset)
+    outlines = {}
+    for number, structure in enumerate(STRUCTURES, start=2):
+        outline = _made(f"{structure.name}.dcm", of_structure, stack, structure, number)
+        yield outline
+        outlines[structure.name] = outline.dataset
+    yield _made("report.dcm", report, stack, anomalous.dataset, outlines)
     for index in range(len(stack.results)):
         yield _made(f"overlay-{index + 1:04d}.dcm", secondary_capture, stack, index)
 
@@ -79,16 +83,16 @@ def _made(
     make: Callable[..., Dataset | None],
     stack: Stack,
     *arguments: Any,  # noqa: ANN401
-) -> Written:
+) -> ObjectFile:
     try:
         with warnings.catch_warnings():
             # Odd values of a source's header are passed on as they are.
             warnings.filterwarnings("ignore", module=r"pydicom(\..*)?|highdicom(\..*)?")
             made = make(stack, *arguments)
             if made is None:
-                return Written(name, None, code=NOTHING, reason="there is nothing to show")
-            return Written(name, made, encoded(made))
+                return ObjectFile(name, None, code=NOTHING, reason="there is nothing to show")
+            return ObjectFile(name, made, encoded(made))
     except InputRefusedError as error:
-        return Written(name, None, code=error.code, reason=error.reason)
+        return ObjectFile(name, None, code=error.code, reason=error.reason)
     except Exception as error:  # noqa: BLE001  # a header may hold anything: what highdicom raises
-        return Written(name, None, code="bad-header", reason=not_allowed(error))
+        return ObjectFile(name, None, code="bad-header", reason=not_allowed(error))

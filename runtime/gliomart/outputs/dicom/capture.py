@@ -41,8 +41,8 @@ def secondary_capture(stack: Stack, index: int) -> SCImage:
         image["PatientOrientation"].clear()  # unknown, which is to be empty (PS3.3 C.7.6.1)
     image.ConversionType = ConversionTypeValues.WSD.value
     image.DerivationDescription = (
-        "Anomaly map as heat, anomalous regions outlined in cyan, the pons in green. "
-        + terms.RESEARCH_ONLY
+        f"Anomaly map as heat, anomalous regions outlined in cyan, the {terms.STRUCTURES} in green."
+        f" {terms.RESEARCH_ONLY}"
     )
     # No text is added to the picture; what is burned into the source stays in it.
     image.BurnedInAnnotation = header.get("BurnedInAnnotation") or "NO"

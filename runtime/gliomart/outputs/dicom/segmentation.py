@@ -1,4 +1,4 @@
-"""Segmentations: the anomalous regions, a segment for each lesion, and the outline of the pons."""
+"""Segmentations: the anomalous regions, a segment for each lesion, and outlines of structures."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
+    from gliomart.findings.structures import Structure
     from gliomart.outputs.dicom.stack import Stack
 
 # The colours of the outlines in the overlays.
@@ -54,25 +55,26 @@ def of_lesions(stack: Stack) -> Segmentation | None:
     )
 
 
-def of_pons(stack: Stack) -> Segmentation | None:
-    """Make the segmentation of the pons; None where no slice shows it."""
-    if stack.outlines is None:
+def of_structure(stack: Stack, structure: Structure, instance: int) -> Segmentation | None:
+    """Make the segmentation of a structure; None where no slice shows it."""
+    outlines = stack.outlines(structure)
+    if outlines is None:
         return None
     segment = _segment(
         stack,
         1,
-        "pons",
+        structure.name,
         segmented_property_category=terms.ANATOMY,
-        segmented_property_type=terms.PONS,
+        segmented_property_type=terms.concept_of(structure),
         display_color=_GREEN,
     )
     return _segmentation(
         stack,
-        stack.outlines,
+        outlines,
         [segment],
-        content_label="PONS",
-        content_description=f"Outline of the pons. {terms.RESEARCH_ONLY}",
-        **stack.filed("segmentation", 2),
+        content_label=structure.name.upper(),
+        content_description=f"Outline of the {structure.name}. {terms.RESEARCH_ONLY}",
+        **stack.filed("segmentation", instance),
     )
 
 

@@ -17,6 +17,7 @@ from highdicom.content import ReferencedImageSequence
 from pydicom import Dataset
 
 from gliomart.errors import InputRefusedError
+from gliomart.image.geometry import ImagePlane
 from gliomart.outputs.dicom import series, terms
 from gliomart.outputs.dicom.identity import Identity
 from gliomart.outputs.dicom.lesions import connect
@@ -24,12 +25,12 @@ from gliomart.printable import said
 from gliomart.sources.attributes import text, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from gliomart.findings.results import Settings, SliceResult, Verdict
-    from gliomart.findings.structures import StructureVerdict
+    from gliomart.findings.structures import Structure, StructureVerdict
     from gliomart.image.slices import Concern
     from gliomart.outputs.dicom.lesions import Lesion
 
@@ -78,9 +79,8 @@ class Grid:
 
     def place(self, index: int, row: float, column: float) -> NDArray[np.float64]:
         """Bring a pixel of a slice to the patient's coordinates (PS3.3 C.7.6.2.1.1)."""
-        along_row, down = np.reshape(self.orientation, (2, 3))
-        offset = down * row * self.spacing[0] + along_row * column * self.spacing[1]
-        return self.positions[index] + offset
+        plane = ImagePlane(tuple(self.positions[index]), self.orientation, self.spacing)
+        return np.asarray(plane.to_patient(np.array([[column, row]]))[0])
 
     def measures(self) -> highdicom.PixelMeasuresSequence:
         """State the size of a pixel."""
@@ -103,8 +103,8 @@ class Stack:
     sources
         Headers of the images it was read from: one for each slice, one of many frames, or all
         images of a voxel grid that was cut anew. Pixels are not needed.
-    verdict, pons
-        On the series, and on its pons; None for a model that does not know it.
+    verdict, structures
+        On the series, and on every structure that the model judges by itself, by its name.
     display_limit
         Anomaly-map value at which the colour scale ends.
     """
@@ -112,7 +112,7 @@ class Stack:
     results: Sequence[SliceResult]
     sources: Sequence[Dataset]
     verdict: Verdict
-    pons: StructureVerdict | None
+    structures: Mapping[str, StructureVerdict]
     display_limit: float
 
     @property
@@ -247,12 +247,12 @@ class Stack:
         maps = [result.anomaly_map for result in self.results]
         return connect(masks, maps, self.grid.adjacent)
 
-    @cached_property
-    def outlines(self) -> NDArray[np.bool_] | None:
-        """The pons, bool (slices, H, W); None where it is nowhere seen."""
+    def outlines(self, structure: Structure) -> NDArray[np.bool_] | None:
+        """Where a structure lies, bool (slices, H, W); None where it is nowhere seen."""
+        found = [result.structures.get(structure.name) for result in self.results]
         masks = [
-            result.pons.mask if result.pons else np.zeros_like(result.mask)
-            for result in self.results
+            np.zeros_like(result.mask) if each is None else each.mask
+            for result, each in zip(self.results, found, strict=True)
         ]
         return np.stack(masks) if any(mask.any() for mask in masks) else None
 

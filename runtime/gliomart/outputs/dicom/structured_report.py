@@ -12,7 +12,7 @@ from gliomart.outputs.dicom import terms
 from gliomart.outputs.dicom.segmentation import frames_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from highdicom.seg import Segmentation
 
@@ -28,15 +28,16 @@ _Group = (
 
 
 def report(
-    stack: Stack, anomalous: Segmentation | None, outline: Segmentation | None
+    stack: Stack, anomalous: Segmentation | None, outlines: Mapping[str, Segmentation | None]
 ) -> sr.Comprehensive3DSR:
     """Make the report.
 
     Parameters
     ----------
-    anomalous, outline
-        The segmentations it refers to, of the anomalous regions and of the pons.
+    anomalous, outlines
+        The segmentations it refers to: of the anomalous regions, and of structures by their names.
     """
+    made = [each for each in (anomalous, *outlines.values()) if each is not None]
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(
             observer_device_context=sr.ObserverContext(
@@ -45,10 +46,10 @@ def report(
             )
         ),
         procedure_reported=codes.SCT.ImagingProcedure,
-        imaging_measurements=list(_groups(stack, anomalous, outline)),
+        imaging_measurements=list(_groups(stack, anomalous, outlines)),
     )
     return sr.Comprehensive3DSR(
-        evidence=[*stack.evidence, *(made for made in (anomalous, outline) if made is not None)],
+        evidence=[*stack.evidence, *made],
         content=content,
         is_complete=True,
         coding_schemes=[terms.scheme()],
@@ -57,11 +58,11 @@ def report(
 
 
 def _groups(
-    stack: Stack, anomalous: Segmentation | None, outline: Segmentation | None
+    stack: Stack, anomalous: Segmentation | None, outlines: Mapping[str, Segmentation | None]
 ) -> Iterator[_Group]:
     yield _of_series(stack)
-    if stack.pons is not None:
-        yield _of_pons(stack, stack.pons, outline)
+    for name, verdict in stack.structures.items():
+        yield _of_structure(stack, verdict, outlines.get(name))
     if anomalous is not None:
         for lesion in stack.lesions:
             yield _of_lesion(stack, lesion, anomalous)
@@ -98,35 +99,39 @@ def _of_series(stack: Stack) -> sr.MeasurementsAndQualitativeEvaluations:
     return group
 
 
-def _of_pons(stack: Stack, verdict: StructureVerdict, outline: Segmentation | None) -> _Group:
+def _of_structure(stack: Stack, verdict: StructureVerdict, outline: Segmentation | None) -> _Group:
+    structure, concept = verdict.structure, terms.concept_of(verdict.structure)
     measurements = [
         _number(name, value)
         for name, value in (
             (terms.SCORE, verdict.score),
             (terms.P_VALUE, verdict.p_value),
-            (terms.FRACTION_ANOMALOUS, verdict.fraction_anomalous),
+            (terms.fraction_anomalous(structure), verdict.fraction_anomalous),
         )
         if value is not None
     ]
     content: dict[str, Any] = {
         "finding_category": terms.ANATOMY,
-        "finding_type": terms.PONS,
-        "finding_sites": [sr.FindingSite(terms.PONS)],
+        "finding_type": concept,
+        "finding_sites": [sr.FindingSite(concept)],
         "algorithm_id": terms.algorithm_of_report(stack.settings),
         "qualitative_evaluations": [
-            sr.QualitativeEvaluation(terms.COVERAGE, terms.COVERAGES[verdict.coverage]),
+            terms.coverage(verdict),
             _flagged(flagged=verdict.flagged),
         ],
     }
     if outline is None:
         return sr.MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=_tracking("pons"), measurements=measurements or None, **content
+            tracking_identifier=_tracking(structure.name),
+            measurements=measurements or None,
+            **content,
         )
-    assert stack.outlines is not None  # noqa: S101  # it is what was segmented
+    seen = stack.outlines(structure)
+    assert seen is not None  # noqa: S101  # it is what was segmented
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracked(outline, 1),
         referenced_segment=_segment(stack, outline, 1),
-        measurements=[*measurements, _volume(stack.grid, int(stack.outlines.sum()))],
+        measurements=[*measurements, _volume(stack.grid, int(seen.sum()))],
         **content,
     )
 

@@ -10,20 +10,24 @@ from highdicom.sr import (
     AlgorithmIdentification,
     CodedConcept,
     DeviceObserverIdentifyingAttributes,
+    QualitativeEvaluation,
 )
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from gliomart._version import __version__
-from gliomart.findings.pons import STRUCTURE
+from gliomart.findings import judges
 
 if TYPE_CHECKING:
     from gliomart.findings.results import Settings
+    from gliomart.findings.structures import Structure, StructureVerdict
 
+# The structures that are judged by themselves, in words.
+STRUCTURES = " and ".join(structure.name for structure in judges.STRUCTURES)
 # The new series, by what they hold: what their numbers end in, after the source's own (3 has 3901
 # to 3904, which is out of the scanner's way), and their descriptions.
 SERIES = {
-    "segmentation": (901, "gliomart anomalous regions and pons (research)"),
+    "segmentation": (901, f"gliomart anomalous regions and {STRUCTURES} (research)"),
     "map": (902, "gliomart anomaly map (research)"),
     "report": (903, "gliomart report (research)"),
     "overlay": (904, "gliomart overlays (research)"),
@@ -35,8 +39,6 @@ ABNORMALITY = codes.SCT.MorphologicallyAbnormalStructure
 LESION = codes.SCT.Lesion
 BRAIN = codes.SCT.Brain
 ANATOMY = codes.SCT.AnatomicalStructure
-# SNOMED CT has it, the standard's own context groups do not.
-PONS = CodedConcept(STRUCTURE.code, STRUCTURE.scheme, STRUCTURE.meaning)
 SCORE = codes.SCT.Score
 NO_UNITS = codes.UCUM.NoUnits
 SOURCE_IMAGE = CodedConcept.from_code(codes.DCM.SourceImageForImageProcessingOperation)
@@ -47,13 +49,26 @@ SCHEME = "99GLIOMART"
 P_VALUE = CodedConcept("p-value", SCHEME, "Conformal p-value against tumour-free scans")
 FLAGGED = CodedConcept("flagged", SCHEME, "Flagged: p-value at most the false-alarm rate")
 FALSE_ALARM_RATE = CodedConcept("false-alarm-rate", SCHEME, "Nominal false-alarm rate")
-FRACTION_ANOMALOUS = CodedConcept("anomalous-share", SCHEME, "Anomalous share of the pons")
-COVERAGE = CodedConcept("coverage", SCHEME, "Coverage of the pons")
-# By what a verdict says.
-COVERAGES = {
-    words: CodedConcept(words.removeprefix("pons ").replace(" ", "-"), SCHEME, words)
-    for words in (STRUCTURE.covered, STRUCTURE.not_covered, STRUCTURE.not_judged)
-}
+
+
+def concept_of(structure: Structure) -> CodedConcept:
+    """Code a structure."""
+    return CodedConcept(structure.code, structure.scheme, structure.meaning)
+
+
+def fraction_anomalous(structure: Structure) -> CodedConcept:
+    """Name the measurement of how much of a structure is anomalous."""
+    return CodedConcept("anomalous-share", SCHEME, f"Anomalous share of the {structure.name}")
+
+
+def coverage(verdict: StructureVerdict) -> QualitativeEvaluation:
+    """Tell whether a series shows a structure."""
+    words, name = verdict.coverage, verdict.structure.name
+    code = words.removeprefix(f"{name} ").replace(" ", "-")
+    return QualitativeEvaluation(
+        CodedConcept("coverage", SCHEME, f"Coverage of the {name}"),
+        CodedConcept(code, SCHEME, words),
+    )
 
 
 def algorithm(settings: Settings) -> AlgorithmIdentificationSequence:

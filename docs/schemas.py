@@ -30,6 +30,8 @@ from gliomart.model.card import ModelCard
 from gliomart.outputs.documents import Results
 from gliomart.outputs.journal import JournalEntry, JournalHead
 from gliomart.outputs.report_slice import ReportSlice
+from gliomart_training.evaluation.documents import Comparison, Evaluation, PonsEvaluation
+from gliomart_training.record import Record
 
 FOLDER = Path(__file__).with_name("schema")
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -40,6 +42,16 @@ FILES: dict[str, tuple[str, Any]] = {
     "card.json": ("The card of a model; info --json prints it beside the file's sha256", ModelCard),
     "bench.json": ("bench --json", Report),
     "pictures.json": ("A file of report-pictures/", list[ReportSlice | None]),
+    "evaluation.json": ("evaluate --json; accuracy.md says what figures mean", Evaluation),
+    "comparison.json": (
+        "evaluate --compare --json; accuracy.md says what figures mean",
+        Comparison,
+    ),
+    "pons-evaluation.json": (
+        "evaluate --pons --json; brainstem.md says what figures mean",
+        PonsEvaluation,
+    ),
+    "record.json": ("record.json of a run of train", Record),
 }
 _PLAIN = {str: "string", bool: "boolean", int: "integer", float: "number", NoneType: "null"}
 _ATTRIBUTES = re.compile(r"^Attributes\n-{3,}\n(.*)", re.DOTALL | re.MULTILINE)
@@ -81,7 +93,7 @@ class _Maker:
 
     def of(self, type_: Any) -> _Schema:  # noqa: ANN401
         """Describe a type."""
-        if type_ is object:
+        if type_ in {object, Any}:
             return {}
         if type_ in _PLAIN:
             return {"type": _PLAIN[type_]}

@@ -18,6 +18,7 @@ from gliomart.errors import DatasetError
 from gliomart.findings.pons import section_score
 from gliomart.findings.scoring import series_score
 from gliomart.model.contents import Calibration, JudgeCard, PonsCalibration, Signs
+from gliomart_training.patients import results_of_examples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,9 @@ PIXEL_FALSE_ALARM_RATE = 0.001
 _DISPLAY_RANGE = 6.0
 _SMALLEST_LIMIT = 1e-3
 
+# A pixel of a tumour-free pons lies above the pons' own threshold this often.
+PONS_PIXEL_FALSE_ALARM_RATE = 0.05
+
 # Lets a detector run before anything is known about scores.
 UNCALIBRATED = Calibration(
     false_alarm_rate=FALSE_ALARM_RATE,
@@ -46,11 +50,6 @@ UNCALIBRATED = Calibration(
     patients=0,
     method="none",
 )
-
-
-# A pixel of a tumour-free pons lies above the pons' own threshold this often.
-PONS_PIXEL_FALSE_ALARM_RATE = 0.05
-
 UNCALIBRATED_PONS = PonsCalibration(
     near_radii=1.3,
     far_radii=3.0,
@@ -66,12 +65,12 @@ UNCALIBRATED_PONS = PonsCalibration(
     slice_scores=(),
     series_scores=(),
 )
-PONS_JUDGE = JudgeCard("pons", minimum_area_px=300.0, rules=UNCALIBRATED_PONS)
+UNCALIBRATED_JUDGES = (JudgeCard("pons", minimum_area_px=300.0, rules=UNCALIBRATED_PONS),)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What one fold's model makes of the tumour-free slices that its network never saw.
+    """Scores of tumour-free slices by models whose networks never saw their patients.
 
     Attributes
     ----------
@@ -92,64 +91,70 @@ class Scores:
     sections: tuple[tuple[Signs, ...], ...]
     pons_pixels: NDArray[np.float32]
 
+    @classmethod
+    def together(cls, parts: Sequence[Scores]) -> Scores:
+        """Pool the scores of patients, or of folds."""
+        return cls(
+            slices=tuple(score for part in parts for score in part.slices),
+            series=tuple(score for part in parts for score in part.series),
+            positive=_joined([part.positive for part in parts]),
+            pixels=sum(part.pixels for part in parts),
+            sections=tuple(sections for part in parts for sections in part.sections),
+            pons_pixels=_joined([part.pons_pixels for part in parts]),
+        )
+
 
 def score(model: Path, patients: Sequence[Patient]) -> Scores:
     """Run a model file on patients; whole series are analysed, their tumour-free slices count."""
     detector = Detector(model, provider="cpu")
-    slices: list[float] = []
-    series: list[float] = []
-    positive = [np.empty(0, np.float32)]
-    pixels = 0
-    sections: list[tuple[Signs, ...]] = []
-    in_pons = [np.empty(0, np.float32)]
-    for patient in patients:
-        examples = [(e.slice, e.tumour_free) for e in patient.examples]
-        tumour_free = {(shown.source, shown.frame) for shown, free in examples if free}
-        result = detector.detect_series(patient.slices)
-        analysed = [r for r in result.slices if (r.slice.source, r.slice.frame) in tumour_free]
-        if analysed:
-            scores = [r.score for r in analysed]
-            slices += scores
-            series.append(series_score(scores, detector.card.scoring.series_top))
-            pixels += sum(r.anomaly_map.size for r in analysed)
-            positive += [r.anomaly_map[r.anomaly_map > 0] for r in analysed]
-        shown = [r for r in analysed if r.pons and r.pons.visible]
-        if shown:
-            found = [r.pons.section for r in shown if r.pons]
-            sections.append(tuple(s.signs for s in found if s and s.signs))
-            in_pons += [r.anomaly_map[r.pons.mask] for r in shown if r.pons]
+    return Scores.together([_score(patient, detector) for patient in patients])
+
+
+def _score(patient: Patient, detector: Detector) -> Scores:
+    results = results_of_examples(patient, detector.detect_series(patient.slices))
+    pairs = zip(patient.examples, results, strict=True)
+    analysed = [r for example, r in pairs if example.tumour_free and r is not None]
+    scores = tuple(result.score for result in analysed)
+    shown = [
+        (r.pons.section.signs, r.anomaly_map[r.pons.mask])
+        for r in analysed
+        if r.pons and r.pons.section and r.pons.section.signs
+    ]
+    maps = [result.anomaly_map for result in analysed]
     return Scores(
-        tuple(slices),
-        tuple(series),
-        np.concatenate(positive),
-        pixels,
-        tuple(sections),
-        np.concatenate(in_pons),
+        slices=scores,
+        series=(series_score(scores, detector.card.scoring.series_top),) if scores else (),
+        positive=_joined([values[values > 0] for values in maps]),
+        pixels=sum(values.size for values in maps),
+        sections=(tuple(signs for signs, _ in shown),) if shown else (),
+        pons_pixels=_joined([values for _, values in shown]),
     )
 
 
+def _joined(parts: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    return np.concatenate([np.empty(0, np.float32), *parts])
+
+
 def calibrate(folds: Sequence[Scores]) -> Calibration:
-    """Pool what the folds' models made of their held-out patients.
+    """Calibrate on what the folds' models score in their held-out patients.
 
     Raises
     ------
     DatasetError
         Not one tumour-free slice could be analysed.
     """
-    slices = sorted(score for fold in folds for score in fold.slices)
-    series = sorted(score for fold in folds for score in fold.series)
-    if not slices:
+    pooled = Scores.together(folds)
+    if not pooled.slices:
         raise DatasetError("not one tumour-free slice of a held-out patient could be analysed")
-    positive = np.concatenate([fold.positive for fold in folds])
-    threshold = _threshold(positive, sum(fold.pixels for fold in folds))
+    threshold = _threshold(pooled.positive, pooled.pixels)
     return Calibration(
         false_alarm_rate=FALSE_ALARM_RATE,
         pixel_false_alarm_rate=PIXEL_FALSE_ALARM_RATE,
         pixel_threshold=threshold,
         display_limit=max(_DISPLAY_RANGE * threshold, _SMALLEST_LIMIT),
-        slice_scores=tuple(round(score, 7) for score in slices),
-        series_scores=tuple(round(score, 7) for score in series),
-        patients=len(series),
+        slice_scores=tuple(round(score, 7) for score in sorted(pooled.slices)),
+        series_scores=tuple(round(score, 7) for score in sorted(pooled.series)),
+        patients=len(pooled.series),
         method=f"every patient held out once, by {len(folds)} networks trained on the others"
         if len(folds) > 1
         else "patients held out of training",
@@ -157,27 +162,27 @@ def calibrate(folds: Sequence[Scores]) -> Calibration:
 
 
 def calibrate_pons(folds: Sequence[Scores]) -> PonsCalibration:
-    """Pool what the folds' models made of the pons of their held-out patients.
+    """Calibrate on what the folds' models score in the pons of their held-out patients.
 
     Raises
     ------
     DatasetError
         Not one tumour-free slice shows the pons.
     """
-    patients = [sections for fold in folds for sections in fold.sections]
+    pooled = Scores.together(folds)
+    patients = pooled.sections
     if not patients:
         raise DatasetError("no tumour-free slice of a held-out patient shows the pons")
     signs = np.array([astuple(shown) for sections in patients for shown in sections])
     medians = np.median(signs, axis=0)
     spreads = [max(_upwards(values), _SMALLEST_LIMIT) for values in (signs - medians).T]
-    pixels = np.concatenate([fold.pons_pixels for fold in folds])
     rules = replace(
         UNCALIBRATED_PONS,
         medians=Signs(*medians.tolist()),
         spreads=Signs(*spreads),
-        pixel_threshold=float(np.quantile(pixels, 1 - PONS_PIXEL_FALSE_ALARM_RATE)),
+        pixel_threshold=float(np.quantile(pooled.pons_pixels, 1 - PONS_PIXEL_FALSE_ALARM_RATE)),
     )
-    scores = [[section_score(signs, rules) for signs in sections] for sections in patients]
+    scores = [[section_score(shown, rules) for shown in sections] for sections in patients]
     return replace(
         rules,
         slice_scores=tuple(sorted(round(score, 6) for s in scores for score in s)),

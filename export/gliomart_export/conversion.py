@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from gliomart.errors import ModelError
 from gliomart.model.card import METADATA_KEY
+from gliomart.model.contents import ANOMALY_MAP, BRAIN, RECONSTRUCTION, usual_outputs
 from gliomart_export.graph import simplified
-from gliomart_training.residual import Residual, anomaly_map
 
 if TYPE_CHECKING:
+    from keras import KerasTensor
     from numpy.typing import NDArray
+    from onnx import ModelProto
 
     from gliomart.model.card import ModelCard
+    from gliomart.model.contents import GraphOutput
     from gliomart_export.precision import Precision
+    from gliomart_training.residual import Residual
 
 OPSET = 18
 # Largest difference of a pixel between the graph and the network that is accepted, and of the mean
@@ -26,7 +30,7 @@ TOLERANCE = 1e-5
 MEAN_TOLERANCE = 1e-2
 
 
-def to_onnx(network: keras.Model, residual: Residual) -> Any:  # noqa: ANN401
+def to_onnx(network: keras.Model, residual: Residual) -> ModelProto:
     """Convert a network, with its anomaly map, to an ONNX model (opset 18).
 
     The graph takes ``image`` float32 (batch, size, size, C) and gives ``reconstruction`` of the
@@ -40,7 +44,7 @@ def to_onnx(network: keras.Model, residual: Residual) -> Any:  # noqa: ANN401
     shape = network.input_shape[1:]
 
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32, name="image")])  # type: ignore[untyped-decorator]
-    def detect(image: Any) -> dict[str, Any]:  # noqa: ANN401
+    def detect(image: KerasTensor) -> dict[str, KerasTensor]:
         return {
             name: tf.identity(value, name=name)
             for name, value in _outputs(network, residual, image).items()
@@ -60,7 +64,15 @@ def to_onnx(network: keras.Model, residual: Residual) -> Any:  # noqa: ANN401
     return simplified(model)
 
 
-def with_card(model: Any, card: ModelCard) -> bytes:  # noqa: ANN401
+def declared_outputs(model: ModelProto) -> tuple[GraphOutput, ...]:
+    """Tell what a graph gives, in its order: every output is called as its role."""
+    names = [output.name for output in model.graph.output]
+    usual = {RECONSTRUCTION, ANOMALY_MAP, BRAIN}
+    declared = usual_outputs(*(name for name in names if name not in usual))
+    return tuple(sorted(declared, key=lambda output: names.index(output.name)))
+
+
+def with_card(model: ModelProto, card: ModelCard) -> bytes:
     """Serialise a model with its card inside.
 
     Raises
@@ -122,9 +134,8 @@ def parity(
     return {name: float(difference.max()) for name, difference in differences.items()}
 
 
-def _outputs(network: keras.Model, residual: Residual, image: Any) -> dict[str, Any]:  # noqa: ANN401
+def _outputs(
+    network: keras.Model, residual: Residual, image: KerasTensor
+) -> dict[str, KerasTensor]:
     outputs = network(image, training=False)
-    return {
-        **outputs,
-        "anomaly_map": anomaly_map(image, outputs["reconstruction"], outputs["brain"], residual),
-    }
+    return {**outputs, "anomaly_map": residual.anomaly_map(image, outputs)}

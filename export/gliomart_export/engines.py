@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gliomart.bench.engines import Engine
 from gliomart.host import extras
+from gliomart.model.contents import PONS
 from gliomart.model.model import Model
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from ai_edge_litert.interpreter import Interpreter
+    from keras import KerasTensor
+    from keras import Model as KerasModel
     from numpy.typing import NDArray
 
     from gliomart.model.card import ModelCard
@@ -76,7 +80,7 @@ def litert(model: Path, image: NDArray[np.float32], threads: int) -> list[Engine
     return engines
 
 
-def _network(card: ModelCard, threads: int) -> Any:  # noqa: ANN401
+def _network(card: ModelCard, threads: int) -> KerasModel:
     """Build the network of a card, anomaly map included, on TensorFlow with so many threads."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from gliomart_training import backend
@@ -88,27 +92,28 @@ def _network(card: ModelCard, threads: int) -> Any:  # noqa: ANN401
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     import keras
 
-    from gliomart_training.networks import NETWORKS, pons_localiser, with_pons
-    from gliomart_training.residual import Residual, anomaly_map
+    from gliomart_training.localiser import pons_localiser, with_pons
+    from gliomart_training.networks import network as declared_by
 
     size, channels = card.preprocessing.size, len(card.preprocessing.channels)
-    network = NETWORKS[str(card.network["name"])](size, channels)
-    if card.judges:
+    declared = declared_by(str(card.network["name"]))
+    network = declared.build(size, channels)
+    if card.has_output(PONS):
         network = with_pons(network, pons_localiser(size))
     (image,) = network.inputs
     outputs = network.output
-    residual = Residual(**cast("dict[str, float]", card.network["residual"]))
-    finished = anomaly_map(image, outputs["reconstruction"], outputs["brain"], residual)
+    residual = declared.recipe.residual.with_options(card.network["residual"])
+    finished = residual.anomaly_map(image, outputs)
     return keras.Model(image, {**outputs, "anomaly_map": finished})
 
 
-def _as_arrays(outputs: dict[str, Any]) -> None:
+def _as_arrays(outputs: dict[str, KerasTensor]) -> None:
     """Wait for the outputs, as whoever uses them has to."""
     for value in outputs.values():
         value.numpy()
 
 
-def _converted(network: Any, batch: NDArray[np.float32], precision: str) -> bytes:  # noqa: ANN401
+def _converted(network: KerasModel, batch: NDArray[np.float32], precision: str) -> bytes:
     import tensorflow as tf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -127,7 +132,7 @@ def _converted(network: Any, batch: NDArray[np.float32], precision: str) -> byte
     return content
 
 
-def _litert_run(interpreter: Any, batch: NDArray[np.float32]) -> Callable[[], None]:  # noqa: ANN401
+def _litert_run(interpreter: Interpreter, batch: NDArray[np.float32]) -> Callable[[], None]:
     (place,) = (each["index"] for each in interpreter.get_input_details())
     outputs = [each["index"] for each in interpreter.get_output_details()]
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
 
-def simplified(model: Any) -> Any:  # noqa: ANN401
+
+def simplified(model: ModelProto) -> ModelProto:
     """Fold normalisations into their convolutions, and join convolutions that read the same.
 
     Parameters
@@ -27,7 +30,7 @@ def simplified(model: Any) -> Any:  # noqa: ANN401
     return model
 
 
-def _folded(model: Any) -> Any:  # noqa: ANN401
+def _folded(model: ModelProto) -> ModelProto:
     """Apply ONNX Runtime's basic optimisations, which keep to ONNX's own operators."""
     import onnx
 
@@ -51,7 +54,7 @@ def _folded(model: Any) -> Any:  # noqa: ANN401
     return folded
 
 
-def _join_siblings(graph: Any) -> None:  # noqa: ANN401
+def _join_siblings(graph: GraphProto) -> None:
     """Make one convolution of those of the same kind with the same input, and split its output.
 
     A convolution with one output takes as long as one with sixteen: that is what a processor's
@@ -96,7 +99,7 @@ def _join_siblings(graph: Any) -> None:  # noqa: ANN401
     _remove_unused(graph)
 
 
-def _remove_unused(graph: Any) -> None:  # noqa: ANN401
+def _remove_unused(graph: GraphProto) -> None:
     used = {name for node in graph.node for name in node.input}
     unused = [tensor for tensor in graph.initializer if tensor.name not in used]
     for tensor in unused:

@@ -1,4 +1,4 @@
-"""The same graph in other numbers: 8-bit integers for CPUs, half precision for GPUs.
+"""The same graph in another precision: 8-bit integers for CPUs, half precision for GPUs.
 
 Either way an image, what is added to it and the anomaly map stay in single precision: they take
 little time, and what they lose is lost to the result. Inputs and outputs stay float32 as well.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import logging
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from numpy.typing import NDArray
+    from onnx import ModelProto, NodeProto
 
 Precision = Literal["fp32", "fp16", "int8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -32,8 +34,8 @@ _SENSITIVE = 1e-3
 
 
 @dataclass(frozen=True)
-class Numbers:
-    """What numbers a graph computes in; part of the model's card.
+class PrecisionPlan:
+    """Which precision a graph computes in, and what of it stays in float; part of the card.
 
     Attributes
     ----------
@@ -51,8 +53,8 @@ class Numbers:
     in_float: tuple[int, ...] = ()
 
 
-def choose(precision: Precision, model: Any, images: NDArray[np.float32]) -> Numbers:  # noqa: ANN401
-    """Decide what of a graph is to be in which numbers.
+def choose(precision: Precision, model: ModelProto, images: NDArray[np.float32]) -> PrecisionPlan:
+    """Decide what of a graph is to be in which plan.
 
     Parameters
     ----------
@@ -62,14 +64,14 @@ def choose(precision: Precision, model: Any, images: NDArray[np.float32]) -> Num
         float32 (N, size, size, C) in [0, 1], from the training split.
     """
     if precision != "int8":
-        return Numbers(precision)
+        return PrecisionPlan(precision)
     moved = sensitivity(model, images)
     sensitive = [place for place, difference in enumerate(moved) if difference > _SENSITIVE]
-    return Numbers(precision, tuple(moved), tuple(sensitive))
+    return PrecisionPlan(precision, tuple(moved), tuple(sensitive))
 
 
-def converted(model: Any, numbers: Numbers, images: NDArray[np.float32]) -> Any:  # noqa: ANN401
-    """Bring a graph into the numbers chosen for it, or for another of the same network.
+def converted(model: ModelProto, plan: PrecisionPlan, images: NDArray[np.float32]) -> ModelProto:
+    """Convert a graph as planned for it, or for another of the same network.
 
     Parameters
     ----------
@@ -77,19 +79,19 @@ def converted(model: Any, numbers: Numbers, images: NDArray[np.float32]) -> Any:
         float32 (N, size, size, C) in [0, 1], from the training split: what the ranges of integers
         are taken from.
     """
-    if numbers.precision == "fp16":
+    if plan.precision == "fp16":
         return to_fp16(model)
-    if numbers.precision == "int8":
-        return to_int8(model, images, in_float=numbers.in_float)
+    if plan.precision == "int8":
+        return to_int8(model, images, in_float=plan.in_float)
     return model
 
 
 def to_int8(
-    model: Any,  # noqa: ANN401
+    model: ModelProto,
     images: NDArray[np.float32],
     *,
     in_float: Collection[int] = (),
-) -> Any:  # noqa: ANN401
+) -> ModelProto:
     """Quantise a graph's features: weights by channel, activations by tensor, written as QDQ.
 
     Weights take 7 bits of the 8: processors without VNNI add products up in pairs of 16 bits, which
@@ -102,8 +104,8 @@ def to_int8(
     return _quantised(_pooling_as_convolution(model), names, images)
 
 
-def sensitivity(model: Any, images: NDArray[np.float32]) -> list[float]:  # noqa: ANN401
-    """Quantise each convolution alone and see which output it moves most; see :class:`Numbers`."""
+def sensitivity(model: ModelProto, images: NDArray[np.float32]) -> list[float]:
+    """Quantise each convolution alone: what it moves most, as :class:`PrecisionPlan` keeps it."""
     expected = _run(model, images)
     moved = []
     for node in _features(model):
@@ -114,7 +116,7 @@ def sensitivity(model: Any, images: NDArray[np.float32]) -> list[float]:  # noqa
     return moved
 
 
-def to_fp16(model: Any) -> Any:  # noqa: ANN401
+def to_fp16(model: ModelProto) -> ModelProto:
     """Compute a graph's features in half precision; for GPUs, as CPUs are slower in it."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
@@ -134,7 +136,7 @@ def to_fp16(model: Any) -> Any:  # noqa: ANN401
     return half
 
 
-def _features(model: Any) -> Iterator[Any]:  # noqa: ANN401
+def _features(model: ModelProto) -> Iterator[NodeProto]:
     """Find the nodes that make features of features, (N, C, H, W); the map's smoothing is none."""
     channels = _channels(model)
     constants = {tensor.name for tensor in model.graph.initializer}
@@ -146,7 +148,7 @@ def _features(model: Any) -> Iterator[Any]:  # noqa: ANN401
                 yield node
 
 
-def _channels(model: Any) -> dict[str, int]:  # noqa: ANN401
+def _channels(model: ModelProto) -> dict[str, int]:
     """Second dimension of every value of the graph that has four."""
     import onnx
 
@@ -156,7 +158,7 @@ def _channels(model: Any) -> dict[str, int]:  # noqa: ANN401
     return {name: shape[1].dim_value for name, shape in shapes.items() if len(shape) == 4}  # noqa: PLR2004
 
 
-def _pooling_as_convolution(model: Any) -> Any:  # noqa: ANN401
+def _pooling_as_convolution(model: ModelProto) -> ModelProto:
     """Write the average pooling of features as a convolution, which is quantised in a tenth."""
     from onnx import helper, numpy_helper
 
@@ -184,7 +186,7 @@ def _pooling_as_convolution(model: Any) -> Any:  # noqa: ANN401
     return model
 
 
-def _quantised(model: Any, nodes: Sequence[str], images: NDArray[np.float32]) -> Any:  # noqa: ANN401
+def _quantised(model: ModelProto, nodes: Sequence[str], images: NDArray[np.float32]) -> ModelProto:
     import onnx
     from onnxruntime.quantization import (
         CalibrationDataReader,
@@ -201,8 +203,7 @@ def _quantised(model: Any, nodes: Sequence[str], images: NDArray[np.float32]) ->
             image = next(self._images, None)
             return None if image is None else {"image": image[np.newaxis]}
 
-    logging.getLogger().setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         file = Path(folder) / "model.onnx"
         quantize_static(
             copy.deepcopy(model),
@@ -219,7 +220,30 @@ def _quantised(model: Any, nodes: Sequence[str], images: NDArray[np.float32]) ->
         return onnx.load(file)
 
 
-def _run(model: Any, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:  # noqa: ANN401
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep ONNX Runtime from advising, by the root logger, to prepare the graph its own way.
+
+    What others log meanwhile, and the root logger's own level, stay as they are.
+    """
+    root = logging.getLogger()
+
+    def by_others(record: logging.LogRecord) -> bool:
+        quantiser = "onnxruntime" in Path(record.pathname).parts
+        return not quantiser or record.levelno >= logging.ERROR
+
+    # Without a handler, logging would give the root one that writes to standard error.
+    handler = logging.NullHandler()
+    root.addHandler(handler)
+    root.addFilter(by_others)
+    try:
+        yield
+    finally:
+        root.removeFilter(by_others)
+        root.removeHandler(handler)
+
+
+def _run(model: ModelProto, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     from gliomart.providers import open_session
 
     session, _ = open_session(model.SerializeToString(), "cpu", allow_fallback=False, threads=None)

@@ -20,8 +20,9 @@ from gliomart.image.preprocess import prepare  # noqa: E402
 from gliomart.image.slices import Slice  # noqa: E402
 from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_export import calibration, conversion  # noqa: E402
+from gliomart_training import networks  # noqa: E402
 from gliomart_training.dataset import Example, Patient  # noqa: E402
-from gliomart_training.networks import NETWORKS, pons_localiser, with_pons  # noqa: E402
+from gliomart_training.localiser import pons_localiser, with_pons  # noqa: E402
 from gliomart_training.residual import Residual, anomaly_map  # noqa: E402
 
 
@@ -35,12 +36,12 @@ def _inputs(spec: Preprocessing) -> np.ndarray:
     return np.stack([prepare(s, frame, spec).image for s in slices])
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("name", networks.names())
 @pytest.mark.parametrize("channels", [("plain",), ("plain", "clahe")])
 def test_every_network_exports_and_keeps_parity(name: str, channels: tuple, tmp_path: Path) -> None:
     spec = Preprocessing(channels=channels)
     keras.utils.set_random_seed(1)
-    network = NETWORKS[name](spec.size, len(channels))
+    network = networks.network(name).build(spec.size, len(channels))
     for weights in network.weights:  # a fresh network has zeros where a trained one does not
         weights.assign_add(keras.random.normal(weights.shape, stddev=0.02))
     model = conversion.to_onnx(network, Residual())
@@ -64,7 +65,7 @@ def test_every_network_exports_and_keeps_parity(name: str, channels: tuple, tmp_
 def test_the_pons_is_exported_beside_the_rest(tmp_path: Path) -> None:
     spec = Preprocessing()
     keras.utils.set_random_seed(1)
-    network = with_pons(NETWORKS["dae"](spec.size, 1), pons_localiser(spec.size))
+    network = with_pons(networks.network("dae").build(spec.size, 1), pons_localiser(spec.size))
     for weights in network.weights:
         weights.assign_add(keras.random.normal(weights.shape, stddev=0.02))
     model = conversion.to_onnx(network, Residual())

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,8 @@ from gliomart.image.slices import Slice  # noqa: E402
 from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart.providers import open_session  # noqa: E402
 from gliomart_export import conversion, graph, precision  # noqa: E402
-from gliomart_training.networks import NETWORKS, pons_localiser, with_pons  # noqa: E402
+from gliomart_training import networks  # noqa: E402
+from gliomart_training.localiser import pons_localiser, with_pons  # noqa: E402
 from gliomart_training.residual import Residual  # noqa: E402
 from samples import PONS_RULES, card  # noqa: E402
 
@@ -42,7 +45,7 @@ def images() -> np.ndarray:
 @pytest.fixture(scope="module")
 def network() -> Any:
     keras.utils.set_random_seed(1)
-    network = with_pons(NETWORKS["dae"](256, 1), pons_localiser(256))
+    network = with_pons(networks.network("dae").build(256, 1), pons_localiser(256))
     for weights in network.weights:
         weights.assign_add(keras.random.normal(weights.shape, stddev=0.02))
     return network
@@ -125,9 +128,9 @@ def test_int8_computes_features_in_integers_and_images_in_float(
 
 
 def test_what_is_sensitive_stays_in_float(model: Any, images: np.ndarray) -> None:
-    numbers = precision.Numbers("int8", (), in_float=(0, 1, 2))
+    numbers = precision.PrecisionPlan("int8", (), in_float=(0, 1, 2))
     fewer = _types(precision.converted(model, numbers, images)).count("QuantizeLinear")
-    all_of_them = precision.Numbers("int8")
+    all_of_them = precision.PrecisionPlan("int8")
     assert fewer < _types(precision.converted(model, all_of_them, images)).count("QuantizeLinear")
 
 
@@ -142,10 +145,32 @@ def test_fp16_keeps_inputs_and_outputs_and_stays_close(
     assert max(conversion.parity(network, Residual(), content, images, "fp16").values()) < 0.02
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_quantising_leaves_the_logging_of_others_as_it_is(
+    model: Any, images: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers), list(root.filters))
+    root.setLevel(logging.INFO)
+    seen = iter(images[:2])
+
+    def told() -> Iterator[np.ndarray]:
+        for image in seen:
+            logging.info("an image of somebody's")  # noqa: LOG015  # as others do
+            yield image
+
+    try:
+        precision.to_int8(model, told())  # type: ignore[arg-type]
+        assert root.level == logging.INFO
+    finally:
+        root.setLevel(before[0])
+    assert (root.level, list(root.handlers), list(root.filters)) == before
+    assert {record.message for record in caplog.records} == {"an image of somebody's"}
+
+
+@pytest.mark.parametrize("name", networks.names())
 def test_every_network_can_be_quantised(name: str, images: np.ndarray) -> None:
     keras.utils.set_random_seed(1)
-    network = NETWORKS[name](256, 1)
+    network = networks.network(name).build(256, 1)
     exported = conversion.to_onnx(network, Residual())
     quantised = precision.to_int8(exported, images[:2])
     content = conversion.with_card(quantised, card())

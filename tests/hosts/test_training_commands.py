@@ -26,11 +26,11 @@ from dataclasses import replace  # noqa: E402
 from gliomart import cli  # noqa: E402
 from gliomart.errors import ModelError, TrainingError  # noqa: E402
 from gliomart.image.steps import Preprocessing  # noqa: E402
-from gliomart_training import network_file, training  # noqa: E402
+from gliomart_training import network_file, networks, training  # noqa: E402
 from gliomart_training.batches import Variation  # noqa: E402
-from gliomart_training.fitting import RECIPES  # noqa: E402
-from gliomart_training.networks import NETWORKS, pons_localiser, with_pons  # noqa: E402
-from gliomart_training.pons import PonsRecipe  # noqa: E402
+from gliomart_training.localiser import pons_localiser, with_pons  # noqa: E402
+from gliomart_training.plan import Plan  # noqa: E402
+from gliomart_training.recipe import PonsRecipe  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,9 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return marked_scans(tmp_path_factory.mktemp("scans") / "scans")
 
 
-def _plan(scans: Path, out: Path, **changes: Any) -> training.Plan:
-    recipe = replace(RECIPES["dae"], epochs=1, batch_size=64, **changes)
-    return training.Plan(
+def _plan(scans: Path, out: Path, **changes: Any) -> Plan:
+    recipe = replace(networks.network("dae").recipe, epochs=1, batch_size=64, **changes)
+    return Plan(
         data=scans,
         split=None,
         out=out,
@@ -274,11 +274,11 @@ def _deep(network: Path) -> None:
 
 
 def _other_size(network: Path) -> None:
-    NETWORKS["dae"](96, 1).save(network)
+    networks.network("dae").build(96, 1).save(network)
 
 
 def _other_channels(network: Path) -> None:
-    NETWORKS["dae"](64, 2).save(network)
+    networks.network("dae").build(64, 2).save(network)
 
 
 def _one_output(network: Path) -> None:
@@ -319,13 +319,26 @@ def test_what_is_no_network_is_refused_and_never_run(
 
 def test_every_network_is_one_that_is_let_through(tmp_path: Path) -> None:
     spec = Preprocessing(size=64, channels=("plain", "clahe"))
-    for name, make in NETWORKS.items():
-        make(64, 2).save(tmp_path / f"{name}.keras")
+    for name, declared in networks.every_network().items():
+        declared.build(64, 2).save(tmp_path / f"{name}.keras")
         loaded = network_file.load(tmp_path / f"{name}.keras", spec)
-        assert loaded.name == make(64, 2).name
+        assert loaded.name == declared.build(64, 2).name
         joined = with_pons(loaded, pons_localiser(64))
         joined.save(tmp_path / f"{name}.keras")
         assert "pons" in network_file.load(tmp_path / f"{name}.keras", spec).output
+
+
+def test_a_network_is_read_whose_layers_were_once_defined_elsewhere(tmp_path: Path) -> None:
+    file = tmp_path / "own.keras"
+    networks.network("cae").build(64, 1).save(file)
+
+    def moved(config: Any) -> Any:
+        text = json.dumps(config)
+        assert "gliomart_training.layers" in text
+        return json.loads(text.replace("gliomart_training.layers", "gliomart_training.networks"))
+
+    _with_config(file, moved)
+    assert network_file.load(file, Preprocessing(size=64)).name == "cae"
 
 
 def _itself(network: Path) -> Path:
@@ -447,7 +460,7 @@ def test_a_network_that_does_not_fit_on_the_disk_leaves_nothing(
     from gliomart.errors import OutputError
 
     with pytest.raises(OutputError, match="cannot be written") as failed:
-        network_file.save(NETWORKS["dae"](64, 1), small_disk / "own.keras")
+        network_file.save(networks.network("dae").build(64, 1), small_disk / "own.keras")
     assert "\n" not in str(failed.value)
     assert list(small_disk.iterdir()) == []
     del tmp_path

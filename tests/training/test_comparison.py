@@ -13,12 +13,18 @@ import pytest
 
 from gliomart import cli
 from gliomart.errors import DatasetError
-from gliomart_training.evaluation import comparison, evaluation, report
+from gliomart_training.evaluation import comparison, evaluation, text_table
+from gliomart_training.evaluation.metrics import Bootstrap
+from gliomart_training.evaluation.panel import Candidate
 from gliomart_training.record import RECORD
 from heads import CALIBRATION, write_heads, write_model
 
-HOW = {"split": "dev", "provider": "cpu", "bootstrap": 50, "seed": 0}
 NOTHING = {"value": None, "interval": None}
+
+
+def compare(data: Path, a: Path, b: Path) -> dict[str, Any]:
+    candidates = (Candidate.of(data, path, "dev", "cpu") for path in (a, b))
+    return comparison.compare(*candidates, Bootstrap(50, 0))  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +48,7 @@ def wary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(data: Path, eager: Path, wary: Path) -> dict[str, Any]:
-    return comparison.compare(data, eager, wary, **HOW)
+    return compare(data, eager, wary)
 
 
 def write_run(folder: Path, model: Path, folds: list[list[str]]) -> Path:
@@ -62,7 +68,7 @@ def test_a_model_does_not_differ_from_itself(data: Path, eager: Path, tmp_path: 
     # The run's folds have the patients in another order than the dataset.
     run = write_run(tmp_path / "own.run", eager, [["two"], ["one", "three"]])
     for other in (eager, run):
-        result = comparison.compare(data, eager, other, **HOW)
+        result = compare(data, eager, other)
         defined = [pair for pair in pairs(result) if pair["a"]["value"] is not None]
         assert len(defined) > 12
         for pair in defined:
@@ -77,7 +83,7 @@ def test_either_side_is_what_an_evaluation_says(
     data: Path, eager: Path, wary: Path, result: dict[str, Any]
 ) -> None:
     for side, model in (("a", eager), ("b", wary)):
-        alone = evaluation.evaluate(data, model, **HOW)
+        alone = evaluation.evaluate(Candidate.of(data, model, "dev", "cpu"), Bootstrap(50, 0))
         figures = result["figures"]
         assert {name: pair[side] for name, pair in figures["method"].items()} == alone["method"]
         assert figures["false_alarm"]["realised"][side] == alone["false_alarm"]["realised"]
@@ -107,7 +113,7 @@ def test_fewer_false_alarms_are_better(
     alarms = result["figures"]["false_alarm"]["realised"]
     assert alarms["difference"]["value"] < 0
     assert alarms["better"] > 0.5
-    swapped = comparison.compare(data, wary, eager, **HOW)["figures"]
+    swapped = compare(data, wary, eager)["figures"]
     assert swapped["false_alarm"]["realised"]["better"] == 0
     assert swapped["method"]["dice"]["better"] > 0.5
 
@@ -117,7 +123,7 @@ def test_shorter_distances_are_better(
     data: Path, eager: Path, tmp_path: Path, threshold: float, better: float
 ) -> None:
     other = write_model(tmp_path / "b.onnx", replace(CALIBRATION, pixel_threshold=threshold))
-    distance = comparison.compare(data, eager, other, **HOW)["figures"]["method"]["hausdorff_95_px"]
+    distance = compare(data, eager, other)["figures"]["method"]["hausdorff_95_px"]
     assert distance["better"] == better
     assert (distance["difference"]["value"] < 0) == (better == 1)
 
@@ -133,13 +139,13 @@ def test_what_either_lacks_is_missing(result: dict[str, Any]) -> None:
     assert judged["b"]["value"] is not None
     assert judged["better"] is None
     (row,) = [
-        line for line in report.comparison(result).splitlines() if line.startswith("95 % Haus")
+        line for line in text_table.comparison(result).splitlines() if line.startswith("95 % Haus")
     ]
     assert row.split()[-3:] == ["-", "-", "-"]
 
 
 def test_the_table_is_for_people(result: dict[str, Any]) -> None:
-    table = report.comparison(result)
+    table = text_table.comparison(result)
     assert table.startswith("A: brightness 1.2.3 (")
     assert len(table.splitlines()) == 5 + len(pairs(result)) + 1
     dice = result["figures"]["method"]["dice"]["difference"]
@@ -152,7 +158,7 @@ def test_both_have_to_cover_the_same_patients(data: Path, eager: Path, tmp_path:
     part = write_run(tmp_path / "part.run", eager, [["one"], ["three"]])
     for a, b in ((eager, part), (part, eager)):
         with pytest.raises(DatasetError, match="do not cover the same patients") as error:
-            comparison.compare(data, a, b, **HOW)
+            compare(data, a, b)
         assert "\n" not in str(error.value)
 
 

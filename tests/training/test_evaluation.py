@@ -17,9 +17,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
 from gliomart_training import dataset
-from gliomart_training.evaluation import evaluation, report
+from gliomart_training.evaluation import evaluation, text_table
 from gliomart_training.evaluation.boundary import compare_outlines
+from gliomart_training.evaluation.metrics import Bootstrap
 from gliomart_training.evaluation.outcomes import COLUMNS, MODEL, observe
+from gliomart_training.evaluation.panel import Candidate
 from heads import BLANK, CALIBRATION, SIZE, SLICES, TUMOURS, write_heads, write_model
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def evaluate(
     data: Path, model: Path, *, split: str | None = "dev", seed: int = 0
 ) -> dict[str, Any]:
-    return evaluation.evaluate(data, model, split=split, provider="cpu", bootstrap=50, seed=seed)
+    candidate = Candidate(data, model, split=split, provider="cpu")
+    return evaluation.evaluate(candidate, Bootstrap(50, seed))  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="module")
@@ -198,7 +201,7 @@ def test_too_few_patients_to_judge_a_series_are_told(data: Path, tmp_path: Path)
     result = evaluate(data, write_model(tmp_path / "few.onnx", few))
     assert result["series"]["sensitivity"] == {"value": None, "interval": None}
     assert result["series"]["not_judged"] == {"with_tumour": 2, "tumour_free": 3}
-    assert "0 judged, 2 not" in report.table(result)
+    assert "0 judged, 2 not" in text_table.table(result)
 
 
 def test_baselines_are_measured_alike(result: dict[str, Any]) -> None:
@@ -247,7 +250,7 @@ def test_the_seed_decides(data: Path, model: Path, result: dict[str, Any]) -> No
 
 
 def test_the_table_is_for_people(result: dict[str, Any]) -> None:
-    table = report.table(result)
+    table = text_table.table(result)
     assert "best Dice (oracle)" in table
     assert "brightness 1.2.3" in table
     assert "with a tumour: 1" in table
@@ -315,7 +318,7 @@ def test_masks_that_mark_nothing_are_no_masks(data: Path, model: Path, tmp_path:
 
 def test_no_training_framework_is_imported() -> None:
     check = (
-        "import sys; from gliomart_training.evaluation import evaluation, report;"
+        "import sys; from gliomart_training.evaluation import evaluation, text_table;"
         " assert not {'tensorflow', 'keras', 'torch', 'jax'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", check], check=True)

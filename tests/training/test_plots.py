@@ -91,7 +91,7 @@ def test_the_command_leaves_plots_where_it_is_told_to(
 
 def test_the_gallery_takes_the_best_and_the_worst(data: Path, model: Path) -> None:
     panel = Panel.of_model(data, model, "dev", "cpu")
-    cohort: Cohort = panel.observe(Resamples.draw(len(panel.looks), 5, seed=0))
+    cohort: Cohort = panel.observe(Resamples.draw(len(panel.pairs), 5, seed=0))
     chosen = gallery._chosen(cohort)
     every = [
         (outcome.dice, patient, number)

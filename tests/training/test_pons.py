@@ -11,19 +11,28 @@ keras = pytest.importorskip("keras", reason="needs the extra: training")
 
 from gliomart.errors import DatasetError  # noqa: E402
 from gliomart.image.steps import Preprocessing  # noqa: E402
-from gliomart_training import dataset, training  # noqa: E402
-from gliomart_training import pons as localiser  # noqa: E402
+from gliomart_training import (  # noqa: E402
+    dataset,
+    localiser,
+    networks,
+    training,
+)
+from gliomart_training import plan as runs  # noqa: E402
 from gliomart_training.batches import Variation  # noqa: E402
-from gliomart_training.fitting import RECIPES  # noqa: E402
-from gliomart_training.networks import NETWORKS, PONS_POOLING, pons_localiser, with_pons  # noqa: E402
-from gliomart_training.pons import (  # noqa: E402
+from gliomart_training.localiser import (  # noqa: E402
     PonsBatches,
-    PonsImages,
-    PonsRecipe,
     fit_localiser,
+    pons_localiser,
+    with_pons,
+)
+from gliomart_training.plan import Plan  # noqa: E402
+from gliomart_training.pons_images import (  # noqa: E402
+    PONS_POOLING,
+    PonsImages,
     marked_images,
     simulated_images,
 )
+from gliomart_training.recipe import PonsRecipe  # noqa: E402
 
 SMALL = Preprocessing(size=64)
 SIDE = SMALL.size // PONS_POOLING
@@ -104,18 +113,18 @@ def test_slices_with_a_tumour_are_not_taken_for_clear(dataset_folder: Path) -> N
 
 
 def test_simulated_heads_show_their_pons_or_clearly_none() -> None:
-    images = simulated_images(RECIPE, SMALL)
+    images = simulated_images(RECIPE.heads, RECIPE.seed, SMALL)
     areas = images.pons.sum(axis=(1, 2))
     assert 0 < images.shown.sum() < len(images)
     assert areas[images.shown].min() >= 0.3 * areas.max()
-    again = simulated_images(RECIPE, SMALL)
+    again = simulated_images(RECIPE.heads, RECIPE.seed, SMALL)
     assert np.array_equal(images.plain, again.plain)
-    other = simulated_images(replace(RECIPE, seed=5), SMALL)
+    other = simulated_images(RECIPE.heads, 5, SMALL)
     assert not np.array_equal(images.plain[:5], other.plain[:5])
 
 
 def test_batches_repeat_by_seed_and_mix_what_they_should(marked_folder: Path) -> None:
-    marked, simulated = _marked(marked_folder), simulated_images(RECIPE, SMALL)
+    marked, simulated = _marked(marked_folder), simulated_images(RECIPE.heads, RECIPE.seed, SMALL)
     recipe = replace(RECIPE, batch_size=200, shown=0.75)
 
     def batches(**changes: object) -> PonsBatches:
@@ -189,7 +198,7 @@ def test_nothing_to_tell_apart_is_an_error(marked_folder: Path) -> None:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_localiser_joined_to_a_network_leaves_the_rest_as_it_was(channels: int) -> None:
     keras.utils.set_random_seed(0)
-    network, branch = NETWORKS["dae"](64, channels), pons_localiser(64)
+    network, branch = networks.network("dae").build(64, channels), pons_localiser(64)
     joined = with_pons(network, branch)
     image = np.random.default_rng(0).random((2, 64, 64, channels), np.float32)
     alone, together = network(image), joined(image)
@@ -206,19 +215,19 @@ def test_a_localiser_joined_to_a_network_leaves_the_rest_as_it_was(channels: int
 def test_a_network_from_a_file_can_be_joined_to_a_new_localiser(tmp_path: Path) -> None:
     keras.backend.clear_session()
     keras.layers.AveragePooling2D(2)  # so that the file has the names that Keras comes to below
-    NETWORKS["dae"](64, 1).save(tmp_path / "m.keras")
+    networks.network("dae").build(64, 1).save(tmp_path / "m.keras")
     keras.backend.clear_session()
     network = keras.models.load_model(tmp_path / "m.keras", compile=False)
     joined = with_pons(network, pons_localiser(64))
     assert set(joined.output) == {"reconstruction", "brain", "pons"}
 
 
-def _plan(data: Path, out: Path, preprocessing: Preprocessing = SMALL) -> training.Plan:
-    return training.Plan(
+def _plan(data: Path, out: Path, preprocessing: Preprocessing = SMALL) -> Plan:
+    return Plan(
         data=data,
         split="train",
         out=out,
-        recipe=replace(RECIPES["dae"], epochs=1, batch_size=8),
+        recipe=replace(networks.network("dae").recipe, epochs=1, batch_size=8),
         pons=replace(RECIPE, steps=4),
         preprocessing=preprocessing,
         variation=Variation(),
@@ -249,5 +258,5 @@ def test_a_network_without_the_plain_image_learns_no_pons_and_says_so(
     marked_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = _plan(marked_folder, tmp_path / "m.keras", replace(SMALL, channels=("clahe",)))
-    assert training._pons_images(dataset.load(marked_folder, "train"), plan) == {}
+    assert runs._pons_images(dataset.load(marked_folder, "train"), plan) == {}
     assert "the pons is not learned" in capsys.readouterr().err

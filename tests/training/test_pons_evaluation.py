@@ -19,9 +19,16 @@ from gliomart import cli
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
 from gliomart_training import dataset
-from gliomart_training.evaluation import lesions, pons, pons_report
-from gliomart_training.evaluation.metrics import Resamples
-from gliomart_training.evaluation.pons import BASELINES, MODEL, Look
+from gliomart_training.evaluation import (
+    lesions,
+    pons_evaluation,
+    pons_outcomes,
+    pons_plot,
+    pons_table,
+)
+from gliomart_training.evaluation.metrics import Bootstrap, Resamples
+from gliomart_training.evaluation.panel import Candidate
+from gliomart_training.evaluation.pons_outcomes import BASELINES, MODEL, PonsOutcome, Truth
 from samples import draw_head, tiny_model
 
 if TYPE_CHECKING:
@@ -38,7 +45,11 @@ ROWS = tuple(
     for row in lesions.ROWS
     if row.fraction == 1.0 or row.expansion == 1.6 or (row.fraction, row.signal) == (0.25, 0.15)
 )
-HOW: dict[str, Any] = {"split": "dev", "provider": "cpu", "bootstrap": 50, "seed": 0}
+
+
+def evaluate(data: Path, model: Path) -> dict[str, Any]:
+    candidate = Candidate(data, model, split="dev", provider="cpu")
+    return pons_evaluation.evaluate(candidate, Bootstrap(50, 0))  # type: ignore[return-value]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +80,7 @@ def _write(table: Path, rows: Sequence[tuple[str, ...]]) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def few_rows() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pons, "ROWS", ROWS)
+        patch.setattr(pons_evaluation, "ROWS", ROWS)
         yield
 
 
@@ -80,7 +91,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(data: Path, model: Path) -> dict[str, Any]:
-    return pons.evaluate(data, model, **HOW)
+    return evaluate(data, model)
 
 
 def _row(result: dict[str, Any], **wanted: object) -> dict[str, Any]:
@@ -159,12 +170,14 @@ def test_a_pons_that_is_not_found_ranks_last_and_counts(data: Path, model: Path)
     blind = detector.detect_series([s for n, s in enumerate(patient.slices) if n not in MARKED])
     truth = np.zeros((256, 256), bool)
     truth[140:160, 120:140] = True
-    (found,) = pons._found(patient, blind, {MARKED[0]: (truth, truth)}, detector.card)
+    known = {MARKED[0]: Truth(truth, truth)}
+    (found,) = pons_outcomes.compared(patient, blind, known, detector.card)
     assert (found.visible, found.flagged, found.lesion_dice, found.dice) == (False, False, 0, 0)
-    assert set(found.scores.values()) == {pons._NOT_FOUND}
+    assert set(found.scores.values()) == {pons_outcomes._NOT_FOUND}
     seen = replace(found, visible=True, scores=dict.fromkeys(found.scores, -50.0))
-    look = Look(untouched=[seen], lesions=[[found]], marked=[], clear=[], series=[False, False])
-    row = pons._row(ROWS[0], 0, [look, look], Resamples.draw(2, 10, seed=0))
+    outcome = PonsOutcome([seen], lesions=[[found]], marked=[], clear=[], series=[False, False])
+    figures = pons_evaluation.PonsFigures([outcome, outcome], Resamples.draw(2, 10, seed=0))
+    row = figures.row(ROWS[0], 0)
     assert row["columns"][MODEL]["auroc"]["value"] == 0
     assert row["visible"]["value"] == 0
 
@@ -188,29 +201,29 @@ def test_baselines_see_what_they_say(data: Path, model: Path) -> None:
 
 def test_the_result_is_json_and_a_table_and_a_plot(result: dict[str, Any]) -> None:
     assert json.loads(json.dumps(result, allow_nan=False)) == result
-    table = pons_report.table(result)
+    table = pons_table.table(result)
     for row in result["rows"]:
         assert row["name"] in table
     assert "not the sensitivity to any disease" in table
-    plot = cv2.imdecode(np.frombuffer(pons_report.plot(result), np.uint8), cv2.IMREAD_COLOR)
+    plot = cv2.imdecode(np.frombuffer(pons_plot.plot(result), np.uint8), cv2.IMREAD_COLOR)
     assert plot.shape[1] > 1000
 
 
 def test_the_seed_decides_the_intervals_and_nothing_else(
     result: dict[str, Any], data: Path, model: Path
 ) -> None:
-    again = pons.evaluate(data, model, **HOW)
+    again = evaluate(data, model)
     assert again | {"seconds": None} == result | {"seconds": None}
 
 
 def test_what_cannot_be_measured_says_why(data: Path, model: Path, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="not trained to find the pons"):
-        pons.evaluate(data, tiny_model(tmp_path / "blind.onnx"), **HOW)
+        evaluate(data, tiny_model(tmp_path / "blind.onnx"))
     for file in data.glob("*.png"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "index.csv").write_bytes((data / "index.csv").read_bytes())
     with pytest.raises(DatasetError, match=r"no pons\.csv"):
-        pons.evaluate(tmp_path, model, **HOW)
+        evaluate(tmp_path, model)
 
 
 def test_the_command(
@@ -229,7 +242,7 @@ def test_the_command(
 
 def test_no_training_framework_is_imported() -> None:
     check = (
-        "import sys; from gliomart_training.evaluation import lesions, pons, pons_report;"
+        "import sys; from gliomart_training.evaluation import lesions, pons_evaluation, pons_table;"
         " assert not {'tensorflow', 'keras', 'torch', 'jax', 'matplotlib'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", check], check=True)

@@ -14,22 +14,21 @@ keras = pytest.importorskip("keras", reason="needs the extra: training")
 import gliomart_training  # noqa: E402
 from gliomart.errors import DatasetError, OutputExistsError  # noqa: E402
 from gliomart.image.steps import Preprocessing  # noqa: E402
-from gliomart_training import dataset, fitting, training  # noqa: E402
+from gliomart_training import dataset, fitting, networks, training  # noqa: E402
 from gliomart_training.batches import HealthyBatches, Variation, tumour_free_images  # noqa: E402
 from gliomart_training.corruption import CORRUPTIONS  # noqa: E402
-from gliomart_training.fitting import RECIPES  # noqa: E402
-from gliomart_training.networks import NETWORKS  # noqa: E402
-from gliomart_training.pons import PonsRecipe  # noqa: E402
+from gliomart_training.plan import Plan  # noqa: E402
+from gliomart_training.recipe import PonsRecipe  # noqa: E402
 
 SMALL = Preprocessing(size=64)
 
 
-def _plan(data: Path, out: Path, **changes: object) -> training.Plan:
-    plan = training.Plan(
+def _plan(data: Path, out: Path, **changes: object) -> Plan:
+    plan = Plan(
         data=data,
         split="train",
         out=out,
-        recipe=replace(RECIPES["dae"], epochs=2, batch_size=4),
+        recipe=replace(networks.network("dae").recipe, epochs=2, batch_size=4),
         pons=PonsRecipe(),
         preprocessing=SMALL,
         variation=Variation(),
@@ -38,11 +37,11 @@ def _plan(data: Path, out: Path, **changes: object) -> training.Plan:
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
-@pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", networks.names())
+@pytest.mark.parametrize("channels", [1, 2])
 def test_every_network_learns(name: str, channels: int) -> None:
     keras.utils.set_random_seed(0)
-    network = NETWORKS[name](64, channels)
+    network = networks.network(name).build(64, channels)
     images = np.random.default_rng(0).random((4, 64, 64, channels), np.float32)
     brain = (images[..., :1] > 0.5).astype(np.float32)
     outputs = network(images)
@@ -55,9 +54,9 @@ def test_every_network_learns(name: str, channels: int) -> None:
     assert history[-1] < history[0]
 
 
-@pytest.mark.parametrize("name", sorted(NETWORKS))
+@pytest.mark.parametrize("name", networks.names())
 def test_the_weights_of_a_network_fit_every_size(name: str) -> None:
-    small, large = NETWORKS[name](64, 1), NETWORKS[name](96, 1)
+    small, large = networks.network(name).build(64, 1), networks.network(name).build(96, 1)
     large.set_weights(small.get_weights())
 
 
@@ -183,8 +182,12 @@ def test_one_patient_alone_cannot_be_trained_on(dataset_folder: Path, tmp_path: 
 def test_networks_noise_and_losses_know_only_keras() -> None:
     """They have to train, unchanged, on any of Keras' backends."""
     folder = Path(gliomart_training.__file__).parent
-    for name in ("networks", "corruption", "residual", "fitting", "batches", "pons", "validation"):
-        tree = ast.parse((folder / f"{name}.py").read_text())
+    modules = (
+        "batches", "corruption", "fitting", "layers", "localiser", "network", "optimiser",
+        "pons_images", "recipe", "residual", "validation",
+    )  # fmt: skip
+    for file in (*(folder / f"{name}.py" for name in modules), *folder.glob("networks/*.py")):
+        tree = ast.parse(file.read_text())
         imported = {
             alias.name.split(".")[0]
             for node in ast.walk(tree)
@@ -195,6 +198,7 @@ def test_networks_noise_and_losses_know_only_keras() -> None:
             for node in ast.walk(tree)
             if isinstance(node, ast.ImportFrom)
         }
-        assert not imported & {"tensorflow", "jax", "torch"}, name
-    assert fitting.RECIPES.keys() == NETWORKS.keys()
-    assert {recipe.corruption for recipe in fitting.RECIPES.values()} <= CORRUPTIONS.keys()
+        assert not imported & {"tensorflow", "jax", "torch"}, file
+    recipes = {name: declared.recipe for name, declared in networks.every_network().items()}
+    assert {name: recipe.network for name, recipe in recipes.items()} == {n: n for n in recipes}
+    assert {recipe.corruption for recipe in recipes.values()} <= CORRUPTIONS.keys()

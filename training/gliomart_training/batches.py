@@ -13,6 +13,7 @@ import numpy as np
 from gliomart.errors import InputRefusedError
 from gliomart.image.normalisation import estimate_normalisations
 from gliomart.image.preprocess import prepare, stack_channels
+from gliomart.image.sampling import evenly_spaced
 from gliomart_training.brain import brain_masks
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class HealthyImages:
 
     def thinned(self, most: int) -> HealthyImages:
         """At most this many of the images, evenly spaced."""
-        chosen = np.unique(np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(int))
+        chosen = evenly_spaced(range(len(self)), most)
         return HealthyImages(self.plain[chosen], self.brain[chosen])
 
     def showing_brain(self, least: float) -> HealthyImages:
@@ -159,8 +160,8 @@ class Variation:
 class HealthyBatches(keras.utils.PyDataset):
     """Batches of one epoch after another, the same for the same seed.
 
-    A batch is the images that a network is given, (B, side, side, channels), and what it should
-    make of them: ``reconstruction`` of the same shape, ``brain`` (B, side, side, 1). They are
+    A batch is the images that a network is given, (B, side, side, channels), and the targets of
+    its outputs: ``reconstruction`` of the same shape, ``brain`` (B, side, side, 1). They are
     varied, corrupted, and cut to a window.
 
     Parameters

@@ -15,12 +15,17 @@ from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart.providers.choice import PROVIDERS
-from gliomart_training import dataset, tables
+from gliomart_training import dataset, networks, tables
+from gliomart_training.corruption import CORRUPTIONS
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
     from pathlib import Path
+
+    from gliomart_training.evaluation.metrics import Bootstrap
+    from gliomart_training.evaluation.panel import Candidate
+    from gliomart_training.plan import Plan
 
 _MOST_RESAMPLES = 1_000_000
 _CHANNELS: dict[str, tuple[Channel, ...]] = {
@@ -43,26 +48,8 @@ def train(arguments: Sequence[str]) -> int:
     backend.load_quietly()
 
     from gliomart_training import training
-    from gliomart_training.batches import Variation
-    from gliomart_training.fitting import RECIPES
-    from gliomart_training.pons import PonsRecipe
 
-    recipe = RECIPES[options.network]
-    given = {
-        name: getattr(options, name)
-        for name in ("corruption", "epochs", "batch_size", "learning_rate", "seed")
-        if getattr(options, name) is not None
-    }
-    plan = training.Plan(
-        data=options.directory,
-        split=options.split or _training_split(options.directory),
-        out=options.out,
-        recipe=replace(recipe, **given),
-        pons=PonsRecipe(seed=recipe.seed if options.seed is None else options.seed),
-        preprocessing=Preprocessing(channels=_CHANNELS[options.channels]),
-        variation=Variation(),
-        folds=options.folds,
-    )
+    plan = _plan(options)
     training.run(plan, resume=options.resume, overwrite=options.overwrite)
     drawn = ", ".join(str(path) for path in sorted(plan.folder.glob("*.png")))
     give(f"network: {printable(str(options.out))}\nrun: {printable(str(plan.folder))}")
@@ -70,6 +57,29 @@ def train(arguments: Sequence[str]) -> int:
     following = f"{options.out} {options.out.with_suffix('.onnx')}"
     give(f"next: gliomart export {printable(following)}")
     return 0
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    from gliomart_training.batches import Variation
+    from gliomart_training.plan import Plan
+    from gliomart_training.recipe import PonsRecipe
+
+    given = {
+        name: getattr(options, name)
+        for name in ("corruption", "epochs", "batch_size", "learning_rate", "seed")
+        if getattr(options, name) is not None
+    }
+    recipe = replace(networks.network(options.network).recipe, **given)
+    return Plan(
+        data=options.directory,
+        split=options.split or _training_split(options.directory),
+        out=options.out,
+        recipe=recipe,
+        pons=PonsRecipe(seed=recipe.seed),
+        preprocessing=Preprocessing(channels=_CHANNELS[options.channels]),
+        variation=Variation(),
+        folds=options.folds,
+    )
 
 
 def evaluate(arguments: Sequence[str]) -> int:
@@ -86,48 +96,69 @@ def evaluate(arguments: Sequence[str]) -> int:
     if options.plots:
         import matplotlib as mpl  # noqa: F401
 
-    from gliomart_training.evaluation import (
-        comparison,
-        evaluation,
-        pons,
-        pons_report,
-        pons_sheet,
-        report,
-    )
-
     splits = dataset.splits(options.directory)
     if options.split is None and _takes_split(options) and len(splits) > 1:
         named = ", ".join(sorted(splits))
         raise UsageError(f"{options.directory}: its index names splits; give --split ({named})")
-    common = {name: getattr(options, name) for name in ("split", "provider", "bootstrap", "seed")}
-    if options.compare:
-        result = comparison.compare(options.directory, *options.compare, **common)
-        table = report.comparison(result)
-    elif options.pons:
-        result = pons.evaluate(
-            options.directory, options.model, held_out=options.held_out, **common
-        )
-        if options.plots:
-            looked = {name: getattr(options, name) for name in ("split", "provider", "held_out")}
-            sheet = pons_sheet.draw(options.directory, options.model, **looked)
-            write_atomically(options.plots / "lesions.png", sheet)
-            write_atomically(options.plots / "pons.png", pons_report.plot(result))
-        table = pons_report.table(result)
-    else:
-        result = evaluation.evaluate(
-            options.directory,
-            options.model,
-            held_out=options.held_out,
-            plots=options.plots,
-            **common,
-        )
-        table = report.table(result)
+    kind = _compare if options.compare else _evaluate_pons if options.pons else _evaluate
+    figures, table = kind(options)
     if options.out is not None:
-        write_atomically(options.out, (json.dumps(result, indent=1) + "\n").encode())
-    give(json.dumps(result, indent=1) if options.json else table)
+        write_atomically(options.out, (figures + "\n").encode())
+    give(figures if options.json else table)
     if options.plots and not options.json:
         give(f"plots: {printable(str(options.plots))}")
     return 0
+
+
+def _evaluate(options: argparse.Namespace) -> tuple[str, str]:
+    """Measure a model, or the folds of a run; JSON and a table."""
+    from gliomart_training.evaluation import evaluation, text_table
+
+    result = evaluation.evaluate(_candidate(options), _bootstrap(options), plots=options.plots)
+    return json.dumps(result, indent=1), text_table.table(result)
+
+
+def _evaluate_pons(options: argparse.Namespace) -> tuple[str, str]:
+    """Measure likewise how the pons is found."""
+    from gliomart_training.evaluation import pons_evaluation, pons_plot, pons_sheet, pons_table
+
+    candidate = _candidate(options)
+    result = pons_evaluation.evaluate(candidate, _bootstrap(options))
+    if options.plots:
+        write_atomically(options.plots / "lesions.png", pons_sheet.draw(candidate))
+        write_atomically(options.plots / "pons.png", pons_plot.plot(result))
+    return json.dumps(result, indent=1), pons_table.table(result)
+
+
+def _compare(options: argparse.Namespace) -> tuple[str, str]:
+    """Measure two models, each a file or a run."""
+    from gliomart_training.evaluation import comparison, text_table
+    from gliomart_training.evaluation.panel import Candidate
+
+    a, b = (
+        Candidate.of(options.directory, path, options.split, options.provider)
+        for path in options.compare
+    )
+    result = comparison.compare(a, b, _bootstrap(options))
+    return json.dumps(result, indent=1), text_table.comparison(result)
+
+
+def _candidate(options: argparse.Namespace) -> Candidate:
+    from gliomart_training.evaluation.panel import Candidate
+
+    return Candidate(
+        options.directory,
+        model=options.model,
+        run=options.held_out,
+        split=options.split,
+        provider=options.provider,
+    )
+
+
+def _bootstrap(options: argparse.Namespace) -> Bootstrap:
+    from gliomart_training.evaluation.metrics import Bootstrap
+
+    return Bootstrap(options.bootstrap, options.seed)
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
@@ -185,7 +216,7 @@ def train_parser() -> ArgumentParser:
     )
     parser.add_argument("directory", type=place, metavar="DIR", help="dataset folder")
     parser.add_argument(
-        "--network", choices=("cae", "dae", "dae-attention"), default="dae",
+        "--network", choices=networks.names(), default="dae",
         help="what is trained: an autoencoder, or one that undoes noise (default: dae)",
     )  # fmt: skip
     parser.add_argument(
@@ -194,8 +225,17 @@ def train_parser() -> ArgumentParser:
     parser.add_argument(
         "--split", metavar="NAME", help="split of index.csv (default: train, where it is named)"
     )
+    _add_recipe(parser)
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    existing.add_argument("--overwrite", action="store_true", help="replace an earlier run")
+    return parser
+
+
+def _add_recipe(parser: ArgumentParser) -> None:
+    """Add the options that change a network's recipe, its input or its folds."""
     parser.add_argument(
-        "--corruption", choices=("none", "anywhere", "brain"),
+        "--corruption", choices=tuple(CORRUPTIONS),
         help="what the network learns to undo (default: the network's own)",
     )  # fmt: skip
     parser.add_argument(
@@ -213,15 +253,13 @@ def train_parser() -> ArgumentParser:
         "--batch-size", type=positive, metavar="N", help="slices in a step (default: 16)"
     )
     parser.add_argument(
-        "--learning-rate", type=float, metavar="RATE", help="highest, of AdamW (default: 0.001)"
-    )
+        "--learning-rate", type=float, metavar="RATE",
+        help="highest learning rate; the optimiser is AdamW (default: 0.001)",
+    )  # fmt: skip
     parser.add_argument(
-        "--seed", type=seed, metavar="N", help="of weights, order and noise (default: 0)"
-    )
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument("--resume", action="store_true", help="go on with an interrupted run")
-    existing.add_argument("--overwrite", action="store_true", help="replace an earlier run")
-    return parser
+        "--seed", type=seed, metavar="N",
+        help="seed of the weights, the order of the slices and the noise (default: 0)",
+    )  # fmt: skip
 
 
 def evaluate_parser() -> ArgumentParser:
@@ -269,7 +307,7 @@ def evaluate_parser() -> ArgumentParser:
         help="resamples of patients (default: 1000)",
     )  # fmt: skip
     parser.add_argument(
-        "--seed", type=seed, metavar="N", default=0, help="of the resampling (default: 0)"
+        "--seed", type=seed, metavar="N", default=0, help="seed of the resampling (default: 0)"
     )
     parser.add_argument("--out", type=place, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")

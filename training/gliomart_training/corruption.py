@@ -1,8 +1,8 @@
 """What a denoising network learns to undo: noise shaped like lesions.
 
 A corruption is a plain function of one image, where its brain is, and a random generator. To add
-one, write it here and name it in ``CORRUPTIONS``; it is part of training alone, never of the
-exported network.
+one, write it here, or in the file of the network that is trained with it, and name it in
+``CORRUPTIONS``; it is part of training alone, never of the exported network.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from gliomart_training.sigmoid import sigmoid
+
 Plane = NDArray[np.float32]
-# From an image, its brain and a generator to what the network sees and what it should make of it.
+# From an image, its brain and a generator to the network's input and the target.
 Corruption = Callable[[Plane, Plane, np.random.Generator], tuple[Plane, Plane]]
 
 # Air stays air: noise is added where the clean image is above this.
@@ -61,7 +63,7 @@ def lesions_anywhere(
     Returns
     -------
     seen, clean
-        What the network is given, and what it should make of it.
+        The network's input, and the target of its reconstruction.
     """
     del brain
     return _lesions(image, _head(image), random), image
@@ -114,7 +116,7 @@ def _lesions(image: Plane, where: Plane, random: np.random.Generator) -> Plane:
 
 def _blobs(random: np.random.Generator, bright: float) -> Plane:
     place = _smooth_noise(random, int(random.choice(_BLOB_CELLS)))
-    shape = _sigmoid((place - random.uniform(0.0, 1.3)) / random.uniform(0.05, 0.35))
+    shape = sigmoid((place - random.uniform(0.0, 1.3)) / random.uniform(0.05, 0.35))
     amount = random.uniform(*_BLOB_STRENGTH) * (1 if random.random() < bright else -1)
     return amount * shape * (1 + 0.35 * _smooth_noise(random, _COARSE_CELLS))
 
@@ -132,8 +134,4 @@ def _enlarge(noise: Plane, image: Plane) -> Plane:
 
 def _head(image: Plane) -> Plane:
     # Blurred, so that the noise of the air around the head does not open holes in it.
-    return _sigmoid((cv2.blur(image, (5, 5)) - _AIR) * 100)
-
-
-def _sigmoid(values: Plane) -> Plane:
-    return cast("Plane", 1 / (1 + np.exp(-np.clip(values, -30, 30))))
+    return sigmoid((cv2.blur(image, (5, 5)) - _AIR) * 100)

@@ -9,8 +9,7 @@ import json
 import math
 import sys
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import keras
 import numpy as np
@@ -23,17 +22,19 @@ from gliomart.host.streams import say
 from gliomart.outputs.folder import write_atomically
 from gliomart.printable import said
 from gliomart_training.network_file import check_finite
-from gliomart_training.networks import NETWORKS
+from gliomart_training.networks import network
+from gliomart_training.optimiser import adamw, jit_compile
 from gliomart_training.record import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
     from pathlib import Path
 
     from gliomart_training.batches import HealthyBatches
+    from gliomart_training.network import Loss
+    from gliomart_training.recipe import Recipe
+    from gliomart_training.record import History
     from gliomart_training.validation import WithLesions
-
-History = dict[str, list[float]]
 
 DIVERGED = "training diverged (try a lower --learning-rate)"
 
@@ -43,44 +44,6 @@ _SHOWN = {
     "loss": ("loss", ".5f"),
     "val_loss": ("held out: loss", ".5f"),
     AVERAGE_PRECISION: ("AP on lesions put in", ".3f"),
-}
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides what comes out of a training, the data aside.
-
-    Attributes
-    ----------
-    network, corruption
-        Names in ``networks.NETWORKS`` and ``corruption.CORRUPTIONS``.
-    epochs, batch_size, learning_rate, weight_decay
-        Of AdamW with a cosine schedule, from a linear warm-up over the first twentieth.
-    cell
-        The squared error is taken between means over cells of this many pixels a side: a network
-        that corrects on a coarser grid than the image's is not asked for more. (With the mean
-        absolute error a denoiser stays at the identity: most pixels carry no noise.)
-    brain_weight
-        Of the brain's cross-entropy, beside the squared error.
-    seed
-        Of weights, order, variation and corruption.
-    """
-
-    network: str = "dae"
-    corruption: str = "brain"
-    epochs: int = 36
-    batch_size: int = 16
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    cell: int = 4
-    brain_weight: float = 0.003
-    seed: int = 0
-
-
-RECIPES = {
-    "cae": Recipe(network="cae", corruption="none", cell=1),
-    "dae": Recipe(),
-    "dae-attention": Recipe(network="dae-attention"),
 }
 
 
@@ -103,7 +66,7 @@ def fit(
     batches, validation
         Corrupted and clean images, of one size.
     lesions
-        Of patients that the network is not trained on, of the same size; looked at after every
+        Of patients that the network is not trained on, of the same size; measured after every
         epoch.
     checkpoints
         Folder for the state after every epoch; emptied when training is complete.
@@ -126,33 +89,10 @@ def fit(
     """
     check(recipe)
     keras.utils.set_random_seed(recipe.seed)
+    declared = network(recipe.network)
     channels = len(batches.spec.channels)
-    trainer = NETWORKS[recipe.network](batches.side, channels)
-    steps = recipe.epochs * len(batches)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        decay_steps=max(steps - steps // 20, 1),
-        warmup_target=recipe.learning_rate,
-        warmup_steps=steps // 20,
-    )
-    trainer.compile(
-        optimizer=keras.optimizers.AdamW(
-            schedule,
-            weight_decay=recipe.weight_decay,
-            global_clipnorm=1.0,
-            use_ema=True,
-            ema_momentum=0.995,
-        ),
-        loss={
-            "reconstruction": _on_cells(keras.losses.mean_squared_error, recipe.cell),
-            "brain": _on_cells(keras.losses.binary_crossentropy, recipe.cell),
-        },
-        loss_weights={"reconstruction": 1.0, "brain": recipe.brain_weight},
-        # XLA on a CPU trains this 2.4 times slower than TensorFlow's own kernels.
-        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
-    )
-    # Built now, or a checkpoint's optimizer state would be passed over when training resumes.
-    trainer.optimizer.build(trainer.trainable_variables)
+    trainer = declared.build(batches.side, channels)
+    _compile(trainer, declared.losses(recipe), recipe, steps=recipe.epochs * len(batches))
     progress = _Progress(
         batches,
         lesions,
@@ -174,11 +114,30 @@ def fit(
             progress,
         ],
     )
-    network = NETWORKS[recipe.network](batches.spec.size, channels)
-    network.set_weights(trainer.get_weights())
-    check_finite(network, f"{DIVERGED}: not all weights of {label} are numbers")
-    _check_outputs(network, batches)
-    return network, progress.history
+    trained = declared.build(batches.spec.size, channels)
+    trained.set_weights(trainer.get_weights())
+    check_finite(trained, f"{DIVERGED}: not all weights of {label} are numbers")
+    _check_outputs(trained, batches)
+    return trained, progress.history
+
+
+def _compile(
+    trainer: keras.Model, losses: Mapping[str, Loss], recipe: Recipe, *, steps: int
+) -> None:
+    """Give a network its optimiser and its losses."""
+    trainer.compile(
+        optimizer=adamw(
+            learning_rate=recipe.learning_rate,
+            weight_decay=recipe.weight_decay,
+            steps=steps,
+            averaged=True,
+        ),
+        loss={name: loss.function for name, loss in losses.items()},
+        loss_weights={name: loss.weight for name, loss in losses.items()},
+        jit_compile=jit_compile(),
+    )
+    # Built now, or a checkpoint's optimizer state would be passed over when training resumes.
+    trainer.optimizer.build(trainer.trainable_variables)
 
 
 def check(recipe: Recipe) -> None:
@@ -209,15 +168,7 @@ def _check_outputs(network: keras.Model, batches: HealthyBatches) -> None:
             raise TrainingError(f"{DIVERGED}: its {name} is not finite")
 
 
-def _on_cells(loss: Callable[[Any, Any], Any], cell: int) -> Callable[[Any, Any], Any]:
-    def mean_of_cells(truth: Any, output: Any) -> Any:  # noqa: ANN401
-        coarse = (ops.average_pool(values, cell) for values in (truth, output))
-        return loss(*coarse)
-
-    return mean_of_cells
-
-
-def _fit(trainer: keras.Model, batches: HealthyBatches, **options: Any) -> None:  # noqa: ANN401
+def _fit(trainer: keras.Model, batches: HealthyBatches, **options: object) -> None:
     try:
         trainer.fit(batches, **options)
     except RuntimeError as error:
@@ -278,10 +229,10 @@ class _Progress(keras.callbacks.Callback):
             self.first_epoch, self.started = epoch, time.monotonic()
             self.bar.initial = self.bar.n = epoch * len(self.batches)
         self.batches.start(epoch)
-        earlier = read_json(self.file) if epoch and self.file.exists() else {}
+        earlier = cast("History", read_json(self.file)) if epoch and self.file.exists() else {}
         self.history = {name: values[:epoch] for name, values in earlier.items()}
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         del batch, logs
         self.bar.update()
 

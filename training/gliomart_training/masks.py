@@ -20,6 +20,7 @@ import numpy as np
 
 from gliomart.errors import DatasetError, InputRefusedError
 from gliomart.image.slices import Refusal, Slice
+from gliomart.printable import reason_of
 from gliomart.sources import DEFAULT, SourceFile, codecs, images, nifti, wall
 from gliomart.sources import masks as names
 from gliomart.sources.kinds import kind_of_content
@@ -238,7 +239,7 @@ def _errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (InputRefusedError, OSError) as error:
-        why = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+        why = reason_of(error) if isinstance(error, OSError) else str(error)
         raise DatasetError(f"{path}: not a mask that can be read: {why}") from error
 
 

@@ -11,7 +11,7 @@ import re
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -19,22 +19,23 @@ import numpy as np
 from gliomart.errors import ModelError, ModelNotFoundError, TrainingError
 from gliomart.outputs.folder import output_errors, write_atomically
 from gliomart.printable import printable, said
-from gliomart_training import networks  # noqa: F401  # Keras then knows its layers
+from gliomart_training.networks import every_network
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gliomart.image.steps import Preprocessing
 
-_LAYERS = frozenset((
+LAYERS = frozenset((
     "Activation", "Add", "AveragePooling2D", "BatchNormalization", "Conv2D", "InputLayer",
     "LayerNormalization", "MultiHeadAttention", "ReLU", "Reshape", "UpSampling2D",
 ))  # fmt: skip
 _OTHERS = re.compile(
     r"keras\.initializers\..*|keras(\.\w+)*\.DTypePolicy|keras(\.src\.models\.functional)?\."
-    r"Functional|keras\.src\.ops\.numpy\.GetItem|gliomart_training\.networks\.DepthToSpace"
-    r"|None\.__\w+__"
+    r"Functional|keras\.src\.ops\.numpy\.GetItem|None\.__\w+__"
 )
+# Modules that layers of our own are, and once were, defined in.
+_OURS = re.compile(r"gliomart_training\.(layers|networks(\.\w+)?)")
 _MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 # A network for a scanner is megabytes; what is larger is something else.
 _LARGEST, _LARGEST_CONFIG = 1 << 30, 16 << 20
@@ -125,13 +126,22 @@ def _check(file: Path) -> None:
     if config is None:
         raise ModelError(f"{file}: is no network that gliomart train wrote")
     for module, name in sorted(kinds):
-        ours = module == "keras.layers" and name in _LAYERS
-        if not (ours or _OTHERS.fullmatch(f"{module}.{name}")):
+        if not _let_through(module, name):
             what = printable(f"{module}.{name}"[:_LONGEST])
             raise ModelError(f"{file}: holds {what}, which no network of gliomart train does")
 
 
-def _config(file: Path) -> Any:  # noqa: ANN401
+def _let_through(module: str, name: str) -> bool:
+    """Tell whether Keras may import and call what a file names."""
+    declared = every_network().values()  # imported, so that Keras knows their layers
+    if module == "keras.layers":
+        return name in LAYERS or any(name in network.layers for network in declared)
+    if _OURS.fullmatch(module):
+        return keras.saving.get_registered_object(f"gliomart>{name}") is not None
+    return _OTHERS.fullmatch(f"{module}.{name}") is not None
+
+
+def _config(file: Path) -> object:
     """Read what a file says of its network; None where it holds more than a network does."""
     with zipfile.ZipFile(file) as archive:
         sizes = {member.filename: member.file_size for member in archive.infolist()}
@@ -142,7 +152,7 @@ def _config(file: Path) -> Any:  # noqa: ANN401
         return json.loads(archive.read("config.json"))
 
 
-def _kinds(part: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401
+def _kinds(part: object) -> Iterator[tuple[str, str]]:
     """Find the classes that a configuration names, wherever in it."""
     if isinstance(part, dict):
         if "class_name" in part:

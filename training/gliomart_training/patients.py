@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gliomart.findings.results import SeriesResult, SliceResult
     from gliomart.image.slices import Refusal, Slice
 
 # Slices this close to a marked one may show what its reader did not mark.
@@ -85,7 +86,7 @@ class Patient:
         """Tell of each example whether it surely does not show the pons.
 
         Only slices far from every mark of the pons are; near one, or in a patient without marks,
-        nobody has said.
+        it is not known.
         """
         marked = [n for n, example in enumerate(self.examples) if example.pons is not None]
         clearance = PONS_CLEARANCE * len(self.examples)
@@ -100,7 +101,21 @@ class Patient:
         return [example.slice for example in self.examples]
 
 
-def count_masks(patients: Iterable[Patient]) -> dict[str, int]:
+def results_of_examples(patient: Patient, result: SeriesResult) -> list[SliceResult | None]:
+    """Find what an analysis says of each of a patient's examples; None where it was refused."""
+    found = {(each.slice.source, each.slice.frame): each for each in result.slices}
+    return [found.get((e.slice.source, e.slice.frame)) for e in patient.examples]
+
+
+class MaskCounts(TypedDict):
+    """How many masks were read, mark nothing, and mark more than half of their image."""
+
+    read: int
+    mark_nothing: int
+    mark_most: int
+
+
+def count_masks(patients: Iterable[Patient]) -> MaskCounts:
     """Count the masks that were read, those that mark nothing, and those that mark most."""
     found = [mask for patient in patients for mask in patient.masks]
     return {

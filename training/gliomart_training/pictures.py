@@ -1,12 +1,13 @@
-"""Pictures of a training: how it went, and what its networks make of slices they never saw."""
+"""Pictures of a training: its losses, and how its networks reconstruct slices held out."""
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gliomart.image.sampling import evenly_spaced
+from gliomart.outputs.figures import as_png, new_figure
 from gliomart.outputs.folder import write_atomically
 from gliomart_training.fitting import AVERAGE_PRECISION
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import keras
     from matplotlib.figure import Figure
 
-    from gliomart_training.fitting import History
+    from gliomart_training.record import History
     from gliomart_training.validation import WithLesions
 
 CURVES, SCORES, RECONSTRUCTIONS = "curves.png", "scores.png", "reconstructions.png"
@@ -26,7 +27,7 @@ _SHOWN = 8
 
 def curves(losses: dict[str, History], folder: Path) -> None:
     """Plot losses and average precision of several fits over their epochs; validation is dashed."""
-    figure = _figure(12, 4.5)
+    figure = new_figure(12, 4.5)
     left, right = figure.subplots(1, 2)
     for number, (name, history) in enumerate(losses.items()):
         for axes, kind, style, label in (
@@ -48,7 +49,7 @@ def curves(losses: dict[str, History], folder: Path) -> None:
 
 def scores(fits: Sequence[dict[str, list[float]]], folder: Path) -> None:
     """Plot how held-out slices score, as they are and with lesions put in."""
-    figure = _figure(8, 4.5)
+    figure = new_figure(8, 4.5)
     axes = figure.add_subplot(xlabel="score of the slice", ylabel="slices")
     together = {name: [s for fit in fits for s in fit[name]] for name in (fits[0] if fits else ())}
     highest = max((max(values) for values in together.values()), default=1.0)
@@ -64,8 +65,8 @@ def scores(fits: Sequence[dict[str, list[float]]], folder: Path) -> None:
 
 
 def reconstructions(network: keras.Model, unseen: WithLesions, folder: Path) -> None:
-    """Show held-out slices with lesions put in, and what the network makes of them."""
-    chosen = np.linspace(0, len(unseen.seen) - 1, _SHOWN).round().astype(int)
+    """Show held-out slices with lesions put in, and the network's outputs for them."""
+    chosen = evenly_spaced(range(len(unseen.seen)), _SHOWN)
     batch = unseen.seen[chosen]
     outputs = network.predict_on_batch(batch)
     rebuilt = outputs["reconstruction"]
@@ -76,8 +77,10 @@ def reconstructions(network: keras.Model, unseen: WithLesions, folder: Path) -> 
         "difference": (batch[..., 0] - rebuilt[..., 0], "RdBu_r", -0.3, 0.3),
         "brain": (outputs["brain"][..., 0], "gray", 0, 1),
     }
-    figure = _figure(2 * _SHOWN, 2.1 * len(rows))
-    grid = figure.subplots(len(rows), _SHOWN, subplot_kw={"xticks": [], "yticks": []})
+    figure = new_figure(2 * len(chosen), 2.1 * len(rows))
+    grid = figure.subplots(
+        len(rows), len(chosen), squeeze=False, subplot_kw={"xticks": [], "yticks": []}
+    )
     for line, (name, (images, colours, low, high)) in zip(grid, rows.items(), strict=True):
         line[0].set_ylabel(name)
         for axes, image in zip(line, images, strict=True):
@@ -88,13 +91,5 @@ def reconstructions(network: keras.Model, unseen: WithLesions, folder: Path) -> 
     _write(figure, folder / RECONSTRUCTIONS)
 
 
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def _write(figure: Figure, path: Path) -> None:
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    write_atomically(path, stream.getvalue())
+    write_atomically(path, as_png(figure, dpi=110))

@@ -14,11 +14,13 @@ swells and what a sign looks like in detail are assumptions, stated here and to 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from gliomart_training.sigmoid import sigmoid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,7 +161,7 @@ def implant(
     where = reach <= swelling
     change, field = _field(across, back, where, lesion, random)
     soft = np.asarray(cv2.GaussianBlur(swollen, (0, 0), max(0.6, pons.rx / 20)), np.float32)
-    tissue = _sigmoid((soft / normal - _TISSUE) / _TISSUE_WIDTH) if normal > 0 else 0 * soft
+    tissue = sigmoid((soft / normal - _TISSUE) / _TISSUE_WIDTH) if normal > 0 else 0 * soft
     changed = swollen * (1 + tissue * change) if lesion.signal and lesion.fraction else swollen
     if lesion.artery:
         changed = changed * (1 - 0.75 * _disk(across, back, (0.0, -0.8), 0.13))
@@ -222,6 +224,36 @@ def _came_from(reach: Values, swelling: Values) -> Values:
     return np.asarray(np.where(reach <= swelling, reach / swelling, outside))
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """What chance decides of a lesion, drawn alike for every slice of a patient.
+
+    Attributes
+    ----------
+    border, mottling, curve
+        Smooth functions of places in the pons: how the border wanders, how uneven the lesion is,
+        how the fibres bend.
+    angle, offset
+        Direction and distance, in [0, 1], of the lesion's middle from that of the pons.
+    core, phase
+        Size of the necrosis and place of the fibres, in [0, 1]; together, where the necrosis is.
+    """
+
+    border: Callable[[Values, Values], Values]
+    mottling: Callable[[Values, Values], Values]
+    curve: Callable[[Values, Values], Values]
+    angle: float
+    offset: float
+    core: float
+    phase: float
+
+    @classmethod
+    def of(cls, random: np.random.Generator) -> _Drawn:
+        border, mottling, curve = (_waves(random, length) for length in (0.9, 0.5, 2.5))
+        angle, offset, core, phase = random.random(4)
+        return cls(border, mottling, curve, angle, offset, core, phase)
+
+
 def _field(
     across: Values,
     back: Values,
@@ -230,33 +262,54 @@ def _field(
     random: np.random.Generator,
 ) -> tuple[Values, Values]:
     """Return by which share the signal changes, and the lesion's strength in [0, 1]."""
-    border, mottling, curve = (_waves(random, length) for length in (0.9, 0.5, 2.5))
-    angle, offset, core, phase = random.random(4)
+    drawn = _Drawn.of(random)
     # The smaller a lesion, the further from the middle it may lie.
-    away = 0.75 * (1 - np.sqrt(lesion.fraction)) * np.sqrt(offset)
-    x, y = across - away * np.cos(2 * np.pi * angle), back - away * np.sin(2 * np.pi * angle)
-    distance = np.hypot(x, y) + _UNEVEN * border(across, back)
+    away = 0.75 * (1 - np.sqrt(lesion.fraction)) * np.sqrt(drawn.offset)
+    x = across - away * np.cos(2 * np.pi * drawn.angle)
+    y = back - away * np.sin(2 * np.pi * drawn.angle)
+    wander = _UNEVEN * drawn.border(across, back)
+    distance = np.hypot(x, y) + wander
     edge = np.quantile(distance[pons], lesion.fraction) if pons.any() else 0.0
-    ends = _sigmoid((_END - np.hypot(across, back)) / _END_WIDTH)
-    strength = _sigmoid((edge - distance) / _MARGIN) * ends
+    ends = sigmoid((_END - np.hypot(across, back)) / _END_WIDTH)
+    strength: Values = sigmoid((edge - distance) / _MARGIN) * ends
     strength = strength / max(float(strength.max()), 1e-6)
     if lesion.spread:
-        for side in (-1, 1):
-            lobe = np.hypot((across - 1.2 * side) / 0.55, (back - 0.3) / 0.45)
-            lobe = lobe + _UNEVEN * border(across, back)
-            strength = np.maximum(strength, lesion.spread * _sigmoid((1 - lobe) / (2 * _MARGIN)))
-    change = lesion.signal * strength * (1 + _MOTTLED * mottling(across, back))
+        strength = _with_peduncles(strength, across, back, wander, lesion.spread)
+    change: Values = lesion.signal * strength * (1 + _MOTTLED * drawn.mottling(across, back))
     if lesion.fibres:
-        bands = np.cos(2 * np.pi * (2.0 * back + 0.25 * curve(across, back) + phase))
-        change = change * (1 - 0.3 * np.clip(bands, 0, 1) * _sigmoid((0.9 - np.abs(across)) / 0.1))
+        change = _with_fibres(change, across, back, drawn)
     if lesion.necrosis:
-        size = 0.18 + 0.17 * core
-        hole = np.hypot(x - 0.15 * (core - 0.5), y - 0.2 * (phase - 0.5))
-        hole = hole + 0.08 * mottling(across, back)
-        rim = np.exp(-(((hole - size - 0.1) / 0.12) ** 2))
-        inside = _sigmoid((size - hole) / 0.05)
-        change = change * (1 + 0.25 * rim) * (1 - inside) - 0.35 * inside
+        change = _with_necrosis(change, (x, y), drawn.mottling(across, back), drawn)
     return change, strength
+
+
+def _with_peduncles(
+    strength: Values, across: Values, back: Values, wander: Values, spread: float
+) -> Values:
+    """Spread a lesion into the middle cerebellar peduncles, on both sides."""
+    for side in (-1, 1):
+        lobe = np.hypot((across - 1.2 * side) / 0.55, (back - 0.3) / 0.45) + wander
+        strength = np.maximum(strength, spread * sigmoid((1 - lobe) / (2 * _MARGIN)))
+    return strength
+
+
+def _with_fibres(change: Values, across: Values, back: Values, drawn: _Drawn) -> Values:
+    """Leave transverse bands of less signal, which end before the border of the pons."""
+    bands = np.cos(2 * np.pi * (2.0 * back + 0.25 * drawn.curve(across, back) + drawn.phase))
+    within = sigmoid((0.9 - np.abs(across)) / 0.1)
+    return np.asarray(change * (1 - 0.3 * np.clip(bands, 0, 1) * within))
+
+
+def _with_necrosis(
+    change: Values, from_middle: tuple[Values, Values], mottling: Values, drawn: _Drawn
+) -> Values:
+    """Put a dark core with a brighter rim into the middle of a lesion."""
+    x, y = from_middle
+    size = 0.18 + 0.17 * drawn.core
+    hole = np.hypot(x - 0.15 * (drawn.core - 0.5), y - 0.2 * (drawn.phase - 0.5)) + 0.08 * mottling
+    rim = np.exp(-(((hole - size - 0.1) / 0.12) ** 2))
+    inside = sigmoid((size - hole) / 0.05)
+    return np.asarray(change * (1 + 0.25 * rim) * (1 - inside) - 0.35 * inside)
 
 
 def _waves(random: np.random.Generator, length: float) -> Callable[[Values, Values], Values]:
@@ -276,8 +329,4 @@ def _waves(random: np.random.Generator, length: float) -> Callable[[Values, Valu
 
 def _disk(across: Values, back: Values, centre: tuple[float, float], radius: float) -> Values:
     distance = np.hypot(across - centre[0], back - centre[1])
-    return _sigmoid((radius - distance) / 0.03)
-
-
-def _sigmoid(values: Values) -> Values:
-    return cast("Values", 1 / (1 + np.exp(-np.clip(values, -30, 30))))
+    return sigmoid((radius - distance) / 0.03)

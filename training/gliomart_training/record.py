@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from gliomart.errors import DatasetError, TrainingError
+from gliomart.image.steps import Preprocessing
 from gliomart.printable import printable
+from gliomart_training.patients import MaskCounts  # noqa: TC001  # types are read at run time
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -20,12 +22,63 @@ RECORD = "record.json"
 SCHEMA = 2
 
 
+# Of a dataclass, by the names of its fields.
+Options = dict[str, Any]
+History = dict[str, list[float]]
+
+
+class PonsFit(TypedDict):
+    """What is kept of the training of a pons localiser; losses of twentieths of it."""
+
+    losses: list[float]
+    seconds: float
+    slices: int
+
+
+class Fit(TypedDict):
+    """What is kept of the training of one network; scores of held-out slices, by kind."""
+
+    losses: History
+    seconds: float
+    slices: int
+    scores: dict[str, list[float]] | None
+    pons: NotRequired[PonsFit]
+
+
+class PonsData(TypedDict):
+    """What pons localisers were trained on, and how."""
+
+    recipe: Options
+    patients: int
+    marked_slices: int
+    clear_slices: int
+
+
+class Record(TypedDict):
+    """The record of a run; ``fits`` is there once it has finished."""
+
+    schema: int
+    software: dict[str, str | None]
+    data: str
+    split: str | None
+    recipe: Options
+    preprocessing: Options
+    variation: Options
+    fold_count: int
+    patients: int
+    slices: int
+    masks: MaskCounts
+    folds: list[list[str]]
+    pons: PonsData | None
+    fits: NotRequired[dict[str, Fit]]
+
+
 def run_folder(network: Path) -> Path:
     """Folder of the run that trained a ``.keras`` file."""
     return network.with_suffix(".run")
 
 
-def read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> Record:
     """Read the record of a finished run.
 
     Raises
@@ -35,7 +88,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     file = folder / RECORD
     try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        record = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DatasetError(
             f"{file}: not the record of a training run; give the folder FILE.run that train left"
@@ -44,10 +97,16 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise DatasetError(f"{file}: not the record of a training run")
     if "fits" not in record:
         raise DatasetError(f"{file}: its training has not finished; go on with train --resume")
-    return record
+    return cast("Record", record)
 
 
-def read_json(file: Path) -> Any:  # noqa: ANN401
+def preprocessing_of(record: Record) -> Preprocessing:
+    """Tell how a run's networks take images."""
+    options = record["preprocessing"]
+    return Preprocessing(**(options | {"channels": tuple(options["channels"])}))
+
+
+def read_json(file: Path) -> object:
     """Read what a training run wrote for itself.
 
     Raises
@@ -56,12 +115,13 @@ def read_json(file: Path) -> Any:  # noqa: ANN401
         It is broken.
     """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        parsed: object = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise TrainingError(f"{file}: is broken; remove it, and --resume makes it again") from error
+    return parsed
 
 
-def folds_of(record: dict[str, Any], known: Container[str]) -> list[list[str]]:
+def folds_of(record: Record, known: Container[str]) -> list[list[str]]:
     """Tell whom each fold held out, by the names that the dataset's patients have now.
 
     Records of schema 1 named patients of folders without an index by a path that began with the

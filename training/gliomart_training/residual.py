@@ -5,13 +5,16 @@ Only ``keras.ops``, so that any ONNX host gets the same map as the training code
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 from keras import ops
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keras import KerasTensor
     from numpy.typing import NDArray
 
 
@@ -40,8 +43,18 @@ class Residual:
     common_limit: float = 0.02
     smoothing_px: float = 2.0
 
+    def with_options(self, options: object) -> Self:
+        """Take the options that the JSON of a record or a card names; the others stay."""
+        return replace(self, **cast("dict[str, Any]", options))
 
-def anomaly_map(image: Any, reconstruction: Any, brain: Any, residual: Residual) -> Any:  # noqa: ANN401
+    def anomaly_map(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Compute the map (N, H, W, 1) of images (N, H, W, C) and a network's outputs of them."""
+        return anomaly_map(image, outputs["reconstruction"], outputs["brain"], self)
+
+
+def anomaly_map(
+    image: KerasTensor, reconstruction: KerasTensor, brain: KerasTensor, residual: Residual
+) -> KerasTensor:
     """Compute the map (N, H, W, 1) of tensors (N, H, W, C); the first channel counts.
 
     ``brain`` (N, H, W, 1) in [0, 1] says where the map counts.
@@ -55,7 +68,7 @@ def anomaly_map(image: Any, reconstruction: Any, brain: Any, residual: Residual)
     return _smooth(ops.relu(seen - expected - shared) * bright * brain, residual.smoothing_px)
 
 
-def _sum(image: Any) -> Any:  # noqa: ANN401
+def _sum(image: KerasTensor) -> KerasTensor:
     """Sum of each image, (N, 1, 1, 1); over one long axis, which is what is summed fastest."""
     flat = ops.reshape(image, (-1, image.shape[1] * image.shape[2]))
     return ops.reshape(ops.sum(flat, axis=1), (-1, 1, 1, 1))
@@ -66,7 +79,7 @@ def _constant(value: float) -> NDArray[np.float32]:
     return np.full((1, 1, 1, 1), value, np.float32)
 
 
-def _smooth(image: Any, sigma: float) -> Any:  # noqa: ANN401
+def _smooth(image: KerasTensor, sigma: float) -> KerasTensor:
     """Gaussian, one direction after the other.
 
     Lines that lie side by side are taken for channels, which a depthwise convolution works on many

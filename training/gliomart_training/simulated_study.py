@@ -74,14 +74,21 @@ def _image(
     head: SimulatedHead, index: int, pixels: NDArray[np.uint16], identity: Sequence[str]
 ) -> Dataset:
     """Describe one slice; `identity` is what its UIDs are derived from."""
-    height = head.lowest + index * head.slice_spacing
-    row_spacing, column_spacing = (round(spacing, 6) for spacing in head.spacing)
-    rows, columns = pixels.shape
-
     image = Dataset()
     image.file_meta = FileMetaDataset()
     image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    _add_study(image, identity)
+    _add_instance(image, index, identity)
+    _add_acquisition(image)
+    _add_geometry(image, head, index, pixels.shape, identity)
+    image.WindowCenter = 450
+    image.WindowWidth = 900
+    image.set_pixel_data(pixels, "MONOCHROME2", BITS_STORED, generate_instance_uid=False)
+    return image
 
+
+def _add_study(image: Dataset, identity: Sequence[str]) -> None:
+    """Say whose image it is, of which study and series; nobody's, as far as names go."""
     image.PatientName = "Simulated^Head"
     image.PatientID = f"SIMULATED-{identity[0]}"
     image.PatientBirthDate = ""
@@ -102,6 +109,9 @@ def _image(
     image.BodyPartExamined = "BRAIN"
     image.PatientPosition = "HFS"
 
+
+def _add_instance(image: Dataset, index: int, identity: Sequence[str]) -> None:
+    """Say which image of the series it is, and that it was simulated."""
     image.SOPClassUID = MRImageStorage
     image.SOPInstanceUID = generate_uid(entropy_srcs=[*identity, f"slice {index}"])
     image.InstanceNumber = index + 1
@@ -112,6 +122,9 @@ def _image(
     )
     image.BurnedInAnnotation = "NO"
 
+
+def _add_acquisition(image: Dataset) -> None:
+    """Say how a scanner would have taken it: FLAIR."""
     image.ScanningSequence = ["SE", "IR"]
     image.SequenceVariant = "SK"
     image.ScanOptions = ""
@@ -121,7 +134,18 @@ def _image(
     image.EchoTrainLength = 16
     image.InversionTime = 2500
 
-    # DICOM counts x to the patient's left and y to the back, as columns and rows run here.
+
+def _add_geometry(
+    image: Dataset,
+    head: SimulatedHead,
+    index: int,
+    shape: tuple[int, ...],
+    identity: Sequence[str],
+) -> None:
+    """Say where it lies: DICOM counts x to the patient's left and y to the back, as here."""
+    height = head.lowest + index * head.slice_spacing
+    row_spacing, column_spacing = (round(spacing, 6) for spacing in head.spacing)
+    rows, columns = shape
     image.FrameOfReferenceUID = generate_uid(entropy_srcs=[*identity, "frame of reference"])
     image.PositionReferenceIndicator = ""
     image.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
@@ -134,11 +158,6 @@ def _image(
     image.SliceThickness = round(head.slice_thickness, 6)
     image.SpacingBetweenSlices = round(head.slice_spacing, 6)
     image.SliceLocation = round(height, 6)
-
-    image.WindowCenter = 450
-    image.WindowWidth = 900
-    image.set_pixel_data(pixels, "MONOCHROME2", BITS_STORED, generate_instance_uid=False)
-    return image
 
 
 def write_truth(file: Path, head: SimulatedHead, slices: Sequence[Path]) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING
 
 from gliomart.errors import DatasetError
+from gliomart.printable import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -50,7 +51,7 @@ def find(directory: Path, name: str) -> Path | None:
         found = sorted(path for path in directory.iterdir() if path.name.lower() == name)
         files = [path for path in found if path.is_file()]
     except OSError as error:
-        raise DatasetError(f"{directory}: cannot be read: {error.strerror}") from error
+        raise DatasetError(f"{directory}: cannot be read: {reason_of(error)}") from error
     if len(files) > 1:
         raise DatasetError(f"{files[0]} and {files[1].name}: which is meant? Keep one of them")
     return files[0] if files else None
@@ -135,7 +136,7 @@ def _text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise DatasetError(f"{path}: not a table that can be read: {error.strerror}") from error
+        raise DatasetError(f"{path}: not a table that can be read: {reason_of(error)}") from error
     encoding = "utf-16" if data.startswith(_UTF_16) else "utf-8-sig"
     try:
         text = data.decode(encoding)

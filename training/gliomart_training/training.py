@@ -9,89 +9,41 @@ other on the same patients.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 import time
-from dataclasses import dataclass
-from pathlib import Path  # noqa: TC003  # dataclasses resolve it
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
-import keras
-
-from gliomart._version import __version__, installed_version
 from gliomart.errors import DatasetError, OutputExistsError, UsageError
 from gliomart.host.streams import say
 from gliomart.outputs.folder import output_errors, write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
-from gliomart_training import dataset, pictures
-from gliomart_training.batches import HealthyBatches, HealthyImages, Variation, tumour_free_images
+from gliomart_training import pictures
+from gliomart_training.batches import HealthyBatches
 from gliomart_training.corruption import CORRUPTIONS
-from gliomart_training.fitting import Recipe, check, fit
+from gliomart_training.fitting import check, fit
+from gliomart_training.localiser import fit_localiser, with_pons
 from gliomart_training.network_file import copy, load, save
-from gliomart_training.networks import with_pons
-from gliomart_training.patients import count_masks, doubts
-from gliomart_training.pons import (
-    PonsImages,
-    PonsRecipe,
-    fit_localiser,
-    marked_images,
-    simulated_images,
-)
-from gliomart_training.record import RECORD, SCHEMA, read_json, run_folder
-from gliomart_training.validation import WithLesions
+from gliomart_training.patients import doubts
+from gliomart_training.plan import FINAL, Material, Plan, prepare
+from gliomart_training.pons_images import PonsImages, simulated_images
+from gliomart_training.record import RECORD, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-    from gliomart.image.steps import Preprocessing
-    from gliomart_training.dataset import Patient
+    from gliomart_training.batches import HealthyImages
+    from gliomart_training.plan import Job
+    from gliomart_training.record import Fit, PonsFit, Record
 
-FINAL = "final"
 # A network before a pons localiser was joined to it.
 _AUTOENCODER = "{}.autoencoder.keras"
-# With a single fold, this fraction of the patients is held out and the network trained on the
-# others is the final one.
-_HOLD_OUT_ONE_IN = 5
 # Held-out images, evenly spaced, that the loss is watched on after every epoch.
 _VALIDATION = 64
-# Held-out images that lesions are put into, looked at likewise, and how much brain they show.
-_LOOKED_AT, _LEAST_BRAIN = 32, 0.05
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What one run trains.
-
-    Attributes
-    ----------
-    data, split
-        Dataset folder, and the split of its index.
-    out
-        Where the final network goes; the run's folder lies beside it (``.run`` for ``.keras``).
-    recipe, pons, preprocessing, variation
-        How autoencoders and pons localisers are trained, what they see, how far it is varied.
-    folds
-        How many groups of patients are held out in turn; 1 holds out a fifth once.
-    """
-
-    data: Path
-    split: str | None
-    out: Path
-    recipe: Recipe
-    pons: PonsRecipe
-    preprocessing: Preprocessing
-    variation: Variation
-    folds: int
-
-    @property
-    def folder(self) -> Path:
-        """The run's folder."""
-        return run_folder(self.out)
-
-
-def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[str, Any]:
+def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> Record:
     """Train everything that a plan asks for, or what of it is missing.
 
     Raises
@@ -114,80 +66,75 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> dict[st
     """
     check(plan.recipe)
     _keep_data(plan)
-    patients = dataset.load(plan.data, plan.split)
-    images = {p.id: tumour_free_images([p], plan.preprocessing) for p in patients}
-    total = sum(len(prepared) for prepared in images.values())
-    if total == 0:
-        raise DatasetError(f"{plan.data}: no tumour-free slice to train on")
-    groups = _held_out(patients, plan)
-    pons = _pons_images(patients, plan)
+    material = prepare(plan)
     # Known before the first fit, so that a run is never resumed with its patients dealt anew.
-    record = _describe(plan) | {
-        "patients": len(patients),
-        "slices": total,
-        "masks": count_masks(patients),
-        "folds": groups,
-        "pons": _describe_pons(pons, plan),
-    }
+    record = material.described()
     _prepare_folder(plan, record, resume=resume, overwrite=overwrite)
-    refused = sum(len(patient.refused) for patient in patients)
-    say(
-        f"{total} tumour-free slices of {len(patients)} patients to train on;"
-        f" {refused} images could not be read"
-    )
-    for doubt in doubts(patients):
-        say(printable(doubt))
-
-    simulated = simulated_images(plan.pons, plan.preprocessing) if pons else None
-
-    def fit_one(name: str, held_out: Sequence[str], later: int) -> dict[str, Any]:
-        outcome = _fit_autoencoder(plan, name, images, held_out, later)
-        if simulated is None:
-            copy(plan.folder / _AUTOENCODER.format(name), plan.folder / f"{name}.keras")
-            return outcome
-        seen = [marked for patient, marked in pons.items() if patient not in held_out]
-        return outcome | {"pons": _fit_pons(plan, name, seen, simulated)}
-
-    jobs = {f"fold-{number}": held_out for number, held_out in enumerate(groups, start=1)}
-    if plan.folds > 1:
-        jobs[FINAL] = []
-    fits: dict[str, dict[str, Any]] = {}
-    for later, (name, held_out) in zip(reversed(range(len(jobs))), jobs.items(), strict=True):
-        fits[name] = fit_one(name, held_out, later)
-        pictures.curves({name: fit["losses"] for name, fit in fits.items()}, plan.folder)
-        pictures.scores([fit["scores"] for fit in fits.values() if fit["scores"]], plan.folder)
-        unseen = _unseen(plan, images, held_out, plan.preprocessing.size)
-        if unseen is not None:
-            network = load(plan.folder / f"{name}.keras", plan.preprocessing)
-            pictures.reconstructions(network, unseen, plan.folder)
+    _tell_what_there_is(material)
+    simulated = None
+    if material.pons:
+        simulated = simulated_images(plan.pons.heads, plan.pons.seed, plan.preprocessing)
+    fits: dict[str, Fit] = {}
+    for job in material.jobs():
+        fits[job.name] = _fit(material, job, simulated)
+        _draw(material, job, fits)
     if plan.folds == 1:
         copy(plan.folder / "fold-1.keras", plan.folder / f"{FINAL}.keras")
-
     record["fits"] = fits
     write_atomically(plan.folder / RECORD, json.dumps(record, indent=1).encode())
     copy(plan.folder / f"{FINAL}.keras", plan.out)
     return record
 
 
-def _fit_autoencoder(
-    plan: Plan, name: str, images: dict[str, HealthyImages], held_out: Sequence[str], later: int
-) -> dict[str, Any]:
+def _tell_what_there_is(material: Material) -> None:
+    refused = sum(len(patient.refused) for patient in material.patients)
+    say(
+        f"{material.slices} tumour-free slices of {len(material.patients)} patients to train on;"
+        f" {refused} images could not be read"
+    )
+    for doubt in doubts(material.patients):
+        say(printable(doubt))
+
+
+def _fit(material: Material, job: Job, simulated: PonsImages | None) -> Fit:
+    """Train an autoencoder, and join it with a localiser where simulated heads are given."""
+    folder = material.plan.folder
+    outcome = _fit_autoencoder(material, job)
+    if simulated is None:
+        copy(folder / _AUTOENCODER.format(job.name), folder / f"{job.name}.keras")
+    else:
+        outcome["pons"] = _fit_pons(material, job, simulated)
+    return outcome
+
+
+def _draw(material: Material, job: Job, fits: Mapping[str, Fit]) -> None:
+    """Draw how the networks learned so far, and what the last of them gives of unseen slices."""
+    plan = material.plan
+    pictures.curves({name: fit["losses"] for name, fit in fits.items()}, plan.folder)
+    pictures.scores([fit["scores"] for fit in fits.values() if fit["scores"]], plan.folder)
+    unseen = material.with_lesions(job.held_out, plan.preprocessing.size)
+    if unseen is not None:
+        network = load(plan.folder / f"{job.name}.keras", plan.preprocessing)
+        pictures.reconstructions(network, unseen, plan.folder)
+
+
+def _fit_autoencoder(material: Material, job: Job) -> Fit:
     """Train one autoencoder, unless an earlier call finished it."""
+    plan, name = material.plan, job.name
     network_file = plan.folder / _AUTOENCODER.format(name)
     losses_file = plan.folder / f"{name}.json"
     if network_file.exists() and losses_file.exists():
-        finished: dict[str, Any] = read_json(losses_file)
-        return finished
+        return cast("Fit", read_json(losses_file))
     started = time.monotonic()
-    seen = _together(plan, images, [patient for patient in images if patient not in held_out])
-    unseen = _together(plan, images, held_out).thinned(_VALIDATION)
+    seen = material.except_for(job.held_out)
+    unseen = material.of(job.held_out).thinned(_VALIDATION)
     if not len(seen):
         raise DatasetError(f"{name}: no tumour-free slice is left to train on")
     batches = _batches(plan, seen)
     validation = _batches(plan, unseen, frozen=True) if len(unseen) else None
-    lesions = _unseen(plan, images, held_out, batches.side)
+    lesions = material.with_lesions(job.held_out, batches.side)
     if lesions is None:
-        whom = "nobody held out shows a brain" if held_out else "nobody is held out"
+        whom = "nobody held out shows a brain" if job.held_out else "nobody is held out"
         say(f"{name}: not validated, {whom}")
     network, losses = fit(
         plan.recipe,
@@ -196,12 +143,12 @@ def _fit_autoencoder(
         lesions,
         checkpoints=plan.folder / f"{name}.state",
         label=name,
-        later=later,
+        later=job.later,
     )
     seconds = round(time.monotonic() - started, 1)
     save(network, network_file)
-    whole = _unseen(plan, images, held_out, plan.preprocessing.size)
-    outcome = {
+    whole = material.with_lesions(job.held_out, plan.preprocessing.size)
+    outcome: Fit = {
         "losses": losses,
         "seconds": seconds,
         "slices": len(batches.images),
@@ -211,15 +158,14 @@ def _fit_autoencoder(
     return outcome
 
 
-def _fit_pons(
-    plan: Plan, name: str, seen: Sequence[PonsImages], simulated: PonsImages
-) -> dict[str, Any]:
+def _fit_pons(material: Material, job: Job, simulated: PonsImages) -> PonsFit:
     """Train one pons localiser and join it to its autoencoder, unless an earlier call did."""
+    plan, name = material.plan, job.name
     network_file, losses_file = plan.folder / f"{name}.keras", plan.folder / f"{name}.pons.json"
     if network_file.exists() and losses_file.exists():
-        finished: dict[str, Any] = read_json(losses_file)
-        return finished
+        return cast("PonsFit", read_json(losses_file))
     started = time.monotonic()
+    seen = [images for patient, images in material.pons.items() if patient not in job.held_out]
     marked = PonsImages.together(seen, plan.preprocessing)
     say(f"{name}: learning where the pons is, {plan.pons.steps} batches")
     localiser, losses = fit_localiser(
@@ -228,49 +174,13 @@ def _fit_pons(
     say(f"{name}: pons localiser, loss {losses[-1]:.5f}")
     autoencoder = load(plan.folder / _AUTOENCODER.format(name), plan.preprocessing)
     save(with_pons(autoencoder, localiser), network_file)
-    outcome = {
+    outcome: PonsFit = {
         "losses": losses,
         "seconds": round(time.monotonic() - started, 1),
         "slices": len(marked),
     }
     write_atomically(losses_file, json.dumps(outcome).encode())
     return outcome
-
-
-def _pons_images(patients: Sequence[Patient], plan: Plan) -> dict[str, PonsImages]:
-    """Prepare what a localiser learns from; nothing where the pons is nowhere marked."""
-    if not any(example.pons for patient in patients for example in patient.examples):
-        return {}
-    if plan.preprocessing.channels[0] != "plain":
-        say("the pons is not learned: it needs the plain image as first channel")
-        return {}
-    return {patient.id: marked_images(patient, plan.preprocessing) for patient in patients}
-
-
-def _describe_pons(pons: dict[str, PonsImages], plan: Plan) -> dict[str, Any] | None:
-    if not pons:
-        return None
-    return {
-        "recipe": dataclasses.asdict(plan.pons),
-        "patients": sum(bool(images.shown.any()) for images in pons.values()),
-        "marked_slices": sum(int(images.shown.sum()) for images in pons.values()),
-        "clear_slices": sum(int((~images.shown).sum()) for images in pons.values()),
-    }
-
-
-def _unseen(
-    plan: Plan, images: dict[str, HealthyImages], held_out: Sequence[str], side: int
-) -> WithLesions | None:
-    """Put lesions into slices of held-out patients; None where there are none to put them into."""
-    unseen = _together(plan, images, held_out).showing_brain(_LEAST_BRAIN).thinned(_LOOKED_AT)
-    if not len(unseen):
-        return None
-    with_lesions = WithLesions.of(unseen, plan.preprocessing, side, plan.recipe.seed)
-    return with_lesions if with_lesions.lesions.any() else None
-
-
-def _together(plan: Plan, images: dict[str, HealthyImages], ids: Sequence[str]) -> HealthyImages:
-    return HealthyImages.together([images[patient] for patient in ids], plan.preprocessing.size)
 
 
 def _batches(plan: Plan, images: HealthyImages, *, frozen: bool = False) -> HealthyBatches:
@@ -285,24 +195,6 @@ def _batches(plan: Plan, images: HealthyImages, *, frozen: bool = False) -> Heal
     )
 
 
-def _describe(plan: Plan) -> dict[str, Any]:
-    """Everything about a run that is known before it starts."""
-    return {
-        "schema": SCHEMA,
-        "software": {"gliomart": __version__, "backend": keras.backend.backend()}
-        | {
-            name: installed_version(name)
-            for name in ("keras", "tensorflow", "jax", "torch", "numpy")
-        },
-        "data": str(plan.data.resolve()),
-        "split": plan.split,
-        "recipe": dataclasses.asdict(plan.recipe),
-        "preprocessing": dataclasses.asdict(plan.preprocessing),
-        "variation": dataclasses.asdict(plan.variation),
-        "fold_count": plan.folds,
-    }
-
-
 def _keep_data(plan: Plan) -> None:
     """Refuse a run's folder that would replace the data that it is trained on."""
     if plan.data.resolve().is_relative_to(plan.folder.resolve()):
@@ -310,7 +202,7 @@ def _keep_data(plan: Plan) -> None:
     check_target(plan.out, [plan.data])
 
 
-def _prepare_folder(plan: Plan, record: dict[str, Any], *, resume: bool, overwrite: bool) -> None:
+def _prepare_folder(plan: Plan, record: Record, *, resume: bool, overwrite: bool) -> None:
     file = plan.folder / RECORD
     existing = [path for path in (plan.out, plan.folder) if path.exists()]
     if existing and overwrite:
@@ -325,19 +217,8 @@ def _prepare_folder(plan: Plan, record: dict[str, Any], *, resume: bool, overwri
     with output_errors(plan.folder):
         plan.folder.mkdir(parents=True, exist_ok=True)
     if file.exists():
-        earlier = read_json(file)
+        earlier = cast("Record", read_json(file))
         if any(earlier.get(key) != value for key, value in json.loads(json.dumps(record)).items()):
             raise OutputExistsError(f"{plan.folder}: was started differently; give --overwrite")
     else:
         write_atomically(file, json.dumps(record, indent=1).encode())
-
-
-def _held_out(patients: Sequence[Patient], plan: Plan) -> list[list[str]]:
-    if plan.folds > 1:
-        return dataset.folds(patients, plan.folds)
-    count = min(_HOLD_OUT_ONE_IN, len(patients))
-    if count < 2:  # noqa: PLR2004
-        raise DatasetError(
-            "one patient alone cannot be split into training and calibration; add patients"
-        )
-    return dataset.folds(patients, count)[:1]

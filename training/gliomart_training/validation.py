@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gliomart.image.preprocess import stack_channels
+from gliomart.model.contents import Scoring
 from gliomart_training.corruption import bright_lesions
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from gliomart.image.steps import Preprocessing
     from gliomart_training.batches import HealthyImages
 
-# A slice's score is the mean of this fraction of its pixels, the highest.
-_TOP = 0.008
+# A slice's score is the mean of this fraction of its brain's pixels, the highest.
+_TOP_FRACTION = Scoring().top_fraction
 _AT_ONCE = 16
 
 
@@ -89,7 +90,7 @@ def average_precision(scores: NDArray[np.float32], positive: NDArray[np.bool_]) 
 
 
 def _residuals(network: keras.Model, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much brighter images are than what a network makes of them; (N, side, side)."""
+    """How much brighter images are than a network's reconstructions; (N, side, side)."""
     rebuilt = [
         network.predict_on_batch(images[start : start + _AT_ONCE])["reconstruction"][..., 0]
         for start in range(0, len(images), _AT_ONCE)
@@ -98,5 +99,5 @@ def _residuals(network: keras.Model, images: NDArray[np.float32]) -> NDArray[np.
 
 
 def _highest(values: NDArray[np.float32]) -> float:
-    count = max(round(_TOP * len(values)), 1)
+    count = max(round(_TOP_FRACTION * len(values)), 1)
     return float(np.sort(values)[-count:].mean()) if len(values) else 0.0

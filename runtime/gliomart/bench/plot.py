@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 from gliomart.host import extras
+from gliomart.outputs.figures import as_png, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,11 +31,10 @@ def plot(report: Report) -> bytes:
     MissingExtraError
         Matplotlib is not installed.
     """
-    with extras.needed("drawing a plot", "bench", "matplotlib"):
-        from matplotlib.figure import Figure
     comparison = report.get("comparison")
     engines = _names(comparison) if comparison else []
-    figure = Figure(figsize=(9, 3.0 + 0.44 * len(engines)), layout="constrained", dpi=120)
+    with extras.needed("drawing a plot", "bench", "matplotlib"):
+        figure = new_figure(9, 3.0 + 0.44 * len(engines))
     heights = [len(report["ms"]) + 1, 1.5 * len(engines) + 2] if comparison else [1]
     rows = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
     _stages(rows[0], report)
@@ -46,9 +45,7 @@ def plot(report: Report) -> bytes:
         f"{model['name']} ({model['precision']}), {machine['processor']}, {machine['cores']} cores",
         fontsize=11,
     )
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+    return as_png(figure, dpi=120)
 
 
 def _stages(axes: Axes, report: Report) -> None:

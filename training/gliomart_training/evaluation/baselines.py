@@ -30,7 +30,7 @@ SMOOTHING_PX = 2.0
 
 @dataclass(frozen=True)
 class Scored:
-    """One slice in the eyes of a method.
+    """The map and the score of one slice by some method.
 
     Attributes
     ----------

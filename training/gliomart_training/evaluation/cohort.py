@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from gliomart_training.evaluation.outcomes import COLUMNS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from gliomart_training.evaluation.documents import Contents, Judged, PatientRow, SeriesPart
     from gliomart_training.evaluation.metrics import Figure, Resamples
     from gliomart_training.evaluation.outcomes import Kind, PatientOutcome, SliceOutcome
 
@@ -92,23 +93,30 @@ class Cohort:
             "false_alarm": self._fraction_of_judged([p.false_alarm for p in self.patients]),
         }
 
-    def verdicts(self) -> dict[str, dict[str, int]]:
-        """Count the series that there is a verdict on, and those without one."""
+    def verdicts(self) -> SeriesPart:
+        """Describe the verdicts on series, and count those with one and without."""
         with_tumour = [p.flagged is not None for p in self.patients if p.has_tumour]
         tumour_free = [p.false_alarm is not None for p in self.patients]
-        return {
-            name: {
+        series = self.series()
+
+        def count(*, judged: bool) -> Judged:
+            return {
                 "with_tumour": with_tumour.count(judged),
                 "tumour_free": tumour_free.count(judged),
             }
-            for name, judged in (("judged", True), ("not_judged", False))
+
+        return {
+            "sensitivity": series["sensitivity"].described(),
+            "false_alarm": series["false_alarm"].described(),
+            "judged": count(judged=True),
+            "not_judged": count(judged=False),
         }
 
     def count(self, kind: Kind, third: int | None = None) -> int:
         """Count the slices of a kind."""
         return sum(map(len, self._of(kind, third)))
 
-    def contents(self) -> dict[str, Any]:
+    def contents(self) -> Contents:
         """Count what was there, and tell how frequent tumours are in it."""
         slices = list(chain.from_iterable(patient.slices for patient in self.patients))
         refused = sum((patient.refused for patient in self.patients), Counter[str]())
@@ -132,7 +140,7 @@ class Cohort:
             },
         }
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[PatientRow]:
         """Describe every patient, for paired comparisons of models."""
         precision = {name: self._average_precision_of_each(name) for name in COLUMNS}
         return [

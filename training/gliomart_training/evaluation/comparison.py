@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gliomart.errors import DatasetError
-from gliomart_training.evaluation.evaluation import PROTOCOL, resampling
-from gliomart_training.evaluation.metrics import Figure, Resamples
+from gliomart_training.evaluation.evaluation import PROTOCOL, seconds
 from gliomart_training.evaluation.outcomes import MODEL, THIRDS
-from gliomart_training.evaluation.panel import Panel
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from gliomart.providers import Requested
     from gliomart_training.evaluation.cohort import Cohort
+    from gliomart_training.evaluation.documents import Comparison, Pair, Side
+    from gliomart_training.evaluation.metrics import Bootstrap, Figure
+    from gliomart_training.evaluation.panel import Candidate, Panel
 
 SCHEMA = 1
 _PROTOCOL = PROTOCOL | {
@@ -33,36 +31,21 @@ _PROTOCOL = PROTOCOL | {
 _LOWER_IS_BETTER = frozenset({"hausdorff_95_px", "realised", "false_alarm"})
 
 
-def compare(
-    directory: Path,
-    a: Path,
-    b: Path,
-    *,
-    split: str | None,
-    provider: Requested,
-    bootstrap: int,
-    seed: int,
-) -> dict[str, Any]:
+def compare(a: Candidate, b: Candidate, bootstrap: Bootstrap) -> Comparison:
     """Measure two models on the same patients, and what lies between them.
 
     Parameters
     ----------
-    directory
-        As in :func:`gliomart_training.dataset.load`.
     a, b
-        Model files, or folders of exported training runs, of which each fold's model looks at
-        the patients that it held out.
-    split
-        For model files; a run has its own.
-    provider, bootstrap, seed
-        As in :func:`gliomart_training.evaluation.evaluation.evaluate`.
+        Models, or exported training runs, on the same data.
+    bootstrap
+        How patients are resampled for intervals; alike for both.
 
     Returns
     -------
-    dict
-        JSON values: ``a`` and ``b`` as an evaluation describes its model and dataset, and under
-        ``figures``, by group and name, what either has, their difference and ``better``. None
-        where there is nothing to measure a figure on.
+    JSON values: ``a`` and ``b`` as an evaluation describes its model and dataset, and under
+    ``figures``, by group and name, what either has, their difference and ``better``. None where
+    there is nothing to measure a figure on.
 
     Raises
     ------
@@ -70,16 +53,15 @@ def compare(
         There is nothing to evaluate against, or the two do not cover the same patients.
     """
     started = perf_counter()
-    panel_a = _panel(directory, a, split, provider)
-    panel_b = _panel(directory, b, split, provider)
+    panel_a, panel_b = a.panel(), b.panel()
     if {p.id for p in panel_a.patients} != {p.id for p in panel_b.patients}:
         raise DatasetError(
-            f"{a} ({len(panel_a.looks)} patients) and {b} ({len(panel_b.looks)}) do not cover the"
-            f" same patients of {directory}"
+            f"{a.file} ({len(panel_a.pairs)} patients) and {b.file} ({len(panel_b.pairs)}) do not"
+            f" cover the same patients of {a.directory}"
         )
     panel_b = _on_patients_of(panel_a, panel_b)
     panel_a.check()
-    resamples = Resamples.draw(len(panel_a.looks), bootstrap, seed)
+    resamples = bootstrap.draw(len(panel_a.pairs))
     cohort_a, cohort_b = panel_a.observe(resamples, "A"), panel_b.observe(resamples, "B")
     analysed = perf_counter()
     figures_a, figures_b = _figures(cohort_a), _figures(cohort_b)
@@ -94,25 +76,16 @@ def compare(
             }
             for group, of_a in figures_a.items()
         },
-        "bootstrap": resampling(bootstrap, seed),
-        "seconds": {
-            "analysis": round(analysed - started, 1),
-            "figures": round(perf_counter() - analysed, 1),
-        },
+        "bootstrap": bootstrap.described(),
+        "seconds": seconds(started, analysed),
     }
 
 
-def _panel(directory: Path, path: Path, split: str | None, provider: Requested) -> Panel:
-    if path.is_dir():
-        return Panel.of_run(directory, path, provider)
-    return Panel.of_model(directory, path, split, provider)
-
-
 def _on_patients_of(panel: Panel, other: Panel) -> Panel:
-    """Let the models of ``other`` look at the patients of ``panel``, in its order."""
-    detectors = {patient.id: detector for patient, detector in other.looks}
-    looks = tuple((patient, detectors[patient.id]) for patient in panel.patients)
-    return replace(other, looks=looks)
+    """Let the models of ``other`` analyse the patients of ``panel``, in its order."""
+    detectors = {patient.id: detector for patient, detector in other.pairs}
+    pairs = tuple((patient, detectors[patient.id]) for patient in panel.patients)
+    return replace(other, pairs=pairs)
 
 
 def _figures(cohort: Cohort) -> dict[str, dict[str, Figure]]:
@@ -124,12 +97,15 @@ def _figures(cohort: Cohort) -> dict[str, dict[str, Figure]]:
     }
 
 
-def _side(panel: Panel, cohort: Cohort) -> dict[str, Any]:
-    nominal = panel.settings.false_alarm_rate
-    return {**panel.described(cohort.contents()), "false_alarm": {"nominal": nominal}}
+def _side(panel: Panel, cohort: Cohort) -> Side:
+    return {
+        **panel.provenance(),
+        "dataset": panel.dataset(cohort.contents()),
+        "false_alarm": {"nominal": panel.settings.false_alarm_rate},
+    }
 
 
-def _pair(name: str, a: Figure, b: Figure) -> dict[str, Any]:
+def _pair(name: str, a: Figure, b: Figure) -> Pair:
     difference = b - a
     return {
         "a": a.described(),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gliomart_training.evaluation.metrics import Levels, Resamples
 
 _SHARES = np.linspace(0, 1, 201)
-# Thresholds of a map are looked at over this range, as multiples of the one in use.
+# Dice is drawn at thresholds in this range, as multiples of the one in use.
 _THRESHOLDS = np.geomspace(0.1, 20, 201)
 
 

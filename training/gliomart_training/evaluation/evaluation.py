@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliomart_training.dataset import NEIGHBOURHOOD
 from gliomart_training.evaluation.baselines import BASELINES
 from gliomart_training.evaluation.boundary import TOLERANCE_PX
-from gliomart_training.evaluation.metrics import Resamples, described
+from gliomart_training.evaluation.metrics import described
 from gliomart_training.evaluation.outcomes import COLUMNS, MODEL, THIRDS
-from gliomart_training.evaluation.panel import Panel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gliomart.providers import Requested
     from gliomart_training.evaluation.cohort import Cohort
+    from gliomart_training.evaluation.documents import Evaluation, Height, Seconds
+    from gliomart_training.evaluation.metrics import Bootstrap
+    from gliomart_training.evaluation.panel import Candidate
 
 SCHEMA = 1
 PROTOCOL = {
@@ -36,44 +37,28 @@ PROTOCOL = {
     " anomaly maps are. Refused slices are the model's.",
     "intervals": "95 % percentile intervals from resampling patients with replacement.",
     "binning": "Pixel scores are known to a thousandth of themselves.",
-    "oracle": "Best Dice takes the threshold that the masks themselves prefer: nobody has it.",
+    "oracle": "Best Dice is that at the threshold which is best for these masks, and which is not"
+    " known before.",
 }
 
 
 def evaluate(
-    directory: Path,
-    model: Path | None,
-    *,
-    split: str | None,
-    provider: Requested,
-    bootstrap: int,
-    seed: int,
-    held_out: Path | None = None,
-    plots: Path | None = None,
-) -> dict[str, Any]:
+    candidate: Candidate, bootstrap: Bootstrap, *, plots: Path | None = None
+) -> Evaluation:
     """Run a model over a dataset and measure it.
 
     Parameters
     ----------
-    directory, split
-        As in :func:`gliomart_training.dataset.load`.
-    model
-        A model file; None for the built-in one.
-    provider
-        As in :class:`gliomart.detector.Detector`.
-    bootstrap, seed
-        Number of resamples of patients, and what they are drawn by.
-    held_out
-        Folder of an exported training run: instead of one model over a split, each fold's model
-        over the patients that its training held out. Recipes are ranked by this, not by tests.
+    candidate
+        What is to be evaluated on what.
+    bootstrap
+        How patients are resampled for intervals.
     plots
         Folder that plots go to, and pictures of slices of the data set; None for none.
 
     Returns
     -------
-    dict
-        JSON values. A figure is ``{"value": x, "interval": [low, high]}``; None in their place
-        where there is nothing to measure it on.
+    JSON values.
 
     Raises
     ------
@@ -81,13 +66,14 @@ def evaluate(
         There is no tumour mask, or no tumour-free slice, to evaluate against.
     """
     started = perf_counter()
-    panel = Panel.of(directory, model=model, held_out=held_out, split=split, provider=provider)
+    panel = candidate.panel()
     panel.check()
-    cohort = panel.observe(Resamples.draw(len(panel.looks), bootstrap, seed))
+    cohort = panel.observe(bootstrap.draw(len(panel.pairs)))
     analysed = perf_counter()
-    result = {
+    result: Evaluation = {
         "schema": SCHEMA,
-        **panel.described(cohort.contents()),
+        **panel.provenance(),
+        "dataset": panel.dataset(cohort.contents()),
         "protocol": PROTOCOL,
         "method": described(cohort.ranking(MODEL) | cohort.thresholded()),
         "baselines": {name: described(cohort.ranking(name)) for name in BASELINES},
@@ -99,14 +85,11 @@ def evaluate(
             "slices": cohort.count("beside tumour"),
             "flagged": cohort.flagged("beside tumour").described(),
         },
-        "series": described(cohort.series()) | cohort.verdicts(),
+        "series": cohort.verdicts(),
         "heights": {name: _height(cohort, third) for third, name in enumerate(THIRDS)},
         "patients": cohort.rows(),
-        "bootstrap": resampling(bootstrap, seed),
-        "seconds": {
-            "analysis": round(analysed - started, 1),
-            "figures": round(perf_counter() - analysed, 1),
-        },
+        "bootstrap": bootstrap.described(),
+        "seconds": seconds(started, analysed),
     }
     if plots is not None:
         from gliomart_training.evaluation.plots import draw
@@ -115,12 +98,15 @@ def evaluate(
     return result
 
 
-def resampling(bootstrap: int, seed: int) -> dict[str, Any]:
-    """Describe what intervals come from."""
-    return {"unit": "patients", "resamples": bootstrap, "seed": seed, "level": 0.95}
+def seconds(started: float, analysed: float) -> Seconds:
+    """Tell how long the analysis took, and the figures since."""
+    return {
+        "analysis": round(analysed - started, 1),
+        "figures": round(perf_counter() - analysed, 1),
+    }
 
 
-def _height(cohort: Cohort, third: int) -> dict[str, Any]:
+def _height(cohort: Cohort, third: int) -> Height:
     return {
         "tumour_slices": cohort.count("tumour", third),
         "tumour_free_slices": cohort.count("tumour-free", third),

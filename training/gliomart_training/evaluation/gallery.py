@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gliomart.cli.terminal import shortened
+from gliomart.outputs.figures import new_figure
 from gliomart.outputs.pictures import overlay, window
 from gliomart.printable import printable
 from gliomart_training.evaluation.outcomes import MODEL
+from gliomart_training.patients import results_of_examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,11 +39,9 @@ def gallery(panel: Panel, cohort: Cohort) -> Figure:
 
     The model marks what departs from the expected as heat, and what it outlines in cyan.
     """
-    from matplotlib.figure import Figure
-
     rows = {title: places for title, places in _chosen(cohort).items() if places}
     seen = dict(_seen_again(panel, {place for places in rows.values() for place in places}))
-    figure = Figure(figsize=(2.2 * 2 * _IN_A_ROW, 2.7 * len(rows)), layout="constrained")
+    figure = new_figure(2.2 * 2 * _IN_A_ROW, 2.7 * len(rows))
     parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for part, (title, places) in zip(parts, rows.items(), strict=True):
         part.suptitle(title, fontsize=11)
@@ -91,14 +91,12 @@ def _seen_again(
     for patient, number in places:
         numbers[patient].append(number)
     for patient, wanted in numbers.items():
-        looked_at, detector = panel.looks[patient]
-        found = {
-            (result.slice.source, result.slice.frame): result
-            for result in detector.detect_series(looked_at.slices).slices
-        }
+        own, detector = panel.pairs[patient]
+        results = results_of_examples(own, detector.detect_series(own.slices))
         for number in wanted:
-            shown = looked_at.examples[number].slice
-            yield (patient, number), (found[shown.source, shown.frame], detector)
+            result = results[number]
+            assert result is not None  # noqa: S101  # it was analysed before
+            yield (patient, number), (result, detector)
 
 
 def _show(

@@ -1,7 +1,7 @@
 """Figures of merit, with intervals from resampling patients.
 
 All figures are computed from counts that are kept per patient, so that a resample of patients is
-a weighted sum of counts: no map is kept, and no score is looked at twice. scikit-learn computes
+a weighted sum of counts: no map is kept. scikit-learn computes
 the figures that rank scores; for the resamples, thousands of times, NumPy repeats their
 definitions on counts.
 """
@@ -9,7 +9,7 @@ definitions on counts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import ArrayLike
+
+    from gliomart_training.evaluation.documents import BootstrapEntry, FigureEntry, Figures
 
 Values = NDArray[np.float64]
 
@@ -203,7 +205,7 @@ class Figure:
         """Pair two figures of the same resamples: what differs between patients cancels out."""
         return Figure(self.value - other.value, self.resampled - other.resampled)
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> FigureEntry:
         """Describe it as JSON values, with its interval; None where it is undefined."""
         if not np.isfinite(self.value):
             return {"value": None, "interval": None}
@@ -212,9 +214,25 @@ class Figure:
         return {"value": round(float(self.value), 6), "interval": interval}
 
 
-def described(figures: Mapping[str, Figure]) -> dict[str, Any]:
+def described(figures: Mapping[str, Figure]) -> Figures:
     """Describe figures as JSON values."""
     return {name: figure.described() for name, figure in figures.items()}
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """How often patients are resampled, and what the resamples are drawn by."""
+
+    resamples: int = 1000
+    seed: int = 0
+
+    def draw(self, patients: int) -> Resamples:
+        """Draw the resamples of so many patients."""
+        return Resamples.draw(patients, self.resamples, self.seed)
+
+    def described(self) -> BootstrapEntry:
+        """Describe it as JSON values."""
+        return {"unit": "patients", "resamples": self.resamples, "seed": self.seed, "level": 0.95}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a model and the baselines made of one patient, next to what is known.
+"""What a model and the baselines find in one patient, next to what is known.
 
 Maps are counted and let go of as soon as a patient is done; what stays is small.
 """
@@ -15,6 +15,7 @@ from gliomart.findings.verdict import verdict_on
 from gliomart_training.evaluation.baselines import BASELINES, Scored
 from gliomart_training.evaluation.boundary import compare_outlines
 from gliomart_training.evaluation.metrics import BINS, histogram
+from gliomart_training.patients import results_of_examples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,11 +115,10 @@ class PatientOutcome:
 def observe(patient: Patient, detector: Detector) -> PatientOutcome:
     """Run the model and the baselines over one patient."""
     result = detector.detect_series(patient.slices)
-    analysed = {(found.slice.source, found.slice.frame): found for found in result.slices}
     pixels = {name: np.zeros((len(THIRDS), 2, BINS), np.uint32) for name in COLUMNS}
     slices = []
-    for example, third in zip(patient.examples, _thirds(patient), strict=True):
-        found = analysed.get((example.slice.source, example.slice.frame))
+    results = results_of_examples(patient, result)
+    for example, third, found in zip(patient.examples, _thirds(patient), results, strict=True):
         truth = example.truth()
         columns = _columns(found, detector.card, truth.shape)
         for name, scored in columns.items():

@@ -1,10 +1,10 @@
-"""The patients of a dataset, each with the model that is to judge them."""
+"""The patients of a dataset, each with the model that analyses them."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from tqdm import tqdm
 
@@ -21,61 +21,103 @@ from gliomart_training.patients import count_masks, doubts
 from gliomart_training.record import folds_of, read_record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from gliomart.findings.results import Settings
     from gliomart.providers import Requested
     from gliomart_training.dataset import Patient
+    from gliomart_training.evaluation.documents import (
+        Contents,
+        Dataset,
+        DatasetHead,
+        Evaluated,
+        PonsContents,
+        PonsDataset,
+    )
     from gliomart_training.evaluation.metrics import Resamples
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """What is to be evaluated on what.
+
+    Attributes
+    ----------
+    directory, split
+        Where the patients are from, see :func:`gliomart_training.dataset.load`.
+    model
+        A model file; None for the built-in one.
+    run
+        Folder of an exported training run: instead of one model on a split, each fold's model on
+        the patients that its training held out. Recipes are ranked by this, not by tests.
+    provider
+        As in :class:`gliomart.detector.Detector`.
+    """
+
+    directory: Path
+    model: Path | None = None
+    run: Path | None = None
+    split: str | None = None
+    provider: Requested = "auto"
+
+    @classmethod
+    def of(cls, directory: Path, path: Path, split: str | None, provider: Requested) -> Candidate:
+        """Take a model file, or the folder of a run, which has a split of its own."""
+        if path.is_dir():
+            return cls(directory, run=path, provider=provider)
+        return cls(directory, model=path, split=split, provider=provider)
+
+    @property
+    def file(self) -> Path | None:
+        """The run's folder, or the model file; None for the built-in one."""
+        return self.run or self.model
+
+    def panel(self) -> Panel:
+        """Read the patients and open the models.
+
+        Raises
+        ------
+        DatasetError
+            The data cannot be read, or the run does not fit them.
+        """
+        if self.run is not None:
+            return Panel.of_run(self.directory, self.run, self.provider)
+        return Panel.of_model(self.directory, self.model, self.split, self.provider)
+
+
+@dataclass(frozen=True)
 class Panel:
-    """Who is looked at, and by which model.
+    """The patients, and which model analyses whom.
 
     Attributes
     ----------
     directory, split
         Where the patients are from, see :func:`gliomart_training.dataset.load`.
     run
-        Name of the training run whose folds look at the patients they held out; None where one
-        model looks at all.
-    looks
+        Name of the training run whose folds analyse the patients they held out; None where one
+        model analyses all.
+    pairs
         Patients in order, each with their model.
     """
 
     directory: Path
     split: str | None
     run: str | None
-    looks: tuple[tuple[Patient, Detector], ...]
-
-    @classmethod
-    def of(
-        cls,
-        directory: Path,
-        *,
-        model: Path | None,
-        held_out: Path | None,
-        split: str | None,
-        provider: Requested,
-    ) -> Panel:
-        """Take a model, or a run's folds where ``held_out`` names the run's folder."""
-        if held_out is None:
-            return cls.of_model(directory, model, split, provider)
-        return cls.of_run(directory, held_out, provider)
+    pairs: tuple[tuple[Patient, Detector], ...]
 
     @classmethod
     def of_model(
         cls, directory: Path, model: Path | None, split: str | None, provider: Requested
     ) -> Panel:
-        """Let one model, None for the built-in one, look at a split."""
+        """Let one model, None for the built-in one, analyse a split."""
         detector = Detector(model, provider=provider)
         patients = dataset.load(directory, split)
         return cls(directory, split, None, tuple((patient, detector) for patient in patients))
 
     @classmethod
     def of_run(cls, directory: Path, run: Path, provider: Requested) -> Panel:
-        """Let each fold of a run look at those patients of the run's split that it held out.
+        """Let each fold of a run analyse those patients of the run's split that it held out.
 
         Raises
         ------
@@ -88,31 +130,31 @@ class Panel:
             network = run.with_suffix(".keras")
             raise DatasetError(f"{run}: has not been exported; run gliomart export {network} first")
         patients = {patient.id: patient for patient in dataset.load(directory, record["split"])}
-        looks: list[tuple[Patient, Detector]] = []
+        pairs: list[tuple[Patient, Detector]] = []
         folds = folds_of(record, patients.keys())
         for number, fold in enumerate(folds, start=1):
             detector = Detector(run / f"fold-{number}.onnx", provider=provider)
-            looks += [(patients[patient], detector) for patient in fold if patient in patients]
+            pairs += [(patients[patient], detector) for patient in fold if patient in patients]
         missing = [patient for fold in folds for patient in fold if patient not in patients]
-        if not looks:
+        if not pairs:
             raise DatasetError(
                 f"{directory}: holds none of the {len(missing)} patients that {run.name} held out,"
                 f" such as {missing[0]}"
             )
         if missing:
-            count = f"{len(missing)} of the {len(missing) + len(looks)} patients"
+            count = f"{len(missing)} of the {len(missing) + len(pairs)} patients"
             _tell(f"{directory}: lacks {count} that {run.name} held out, such as {missing[0]}")
-        return cls(directory, record["split"], run.name, tuple(looks))
+        return cls(directory, record["split"], run.name, tuple(pairs))
 
     @property
     def patients(self) -> list[Patient]:
         """All of them, in order."""
-        return [patient for patient, _ in self.looks]
+        return [patient for patient, _ in self.pairs]
 
     @property
     def settings(self) -> Settings:
         """Those of the first model, for all."""
-        return self.looks[0][1].settings
+        return self.pairs[0][1].settings
 
     def check(self) -> None:
         """Refuse patients whom nothing can be measured on, and say which masks are doubtful.
@@ -133,22 +175,37 @@ class Panel:
         for doubt in doubts(self.patients):
             _tell(doubt)
 
-    def observe(self, resamples: Resamples, what: str = "evaluate") -> Cohort:
-        """Look at everyone; ``what`` is for the progress bar."""
-        looks = tqdm(self.looks, desc=what, unit="patient", disable=not is_terminal(sys.stderr))
-        return Cohort([observe(patient, detector) for patient, detector in looks], resamples)
+    def progress(self, what: str = "evaluate") -> Iterable[tuple[Patient, Detector]]:
+        """Go through everyone with a progress bar of this name."""
+        hidden = not is_terminal(sys.stderr)
+        bar: Iterable[tuple[Patient, Detector]] = tqdm(
+            self.pairs, desc=what, unit="patient", disable=hidden
+        )
+        return bar
 
-    def described(self, contents: dict[str, Any]) -> dict[str, Any]:
-        """Tell as JSON values what was run, and on what; ``contents`` counts what was there."""
+    def observe(self, resamples: Resamples, what: str = "evaluate") -> Cohort:
+        """Analyse everyone; ``what`` is for the progress bar."""
+        outcomes = [observe(patient, detector) for patient, detector in self.progress(what)]
+        return Cohort(outcomes, resamples)
+
+    def provenance(self) -> Evaluated:
+        """Tell as JSON values what was run."""
+        return cast("Evaluated", provenance(self.settings))
+
+    def dataset(self, contents: Contents) -> Dataset:
+        """Tell as JSON values whom it was run on; ``contents`` counts what was there."""
+        return {**self._dataset(), **contents}
+
+    def pons_dataset(self, contents: PonsContents) -> PonsDataset:
+        """Tell the same of an evaluation of the pons."""
+        return {**self._dataset(), **contents}
+
+    def _dataset(self) -> DatasetHead:
         return {
-            **provenance(self.settings),
-            "dataset": {
-                "folder": self.directory.resolve().name,
-                "split": self.split,
-                "held_out_by": self.run,
-                "masks": count_masks(self.patients),
-                **contents,
-            },
+            "folder": self.directory.resolve().name,
+            "split": self.split,
+            "held_out_by": self.run,
+            "masks": count_masks(self.patients),
         }
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gliomart.outputs.figures import as_png, new_figure
 from gliomart.outputs.folder import write_atomically
 from gliomart_training.evaluation.curves import dice_by_threshold, precision_recall, roc
 from gliomart_training.evaluation.gallery import gallery
 from gliomart_training.evaluation.outcomes import COLUMNS, MODEL
-from gliomart_training.evaluation.report import figure_cell
+from gliomart_training.evaluation.text_table import figure_cell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gliomart.detector import Detector
     from gliomart_training.evaluation.cohort import Cohort
     from gliomart_training.evaluation.curves import Curve
+    from gliomart_training.evaluation.documents import Evaluation
     from gliomart_training.evaluation.panel import Panel
 
 CURVES, SCORES, DICE, GALLERY = "curves.png", "scores.png", "dice.png", "gallery.png"
@@ -32,13 +33,13 @@ _LOWEST = 1e-6
 _STYLES = dict(zip(COLUMNS, ("-", ":", "--", "-."), strict=True))
 
 
-def draw(panel: Panel, cohort: Cohort, result: dict[str, Any], folder: Path) -> None:
+def draw(panel: Panel, cohort: Cohort, result: Evaluation, folder: Path) -> None:
     """Write all plots of an evaluation into a folder.
 
     Parameters
     ----------
     panel, cohort
-        Who was looked at, and what came out.
+        Who was analysed, and what came out.
     result
         The figures, as :func:`gliomart_training.evaluation.evaluation.evaluate` returns them.
     folder
@@ -51,24 +52,11 @@ def draw(panel: Panel, cohort: Cohort, result: dict[str, Any], folder: Path) -> 
         GALLERY: gallery(panel, cohort),
     }
     for name, figure in figures.items():
-        write_atomically(folder / name, as_png(figure))
+        write_atomically(folder / name, as_png(figure, dpi=110))
 
 
-def as_png(figure: Figure) -> bytes:
-    """Render a figure."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110)
-    return stream.getvalue()
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _curves(cohort: Cohort, result: dict[str, Any]) -> Figure:
-    figure = _figure(15, 6)
+def _curves(cohort: Cohort, result: Evaluation) -> Figure:
+    figure = new_figure(15, 6)
     columns = {MODEL: result["method"], **result["baselines"]}
     kinds = (
         ("pixels", "AP", "pixel_average_precision", cohort.pixels, precision_recall),
@@ -102,9 +90,9 @@ def _titled(figure: Figure, cohort: Cohort) -> None:
 
 
 def _scores(panel: Panel, cohort: Cohort) -> Figure:
-    figure = _figure(8, 4.5)
+    figure = new_figure(8, 4.5)
     axes = figure.add_subplot(xlabel="score of the slice (first bin: or less)", ylabel="slices")
-    found = {_flagged_above(detector) for _, detector in panel.looks}
+    found = {_flagged_above(detector) for _, detector in panel.pairs}
     limits = sorted(limit for limit in found if limit is not None)
     slices = [s for patient in cohort.patients for s in patient.slices if s.analysed]
     highest = max([_LOWEST, *limits, *(s.scores[MODEL] for s in slices)])
@@ -136,10 +124,10 @@ def _flagged_above(detector: Detector) -> float | None:
     return healthy[len(healthy) - as_high] if as_high else None
 
 
-def _dice(panel: Panel, cohort: Cohort, result: dict[str, Any]) -> Figure:
-    figure = _figure(8, 4.5)
+def _dice(panel: Panel, cohort: Cohort, result: Evaluation) -> Figure:
+    figure = new_figure(8, 4.5)
     axes = figure.add_subplot(xlabel="threshold of the anomaly map", ylabel="Dice of all pixels")
-    used = sorted({detector.calibration.pixel_threshold for _, detector in panel.looks})
+    used = sorted({detector.calibration.pixel_threshold for _, detector in panel.pairs})
     curve = dice_by_threshold(cohort.pixels(MODEL), cohort.resamples, float(np.median(used)))
     _draw_curve(axes, curve, "model", "C0", MODEL)
     _vertical(axes, used, f"in use, Dice {figure_cell(result['method']['dice'])}")

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliomart_training.evaluation.boundary import TOLERANCE_PX
 from gliomart_training.evaluation.outcomes import THIRDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from gliomart_training.evaluation.documents import (
+        BootstrapEntry,
+        Comparison,
+        Evaluation,
+        FigureEntry,
+        PonsEvaluation,
+        Side,
+    )
 
 _LABELS = {
     "pixel_average_precision": "pixel AP",
@@ -32,21 +41,20 @@ _VERDICTS = {
 _MISSING = "-"
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: Evaluation) -> str:
     """Lay out what :func:`gliomart_training.evaluation.evaluation.evaluate` returns."""
     sections = (heading, _figures, _heights, _verdicts, _counts)
     return "\n\n".join("\n".join(section(result)) for section in sections)
 
 
-def comparison(result: dict[str, Any]) -> str:
+def comparison(result: Comparison) -> str:
     """Lay out what :func:`gliomart_training.evaluation.comparison.compare` returns."""
     sections = (_two_headings, _differences)
     return "\n\n".join("\n".join(section(result)) for section in sections)
 
 
-def _two_headings(result: dict[str, Any]) -> Iterator[str]:
-    for name in ("a", "b"):
-        side = result[name]
+def _two_headings(result: Comparison) -> Iterator[str]:
+    for name, side in (("a", result["a"]), ("b", result["b"])):
         counts, nominal = side["dataset"]["counts"], side["false_alarm"]["nominal"]
         yield (
             f"{name.upper()}: {_what(side)}; {counts['analysed']} of {counts['slices']} slices"
@@ -55,7 +63,7 @@ def _two_headings(result: dict[str, Any]) -> Iterator[str]:
     yield _how(result["a"], result["bootstrap"])
 
 
-def _differences(result: dict[str, Any]) -> Iterator[str]:
+def _differences(result: Comparison) -> Iterator[str]:
     rows = [["", "A", "B", "B - A", "B better"]]
     labels = _LABELS | _VERDICTS
     for group, figures in result["figures"].items():
@@ -76,13 +84,13 @@ def _differences(result: dict[str, Any]) -> Iterator[str]:
     yield "(B better: fraction of the resamples; distances and false alarms are better low)"
 
 
-def heading(result: dict[str, Any]) -> Iterator[str]:
+def heading(result: Evaluation | PonsEvaluation) -> Iterator[str]:
     """Tell what was run on what, and what intervals come from."""
     yield _what(result)
     yield _how(result, result["bootstrap"])
 
 
-def _what(result: dict[str, Any]) -> str:
+def _what(result: Evaluation | PonsEvaluation | Side) -> str:
     model, data = result["model"], result["dataset"]
     split = f", split {data['split']}" if data["split"] else ""
     what = f"{model['name']} {model['version']} ({model['sha256'][:12]})"
@@ -91,7 +99,7 @@ def _what(result: dict[str, Any]) -> str:
     return f"{what} on {data['folder']}{split}"
 
 
-def _how(result: dict[str, Any], bootstrap: dict[str, Any]) -> str:
+def _how(result: Evaluation | PonsEvaluation | Side, bootstrap: BootstrapEntry) -> str:
     return (
         f"{result['provider']['effective']}, gliomart {result['software']['version']};"
         f" 95 % intervals from {bootstrap['resamples']} resamples of"
@@ -99,7 +107,7 @@ def _how(result: dict[str, Any], bootstrap: dict[str, Any]) -> str:
     )
 
 
-def _figures(result: dict[str, Any]) -> Iterator[str]:
+def _figures(result: Evaluation) -> Iterator[str]:
     rows = [["", "model", *result["baselines"]]]
     for name, label in _LABELS.items():
         columns = [result["method"], *result["baselines"].values()]
@@ -109,7 +117,7 @@ def _figures(result: dict[str, Any]) -> Iterator[str]:
     yield f"(AP of chance: {rates['pixels']:.3f} for pixels, {rates['slices']:.3f} for slices)"
 
 
-def _heights(result: dict[str, Any]) -> Iterator[str]:
+def _heights(result: Evaluation) -> Iterator[str]:
     rows = [["", "model", *result["baselines"]]]
     for third, figures in result["heights"].items():
         for name in ("pixel_average_precision", "slice_auroc"):
@@ -118,7 +126,7 @@ def _heights(result: dict[str, Any]) -> Iterator[str]:
     yield from aligned(rows)
 
 
-def _verdicts(result: dict[str, Any]) -> Iterator[str]:
+def _verdicts(result: Evaluation) -> Iterator[str]:
     alarm, beside, series = result["false_alarm"], result["beside_tumour"], result["series"]
     rows = [
         [_VERDICTS["realised"], figure_cell(alarm["realised"]), f"nominal {alarm['nominal']:g}"]
@@ -129,13 +137,15 @@ def _verdicts(result: dict[str, Any]) -> Iterator[str]:
     rows.append(
         ["flagged beside a tumour", figure_cell(beside["flagged"]), f"{beside['slices']} slices"]
     )
-    for name, kind in (("sensitivity", "with_tumour"), ("false_alarm", "tumour_free")):
-        judged = f"{series['judged'][kind]} judged, {series['not_judged'][kind]} not"
-        rows.append([_VERDICTS[name], figure_cell(series[name]), judged])
+    judged, others = series["judged"], series["not_judged"]
+    counts = f"{judged['with_tumour']} judged, {others['with_tumour']} not"
+    rows.append([_VERDICTS["sensitivity"], figure_cell(series["sensitivity"]), counts])
+    counts = f"{judged['tumour_free']} judged, {others['tumour_free']} not"
+    rows.append([_VERDICTS["false_alarm"], figure_cell(series["false_alarm"]), counts])
     yield from aligned(rows)
 
 
-def _counts(result: dict[str, Any]) -> Iterator[str]:
+def _counts(result: Evaluation) -> Iterator[str]:
     counts, seconds = result["dataset"]["counts"], result["seconds"]
     codes = ", ".join(f"{code} {count}" for code, count in counts["refused"].items())
     yield f"{counts['patients']} patients, {counts['patients_with_tumour']} with a tumour"
@@ -149,7 +159,7 @@ def _counts(result: dict[str, Any]) -> Iterator[str]:
     yield f"{seconds['analysis'] + seconds['figures']:.0f} s"
 
 
-def figure_cell(figure: dict[str, Any] | None, layout: str = ".3f") -> str:
+def figure_cell(figure: FigureEntry | None, layout: str = ".3f") -> str:
     """Write a figure with its interval."""
     if figure is None or figure["value"] is None:
         return _MISSING

@@ -1,0 +1,121 @@
+"""The cards of exported models."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gliomart.errors import UsageError
+from gliomart.model.card import ModelCard
+from gliomart.model.contents import InputImage, Limits, Scoring
+from gliomart.printable import printable
+from gliomart_export import calibration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from gliomart_export.calibration import Scores
+    from gliomart_export.converter import Converter
+
+INTENDED_USE = (
+    "Research on unsupervised anomaly detection in brain MRI. Not a medical device, not cleared"
+    " or approved by any authority, and not for diagnosis or any clinical decision."
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What whoever exports a model says of it; no record of its training does.
+
+    Attributes
+    ----------
+    name, version
+        Of the model; a name of None is made of the sequence and the network.
+    modality, sequence, plane
+        Of the images that it was trained for.
+    trained_on
+        The data in words; None gives the name of its folder.
+    licence
+        Of the weights.
+    metrics
+        Measured figures, see :func:`read_metrics`.
+    """
+
+    name: str | None = None
+    version: str = "1"
+    modality: str = "MR"
+    sequence: str = "FLAIR"
+    plane: str = "axial"
+    trained_on: str | None = None
+    licence: str = "not stated"
+    metrics: Mapping[str, object] = field(default_factory=dict)
+
+
+def read_metrics(file: Path) -> dict[str, object]:
+    """Read figures that ``gliomart evaluate --out`` wrote, without the rows of single patients.
+
+    Raises
+    ------
+    UsageError
+        The file holds something else.
+    """
+    try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{file}: not the figures that evaluate --out writes") from error
+    if not isinstance(metrics, dict):
+        raise UsageError(f"{file}: not the figures that evaluate --out writes")
+    return {name: value for name, value in metrics.items() if name != "patients"}
+
+
+def uncalibrated(converter: Converter, description: Description) -> ModelCard:
+    """Make the card of a model of which no scores are known yet."""
+    run, outputs = converter.run, converter.outputs
+    record = run.record
+    network = record["recipe"]["network"]
+    return ModelCard(
+        name=description.name or f"{description.sequence.lower()}-{network}",
+        version=description.version,
+        family="slice",
+        network={"name": network, "residual": asdict(run.residual), **asdict(converter.precision)},
+        preprocessing=run.preprocessing,
+        scoring=Scoring(),
+        calibration=calibration.UNCALIBRATED,
+        judges=tuple(
+            judge
+            for judge in calibration.UNCALIBRATED_JUDGES
+            if any(output.role == judge.name for output in outputs)
+        ),
+        images=(InputImage(description.modality, description.sequence),),
+        plane=description.plane,
+        outputs=outputs,
+        limits=Limits(),
+        training={
+            "data": description.trained_on or printable(Path(record["data"]).name),
+            "split": record["split"],
+            "patients": record["patients"],
+            "slices": record["slices"],
+            "recipe": record["recipe"],
+            "variation": record["variation"],
+            "pons": record["pons"],
+            "software": record["software"],
+        },
+        metrics=description.metrics,
+        parity={},
+        licence=description.licence,
+        intended_use=INTENDED_USE,
+    )
+
+
+def calibrated(card: ModelCard, folds: Sequence[Scores]) -> ModelCard:
+    """Set thresholds by what tumour-free slices scored.
+
+    Raises
+    ------
+    DatasetError
+        There are none, or none that shows the pons.
+    """
+    judges = tuple(replace(judge, rules=calibration.calibrate_pons(folds)) for judge in card.judges)
+    return replace(card, calibration=calibration.calibrate(folds), judges=judges)

@@ -1,0 +1,83 @@
+"""Recipes: everything that decides what comes out of a training, the data aside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gliomart_training.residual import Residual
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained, and what becomes of its residual once it is.
+
+    Attributes
+    ----------
+    network, corruption
+        Names of a network (:mod:`.networks`) and of a corruption (``corruption.CORRUPTIONS``).
+    epochs, batch_size, learning_rate, weight_decay
+        Of AdamW with a cosine schedule, from a linear warm-up over the first twentieth.
+    cell
+        The squared error is taken between means over cells of this many pixels a side: a network
+        that corrects on a coarser grid than the image's is not asked for more. (With the mean
+        absolute error a denoiser stays at the identity: most pixels carry no noise.)
+    brain_weight
+        Of the brain's cross-entropy, beside the squared error.
+    seed
+        Of weights, order, variation and corruption.
+    residual
+        How the difference of image and reconstruction becomes the anomaly map.
+    """
+
+    network: str
+    corruption: str = "brain"
+    epochs: int = 36
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    cell: int = 4
+    brain_weight: float = 0.003
+    seed: int = 0
+    residual: Residual = field(default_factory=Residual)
+
+
+@dataclass(frozen=True)
+class PonsRecipe:
+    """How a pons localiser is trained.
+
+    Attributes
+    ----------
+    steps, batch_size, learning_rate, weight_decay
+        Of AdamW with a cosine schedule, from a linear warm-up over the first twentieth.
+    shown
+        Fraction of a batch that shows the pons.
+    corrupted
+        Fraction of a batch that noise shaped like lesions is added to.
+    recoloured
+        Standard deviation of the logarithm of a factor that the pons is multiplied by, and what
+        lies about it with a softness drawn anew. Brightness then says nothing about where the pons
+        is, and one that is far brighter than usual is still found (domain randomisation: Billot et
+        al., SynthSeg, Medical Image Analysis 2023).
+    bend
+        Standard deviation of a smooth displacement, in pixels of the localiser's grid. Every pons
+        then has a size and shape of its own, and the localiser learns to follow its border rather
+        than to expect the usual.
+    simulated
+        Fraction of a batch that is from simulated heads.
+    heads
+        Number of simulated heads.
+    seed
+        Of weights, heads, order and variation.
+    """
+
+    steps: int = 700
+    batch_size: int = 16
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+    shown: float = 0.6
+    corrupted: float = 0.4
+    recoloured: float = 0.3
+    bend: float = 1.2
+    simulated: float = 0.25
+    heads: int = 12
+    seed: int = 0

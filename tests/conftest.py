@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,10 @@ from hypothesis import settings
 
 from gliomart.image.slices import Slice
 from samples import draw_head, tiny_model
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of as many processes as there are processors
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 # How long an example takes is the machine's business; budgets belong to the benchmarks.
 settings.register_profile("untimed", deadline=None)

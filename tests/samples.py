@@ -32,6 +32,9 @@ needs_real_images = pytest.mark.skipif(
     not SHARED.is_dir(), reason="the real images lie beside the project, and not here"
 )
 
+# What a test writes against the standard on purpose, pydicom warns of.
+odd_dicom = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
+
 
 def golden_slice(number: int = 12) -> FileDataset:
     """Read a slice of the simulated study, 1 to 24, uncompressed."""

@@ -126,6 +126,12 @@ def to_fp16(model: ModelProto) -> ModelProto:
     half = convert_float_to_float16(
         copy.deepcopy(model), keep_io_types=True, node_block_list=others, op_block_list=[]
     )
+    # ONNX Runtime before 1.32 casts a value once for each node that takes it, all under one name.
+    made: set[str] = set()
+    for node in list(half.graph.node):
+        if not made.isdisjoint(node.output):
+            half.graph.node.remove(node)
+        made.update(node.output)
     OnnxModel(half).topological_sort()
     return half
 

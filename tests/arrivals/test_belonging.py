@@ -21,7 +21,7 @@ from gliomart.image.geometry import doubles, usual_step
 from gliomart.image.slices import Refusal, Slice
 from gliomart.sources import Inventory
 from gliomart.sources.traits import patients, told_apart
-from samples import SHARED, golden_slice, needs_real_images
+from samples import SHARED, golden_slice, needs_real_images, odd_dicom
 
 REAL = SHARED / "dicom" / "flair_axial_lgg"
 COUNT = 24
@@ -372,6 +372,7 @@ WITHIN: dict[str, Change] = {
 }
 
 
+@odd_dicom
 @pytest.mark.parametrize("kind", WITHIN)
 def test_what_varies_within_one_stack_leaves_it_one(kind: str, tmp_path: Path) -> None:
     inventory = sources.scan([write(tmp_path, WITHIN[kind])])

@@ -15,7 +15,7 @@ from gliomart import cli
 from gliomart.cli import summary
 from gliomart.cli.terminal import Ink, cells
 from gliomart.outputs import outcome, page
-from samples import GOLDEN
+from samples import GOLDEN, odd_dicom
 
 pytest.importorskip("highdicom")
 
@@ -110,6 +110,7 @@ def test_an_interrupted_run_that_is_resumed_ends_with_the_same_status(
     assert infer(broken, "--dicom-out", "--resume") == 11
 
 
+@odd_dicom
 @pytest.mark.parametrize(
     "declared", ["ISO_IR_100", "ISO 2022 IR 100", ["", "ISO 2022 IR 87"], "UTF8", "KLINGON"]
 )

@@ -23,6 +23,7 @@ from pydicom.fileset import FileSet
 
 import syntaxes
 from gliomart import sources
+from gliomart.image.slices import Slice
 from gliomart.sources import Inventory, bare, formats, walk, wall
 from samples import GOLDEN, SHARED, draw_head, needs_real_images
 
@@ -64,7 +65,7 @@ def test_data_sets_without_preamble_are_read_whatever_they_are_called(
     assert not inventory.ignored
     ((file,),) = (series.files for series in inventory.series)
     (read,) = sources.read(file)
-    assert isinstance(read, sources.Slice)
+    assert isinstance(read, Slice)
     assert np.array_equal(read.pixels, syntaxes.picture())
 
 

@@ -21,7 +21,7 @@ from pydicom.tag import Tag
 from gliomart import Detector
 from gliomart.findings.results import SeriesResult
 from gliomart.sources import wall
-from samples import GOLDEN
+from samples import GOLDEN, odd_dicom
 
 pytest.importorskip("highdicom")
 
@@ -162,6 +162,7 @@ _NAMES = [
 ]
 
 
+@odd_dicom
 @pytest.mark.parametrize(("declared", "stored", "name"), _NAMES)
 def test_names_of_all_scripts_are_written_right(
     declared: bytes, stored: bytes, name: str, tmp_path: Path
@@ -186,6 +187,7 @@ def test_names_of_all_scripts_are_written_right(
         assert f"[{name}]".encode() in done.stdout
 
 
+@odd_dicom
 @pytest.mark.parametrize(
     ("declared", "stored", "written"),
     [
@@ -229,6 +231,7 @@ def test_text_in_sequences_is_decoded_as_well(tmp_path: Path) -> None:
         assert made.SpecificCharacterSet == "ISO_IR 192"
 
 
+@odd_dicom
 @given(st.lists(st.text(max_size=20), max_size=3), st.binary(max_size=40))
 def test_any_text_of_any_character_set_is_decoded_or_refused(
     names: list[str], value: bytes
@@ -386,6 +389,7 @@ _ODD: list[tuple[str, bytes, str | None]] = [
 ]
 
 
+@odd_dicom
 @pytest.mark.parametrize(("name", "value", "representation"), _ODD)
 def test_odd_headers_end_in_objects_or_in_a_reason(
     name: str, value: bytes, representation: str | None, tmp_path: Path

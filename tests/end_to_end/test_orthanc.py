@@ -119,7 +119,7 @@ def stack() -> dicom.Stack:
     ]
     assert series.verdict is not None
     limit = detector.calibration.display_limit
-    return dicom.Stack(series.slices, headers, series.verdict, series.pons, limit)
+    return dicom.Stack(series.slices, headers, series.verdict, series.structures, limit)
 
 
 def test_an_archive_files_every_object_beside_the_images(

@@ -48,13 +48,25 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("network", ["cae", "dae"])
+@pytest.mark.parametrize(
+    ("network", "folds", "precision"),
+    [
+        pytest.param("cae", 3, "int8", id="cae in integers"),
+        pytest.param("cae", 1, "fp16", id="cae", marks=pytest.mark.slow),
+        pytest.param("dae", 3, "int8", id="dae", marks=pytest.mark.slow),
+    ],
+)
 def test_from_a_folder_to_a_result(
-    network: str, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    network: str,
+    folds: int,
+    precision: str,
+    scans: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     keras_file, model = tmp_path / "own.keras", tmp_path / "own.onnx"
     train = ["train", str(scans), "--network", network, "--out", str(keras_file)]
-    train += ["--epochs", "1", "--folds", "3" if network == "dae" else "1"]
+    train += ["--epochs", "1", "--folds", str(folds)]
     assert cli.main(train) == 0
     assert cli.main(train) == 2  # it is there already
     assert cli.main([*train, "--resume"]) == 0
@@ -80,10 +92,9 @@ def test_from_a_folder_to_a_result(
     assert json.loads(figures.read_text())["dataset"]["counts"]["tumour_slices"] == 3
     assert cli.main([*evaluate, "--held-out", str(keras_file.with_suffix(".run"))]) == 0
     held_out = json.loads(figures.read_text())["dataset"]
-    assert held_out["counts"]["patients"] == (3 if network == "dae" else 1)
+    assert held_out["counts"]["patients"] == folds
 
     export = ["export", str(keras_file), str(model), "--metrics", str(figures)]
-    precision = "int8" if network == "dae" else "fp16"
     capsys.readouterr()
     assert cli.main([*export, "--precision", precision]) == 0
     assert f"precision: {precision}\n" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from pydicom.tag import BaseTag
 from gliomart import sources
 from gliomart.errors import InputNotFoundError
 from gliomart.image.slices import Refusal, Slice
-from samples import GOLDEN, SHARED, draw_head, needs_real_images
+from samples import GOLDEN, SHARED, draw_head, needs_real_images, odd_dicom
 
 
 def _png(path: Path, pixels: np.ndarray) -> Path:
@@ -183,6 +183,7 @@ def test_dicom_values_are_modality_values(tmp_path: Path) -> None:
     assert np.array_equal(inverted.pixels, -read.pixels)
 
 
+@odd_dicom
 @pytest.mark.parametrize(
     ("keyword", "vr", "value", "code"),
     [

@@ -19,7 +19,7 @@ import syntaxes
 from gliomart.errors import InputRefusedError, UsageError
 from gliomart.sources import wall
 from gliomart.sources.budget import Budget, Image, promised
-from samples import GOLDEN, SHARED, needs_real_images
+from samples import GOLDEN, SHARED, needs_real_images, odd_dicom
 
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = (0xFFFE, 0xE000), (0xFFFE, 0xE00D), (0xFFFE, 0xE0DD)
@@ -387,6 +387,7 @@ ELEMENTS = st.recursive(
 )  # fmt: skip
 
 
+@odd_dicom
 @given(st.lists(ELEMENTS, max_size=6))
 @settings(deadline=None, max_examples=300)
 def test_arbitrary_elements_are_read_as_pydicom_reads_them_or_refused(parts: list[bytes]) -> None:

@@ -39,7 +39,7 @@ def _plan(data: Path, out: Path, **changes: object) -> Plan:
 
 
 @pytest.mark.parametrize("name", networks.names())
-@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_every_network_learns(name: str, channels: int) -> None:
     keras.utils.set_random_seed(0)
     network = networks.network(name).build(64, channels)

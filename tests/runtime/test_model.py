@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 
 from gliomart.errors import GliomartError, ModelCardError, ModelError, ModelNotFoundError
 from gliomart.model.card import ModelCard
+from gliomart.model.contents import InputImage
 from gliomart.model.model import Model
-from samples import card, tiny_model
+from samples import PONS_RULES, card, tiny_model
 
 
 def test_a_model_runs_and_knows_itself(model: Path) -> None:
@@ -35,6 +37,25 @@ def _nested(part: str, **changes: object) -> dict[str, str]:
     return _changed(**{part: json.loads(card().to_json())[part] | changes})
 
 
+def _range(role: str, minimum: float | None, maximum: float | None) -> dict[str, str]:
+    return _changed(
+        outputs=[
+            asdict(replace(each, minimum=minimum, maximum=maximum) if each.role == role else each)
+            for each in card().outputs
+        ]
+    )
+
+
+def _rules(**changes: object) -> dict[str, str]:
+    judged = card(pons=replace(PONS_RULES, **changes))  # type: ignore[arg-type]
+    return {"gliomart": judged.to_json()}
+
+
+def _judges_twice() -> dict[str, str]:
+    judged = card(pons=PONS_RULES)
+    return {"gliomart": replace(judged, judges=judged.judges * 2).to_json()}
+
+
 @pytest.mark.parametrize(
     ("metadata", "says"),
     [
@@ -57,6 +78,29 @@ def _nested(part: str, **changes: object) -> dict[str, str]:
         (_nested("calibration", pixel_threshold=float("nan")), "pixel_threshold"),
         (_nested("calibration", false_alarm_rate=7.0), "false_alarm_rate"),
         (_nested("calibration", display_limit=0.0), "display_limit"),
+        (_nested("calibration", display_limit=1e300), "display_limit"),
+        (_nested("calibration", pixel_threshold=1e300), "pixel_threshold"),
+        (_nested("calibration", pixel_false_alarm_rate=-1.0), "pixel_false_alarm_rate"),
+        (_nested("calibration", slice_scores=[]), "nobody's slices"),
+        (_nested("calibration", patients=0), "nobody's slices"),
+        (_nested("preprocessing", margin=1e300), "margin"),
+        (_nested("preprocessing", margin=-0.1), "margin"),
+        (_nested("scoring", scalp={"thickness_px": 9.0, "dome_px": 3.0}), "thicker"),
+        (_changed(metrics={"dice": float("nan")}), "not finite"),
+        (_changed(network={"gain": float("inf")}), "not finite"),
+        (_changed(name="\ud800"), "half a character"),
+        (_changed(plane="oblique"), r"card\.plane"),
+        (_changed(images=[]), "no first image"),
+        (_changed(images=[asdict(InputImage("", None))]), "no modality"),
+        (_changed(images=[asdict(InputImage("MR", "T1", required=False))]), "no first image"),
+        (_range("anomaly_map", None, None), "anomaly_map may be below 0"),
+        (_range("brain", 0.0, None), "brain may be above 1"),
+        (_range("brain", -1.0, 1.0), "brain may be below 0"),
+        (_judges_twice(), "two judges"),
+        (_rules(smoothing_px=1e6), "pons smoothing_px"),
+        (_rules(border_px=0.1), "pons border_px"),
+        (_rules(far_radii=1e300), "pons far_radii"),
+        (_rules(far_radii=1.0), "pons far_radii"),
     ],
 )
 def test_a_bad_card_is_refused_with_its_reason(

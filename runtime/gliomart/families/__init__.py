@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gliomart.errors import ModelCardError
+from gliomart.printable import said
 
 if TYPE_CHECKING:
     from gliomart.families.family import Family
@@ -34,6 +35,10 @@ def family_of(name: str) -> type[Family]:
     from importlib.metadata import entry_points  # takes its time, and is rarely needed
 
     for entry in entry_points(group=GROUP, name=name):
-        return entry.load()
+        try:
+            return entry.load()
+        except Exception as error:
+            reason = f"the model's family {name!r:.40} does not load ({said(error)})"
+            raise ModelCardError(reason) from error
     known = ", ".join(sorted(FAMILIES))
     raise ModelCardError(f"the model is of the family {name!r:.40}, and known are {known}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gliomart.errors import ModelCardError
+from gliomart.image.geometry import PlaneName
 from gliomart.image.steps import Preprocessing
 from gliomart.model import checks
 from gliomart.model.contents import (
@@ -77,7 +78,7 @@ class ModelCard:
     family: str
     network: Mapping[str, object]
     images: tuple[InputImage, ...]
-    plane: str
+    plane: PlaneName
     preprocessing: Preprocessing
     outputs: tuple[GraphOutput, ...]
     scoring: Scoring
@@ -134,6 +135,10 @@ class ModelCard:
         card = build(cls, migrated(values), "card")
         for problem in _problems(card):
             raise ModelCardError(f"the model's card is not usable: {problem}")
+        if not _is_writable(values):  # results and records of it could not be, either
+            raise ModelCardError(
+                "the model's card holds numbers that are not finite, or half a character"
+            )
         return card
 
 
@@ -148,6 +153,15 @@ def _problems(card: ModelCard) -> Iterator[str]:
         yield from checks.of_calibration(card.calibration)
     for judge in card.judges:
         yield from checks.of_judge(judge)
+
+
+def _is_writable(values: object) -> bool:
+    """Tell whether parsed JSON can be written again: Python reads NaN and lone surrogates."""
+    try:
+        json.dumps(values, ensure_ascii=False, allow_nan=False).encode()
+    except ValueError:
+        return False
+    return True
 
 
 def _nests_deeper(values: object, levels: int) -> bool:

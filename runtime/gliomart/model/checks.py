@@ -23,13 +23,19 @@ if TYPE_CHECKING:
     )
 
 _SMALLEST, _LARGEST = 32, 2048  # sides of a model's grid
+_WIDEST_MARGIN = 4.0  # of a head's longer side: the head is then a hundredth of the grid
+_MOST = 1e38  # of what is compared with pixels, which are of single precision
+# Of what is done to a section of a structure: pixels that are blurred, and radii of its size.
+_WIDEST_BLUR_PX, _WIDEST_BORDER_PX, _FARTHEST_RADII = 64.0, 64.0, 100.0
 
 
 def of_images(images: Sequence[InputImage]) -> Iterator[str]:
     """Check what a model takes."""
-    if not any(image.required for image in images):
-        yield "it takes no image that is required"
+    if not images or not images[0].required:
+        yield "it takes no first image that is required"
     for image in images:
+        if not image.modality:
+            yield "an image has no modality"
         if image.window is not None and not (
             math.isfinite(image.window[0]) and 0 < image.window[1] < math.inf
         ):
@@ -45,7 +51,9 @@ def of_preprocessing(spec: Preprocessing) -> Iterator[str]:
     if not 1 <= spec.clahe_tiles <= spec.size:
         yield f"clahe_tiles {spec.clahe_tiles} is not in 1 to size"
     yield from _not_fractions(_named(spec, "brain_level", "head_level", "minimum_head"))
-    yield from _not_lengths(_named(spec, "margin", "clahe_clip_limit"))
+    if not 0 <= spec.margin <= _WIDEST_MARGIN:
+        yield f"margin {spec.margin} is not in 0 to {_WIDEST_MARGIN:g}"
+    yield from _not_lengths(_named(spec, "clahe_clip_limit"))
 
 
 def of_outputs(outputs: Sequence[GraphOutput], judges: Sequence[JudgeCard]) -> Iterator[str]:
@@ -57,6 +65,8 @@ def of_outputs(outputs: Sequence[GraphOutput], judges: Sequence[JudgeCard]) -> I
         yield "it has no anomaly map"
     if len(set(names)) < len(names):
         yield "two outputs have one name"
+    if len({judge.name for judge in judges}) < len(judges):
+        yield "two judges have one name"
     yield from (f"no judge reads {role!r}"[:80] for role in roles if role not in known)
     yield from (
         f"the judge of the {judge.name} has no output to read"
@@ -69,6 +79,10 @@ def of_outputs(outputs: Sequence[GraphOutput], judges: Sequence[JudgeCard]) -> I
             low is not None and high is not None and not low < high
         ):
             yield f"{output.role} has no range from {low} to {high}"
+        elif output.role != RECONSTRUCTION and (low is None or low < 0):
+            yield f"{output.role} may be below 0"
+        elif output.role not in {RECONSTRUCTION, ANOMALY_MAP} and (high is None or high > 1):
+            yield f"{output.role} may be above 1, which no probability is"
 
 
 def of_scoring(rules: Scoring) -> Iterator[str]:
@@ -79,6 +93,8 @@ def of_scoring(rules: Scoring) -> Iterator[str]:
         yield f"series_top {rules.series_top} is below 1"
     if rules.scalp is not None:
         yield from _not_lengths(dataclasses.asdict(rules.scalp))
+        if rules.scalp.thickness_px > rules.scalp.dome_px:
+            yield "the scalp is thicker than its dome_px"
 
 
 def of_limits(limits: Limits) -> Iterator[str]:
@@ -88,10 +104,12 @@ def of_limits(limits: Limits) -> Iterator[str]:
 
 def of_calibration(calibration: Calibration) -> Iterator[str]:
     """Check what scores are held against."""
-    yield from _not_fractions(_named(calibration, "false_alarm_rate"))
+    yield from _not_fractions(_named(calibration, "false_alarm_rate", "pixel_false_alarm_rate"))
     yield from _not_lengths(_named(calibration, "pixel_threshold"))
-    if not 0 < calibration.display_limit < math.inf:
+    if not 0 < calibration.display_limit <= _MOST:
         yield f"display_limit {calibration.display_limit} is not above 0"
+    if not calibration.slice_scores or calibration.patients < 1:
+        yield "nobody's slices were scored"
     yield from _unordered(calibration)
 
 
@@ -106,14 +124,15 @@ def _of_rules(rules: PonsCalibration) -> Iterator[str]:
     yield from _not_fractions(
         _named(rules, "level_quantile", "top_fraction", "pixel_false_alarm_rate")
     )
-    yield from (
-        f"{name} {value} is not above 0"
-        for name, value in _named(rules, "near_radii", "smoothing_px", "border_px").items()
-        if not 0 < value < math.inf
-    )
+    for name, low, high in (
+        ("near_radii", 0.0, _FARTHEST_RADII),
+        ("far_radii", rules.near_radii, _FARTHEST_RADII),
+        ("smoothing_px", 0.0, _WIDEST_BLUR_PX),
+        ("border_px", 1.0, _WIDEST_BORDER_PX),
+    ):
+        if not low < (value := getattr(rules, name)) <= high:
+            yield f"{name} {value} is not above {low:g}, up to {high:g}"
     yield from _not_lengths(_named(rules, "pixel_threshold"))
-    if not rules.near_radii < rules.far_radii < math.inf:
-        yield f"far_radii {rules.far_radii} is not above near_radii"
     usual = zip(dataclasses.astuple(rules.medians), dataclasses.astuple(rules.spreads), strict=True)
     if not all(math.isfinite(median) and 0 < spread < math.inf for median, spread in usual):
         yield "medians are not finite, or spreads not above 0"
@@ -131,7 +150,7 @@ def _not_fractions(values: Mapping[str, float]) -> Iterator[str]:
 
 
 def _not_lengths(values: Mapping[str, float]) -> Iterator[str]:
-    return (f"{name} {v} is not a length" for name, v in values.items() if not 0 <= v < math.inf)
+    return (f"{name} {v} is not a length" for name, v in values.items() if not 0 <= v <= _MOST)
 
 
 def _unordered(scored: Calibration | PonsCalibration) -> Iterator[str]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gliomart.errors import InputRefusedError
 from gliomart.families.analysis import Entered, conclude, enter
 from gliomart.families.family import Setup
-from gliomart.families.reading import One, Opened, Timed, open_series
+from gliomart.families.reading import One, Opened, open_series
 from gliomart.findings.results import SliceResult
 from gliomart.host.clock import ms_since
 from gliomart.image.slices import Refusal
@@ -39,7 +39,7 @@ class Averaging:
         return open_series(series, self._setup.card, forced=self._setup.settings.forced)
 
     def analyse(self, series: Opened) -> Iterator[SliceResult | Refusal]:
-        items = [self._enter(series, timed) for timed in series.items]
+        items = [enter(series, timed, self._setup) for timed in series.items]
         started = perf_counter()
         images = [item.prepared.image for item in items if isinstance(item, Entered)]
         predicted = iter(_averaged([self._setup.model.run(image) for image in images]))
@@ -53,15 +53,6 @@ class Averaging:
     def analyse_one(self, image: One) -> SliceResult:
         reason = f"{image.slice.source} by itself has no neighbours to be seen with"
         raise InputRefusedError("not-a-volume", reason)
-
-    def _enter(self, series: Opened, timed: Timed) -> Entered | Refusal:
-        item, _ = timed
-        if isinstance(item, Refusal):
-            return item
-        try:
-            return enter(series, timed, self._setup)
-        except InputRefusedError as error:
-            return Refusal(item.source, item.frame, error.code, error.reason)
 
 
 def _averaged(predictions: Sequence[Prediction]) -> Iterator[Prediction]:

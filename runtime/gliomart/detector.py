@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import cv2
 
 from gliomart import log, sources
-from gliomart.errors import ModelError, UsageError
+from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.families import family_of, reading
 from gliomart.families.family import Setup
 from gliomart.findings import scoring
@@ -165,7 +165,10 @@ class Detector:
             The model does not run.
         """
         started = perf_counter()
-        self.detect(simulated_slice())
+        try:
+            self.detect(simulated_slice())
+        except InputRefusedError:  # of a model that sees more than one slice of one series
+            self._setup.model.rehearse()
         return ms_since(started)
 
     def detect(self, image: Image) -> SliceResult:
@@ -218,10 +221,11 @@ class Detector:
         if inventory is None:
             planes = reading.open_planes(whole, self.card, self.settings.plane)
             return self._gather("series", "series", self._analyse(planes))
-        if len(inventory.series) != 1:
+        arranged = self.arrange(inventory.series)
+        if len(arranged) != 1:
             what = "the list" if isinstance(whole, list) else whole
-            raise UsageError(f"{what}: holds {len(inventory.series)} series, not one")
-        (files,) = inventory.series
+            raise UsageError(f"{what}: holds {len(arranged)} series, not one")
+        (files,) = arranged
         refused = log.each(inventory.refused)
         return self._gather(files.id, files.source, chain(refused, self.stream_series(files)))
 

@@ -10,19 +10,28 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
 
+import other_families
 import volume_family
-from gliomart import Detector, InputRefusedError, Slice, families
-from gliomart.errors import ModelCardError
+from gliomart import Detector, InputRefusedError, Slice, families, scan
+from gliomart.errors import ModelCardError, NothingAnalysedError
 from gliomart.image.geometry import PLANES
-from gliomart.model.contents import InputImage
+from gliomart.model.contents import ANOMALY_MAP, GraphOutput, InputImage
+from gliomart.run import Run
 from samples import GOLDEN, PONS_RULES, card, draw_head, golden_slice, tiny_model
 
-_ENTRY = "[gliomart.families]\nvolume = volume_family:Averaging\n"
+_ENTRIES = """
+[gliomart.families]
+volume = volume_family:Averaging
+ensemble = other_families:Ensemble
+paired = other_families:Paired
+broken = other_families:Nothing
+"""
 
 
 @pytest.fixture
@@ -37,9 +46,10 @@ def installed(tmp_path: Path) -> dict[str, str]:
     place = tmp_path / "site"
     about = place / "volume_family-1.0.dist-info"
     about.mkdir(parents=True)
-    shutil.copy(volume_family.__file__, place)
+    for module in (volume_family, other_families):
+        shutil.copy(str(module.__file__), place)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: volume-family\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(_ENTRY)
+    (about / "entry_points.txt").write_text(_ENTRIES)
     paths = [str(place), os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
@@ -66,6 +76,7 @@ def test_a_family_sees_slices_together_and_gives_one_result_for_each(
     assert seen.slices[2].score < by_itself.slices[2].score
     assert seen.verdict is not None
     assert seen.pons is not None
+    assert detector.warm_up() > 0
     with pytest.raises(InputRefusedError, match="by itself"):
         detector.detect(slices[0])
 
@@ -93,6 +104,152 @@ def test_a_family_of_another_package_runs_through_the_command(
         assert len(list(csv.DictReader(stream))) == 24
     assert (out / "report.html").stat().st_size > 10_000
     assert "not_written" not in document
+
+
+@pytest.fixture
+def ensemble(tmp_path: Path) -> Path:
+    """Write a model of two maps, the second half of the first; names and order are its own."""
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(tiny_model(tmp_path / "one.onnx"))
+    model.graph.node.append(onnx.helper.make_node("Mul", ["anomaly_map", "half"], ["lower"]))
+    shape = ["batch", 256, 256, 1]
+    kind = onnx.TensorProto.FLOAT
+    model.graph.output.insert(0, onnx.helper.make_tensor_value_info("lower", kind, shape))
+    outputs = (*reversed(card().outputs), GraphOutput("lower", ANOMALY_MAP, 0.0, None))
+    named = replace(card(family="ensemble"), outputs=outputs)
+    onnx.helper.set_model_props(model, {"gliomart": named.to_json()})
+    path = tmp_path / "ensemble.onnx"
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def _infer(model: Path, study: Path, out: Path, env: dict[str, str]) -> tuple[Any, str]:
+    """Run the command with all outputs; gives results, and what a terminal is told."""
+    command = [sys.executable, "-m", "gliomart", "infer", str(study), "--model", str(model)]
+    options = ["--out", str(out), "--maps", "--overlays", "all", "--dicom-out"]
+    done = subprocess.run([*command, *options], env=env, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    document = json.loads((out / "results.json").read_text())
+    assert "not_written" not in document
+    for series in document["series"]:
+        missing = [each["object"] for each in series["dicom"]["not_written"]]
+        assert missing == ["pons.dcm"]  # which these models do not know
+        assert series["dicom"]["written"]
+    assert (out / "report.html").stat().st_size > 10_000
+    return document, done.stdout.decode()
+
+
+def test_an_ensemble_in_one_file_is_a_family(
+    ensemble: Path, installed: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document, _ = _infer(ensemble, GOLDEN, tmp_path / "out", installed)
+    assert len(document["slices"]) == 24
+    monkeypatch.setitem(families.FAMILIES, "ensemble", "other_families:Ensemble")
+    both = Detector(ensemble, provider="cpu").detect(draw_head(lesion=0.9))
+    alone = Detector(tmp_path / "one.onnx", provider="cpu").detect(draw_head(lesion=0.9))
+    assert alone.anomaly_map.max() > 0
+    assert np.allclose(both.anomaly_map, 0.75 * alone.anomaly_map, atol=1e-6)
+    assert Detector(ensemble, provider="cpu").warm_up() > 0
+
+
+def test_a_family_that_reads_one_map_does_not_pass_over_another(
+    ensemble: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(families.FAMILIES, "ensemble", families.FAMILIES["slice"])
+    with pytest.raises(ModelCardError, match="two outputs of one role"):
+        Detector(ensemble, provider="cpu")
+
+
+@pytest.fixture
+def paired(tmp_path: Path) -> Path:
+    images = (InputImage("MR", "FLAIR"), InputImage("MR", "T1"))
+    metadata = {"gliomart": card(images=images, family="paired").to_json()}
+    return tiny_model(tmp_path / "paired.onnx", metadata=metadata, channels=2)
+
+
+@pytest.fixture
+def two_sequences(tmp_path: Path) -> Path:
+    """Write FLAIR and T1 of one study, the last slice of T1 missing, and T1 of another study."""
+    study = tmp_path / "study"
+    study.mkdir()
+    for number in range(1, 25):
+        dataset = golden_slice(number)
+        dataset.save_as(study / f"flair-{number}.dcm")
+        dataset.SeriesDescription, dataset.ScanningSequence = "AX T1", ["SE"]
+        dataset.RepetitionTime, dataset.EchoTime = 500.0, 12.0
+        del dataset.InversionTime
+        for name, uid in (("t1", "1.2.3"), ("other", "1.2.4")):
+            if name == "t1" and number == 24:
+                continue
+            dataset.SeriesInstanceUID = uid
+            dataset.SOPInstanceUID = f"{uid}.{number}"
+            dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+            if name == "other":
+                dataset.StudyInstanceUID = "1.2.5"
+            dataset.save_as(study / f"{name}-{number}.dcm")
+    return study
+
+
+def test_two_sequences_of_a_study_are_seen_together_and_nothing_is_lost(
+    paired: Path, two_sequences: Path, installed: dict[str, str], tmp_path: Path
+) -> None:
+    document, told = _infer(paired, two_sequences, tmp_path / "out", installed)
+    (series,) = document["series"]
+    assert [note["code"] for note in series["notes"]][:1] == ["seen-together"]
+    assert "together with study/t1" in series["notes"][0]["reason"]
+    assert "together with study/t1" in told
+    assert "seen-together" in (tmp_path / "out" / "report.html").read_text()
+    assert len(document["slices"]) == 23
+    assert {Path(each["source"]).name[:5] for each in document["slices"]} == {"flair"}
+    refused = [(Path(each["source"]).name, each["code"]) for each in document["not_analysed"]]
+    assert ("flair-24.dcm", "missing-sequence") in refused
+    assert sum(name.startswith("other") for name, _ in refused) == 24
+    assert not any(name.startswith("t1") for name, _ in refused)
+
+
+def test_a_study_of_two_sequences_is_one_series_for_embedders(
+    paired: Path, two_sequences: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(families.FAMILIES, "paired", "other_families:Paired")
+    detector = Detector(paired, provider="cpu")
+    for other in two_sequences.glob("other-*"):
+        other.unlink()
+    result = detector.detect_series(two_sequences)
+    assert len(result.slices) == 23
+    assert [note.code for note in result.notes][:1] == ["seen-together"]
+    streamed = list(detector.stream([two_sequences]))
+    assert len(streamed) == 24
+    assert detector.warm_up() > 0
+    with pytest.raises(InputRefusedError, match="of one sequence"):
+        detector.detect(two_sequences / "flair-3.dcm")
+
+
+def test_companions_of_a_series_that_fails_are_not_lost(
+    paired: Path, two_sequences: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(families.FAMILIES, "paired", "other_families:Paired")
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("of no consequence")
+
+    monkeypatch.setattr(other_families, "conclude", fail)
+    run = Run(Detector(paired, provider="cpu"), scan([two_sequences]), tmp_path / "out")
+    with pytest.raises(NothingAnalysedError):
+        run.write()
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    names = [Path(each["source"]).name for each in document["not_analysed"]]
+    assert sum(name.startswith("t1") for name in names) == 23
+    assert sum(name.startswith("flair") for name in names) == 24
+
+
+def test_a_family_that_does_not_load_is_refused(installed: dict[str, str], tmp_path: Path) -> None:
+    broken = {"gliomart": card(family="broken").to_json()}
+    model = tiny_model(tmp_path / "broken.onnx", metadata=broken)
+    command = [sys.executable, "-m", "gliomart", "info", str(model)]
+    done = subprocess.run(command, env=installed, capture_output=True, text=True, check=False)
+    assert done.returncode == ModelCardError.exit_status
+    assert "family 'broken' does not load" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_family_that_nobody_knows_is_refused_by_name(tmp_path: Path) -> None:

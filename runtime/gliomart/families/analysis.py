@@ -4,28 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from gliomart.errors import InputRefusedError
+from gliomart.families.reading import open_alone
 from gliomart.findings import scoring, suitability
 from gliomart.findings.results import Milliseconds, SliceResult
 from gliomart.findings.structures import AnalysedSlice
 from gliomart.host.clock import ms_since
+from gliomart.host.forking import at_work
 from gliomart.image.preprocess import prepare
-from gliomart.image.slices import Concern, Slice
+from gliomart.image.slices import Concern, Refusal
 from gliomart.model.contents import BRAIN
+from gliomart.pipeline import in_order
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
     from gliomart.families.family import Setup
-    from gliomart.families.reading import Opened, Timed
+    from gliomart.families.reading import One, Opened, Timed
     from gliomart.findings.scoring import Region
     from gliomart.image.grid import Box
     from gliomart.image.normalisation import Normalisation
     from gliomart.image.preprocess import ModelInput
+    from gliomart.image.slices import Slice
     from gliomart.model.card import ModelCard
     from gliomart.model.prediction import Prediction
+
+
+# Makes what a model predicts for one slice of its input, float32 (size, size, channels).
+Predict: TypeAlias = "Callable[[NDArray[np.float32]], Prediction]"
 
 
 @dataclass(frozen=True)
@@ -52,17 +63,25 @@ class Entered:
     preprocess_ms: float
 
 
-def enter(series: Opened, timed: Timed, setup: Setup) -> Entered:
+def enter(series: Opened, timed: Timed, setup: Setup) -> Entered | Refusal:
     """Prepare one slice of a series for the model.
 
-    Raises
-    ------
-    InputRefusedError
-        What its pixels say speaks against it, it shows no head, or its series has no
-        normalisation.
+    Returns
+    -------
+    The slice; or a refusal, where one takes its place already, what its pixels say speaks against
+    it, it shows no head, or its series has no normalisation.
     """
     item, read_ms = timed
-    assert isinstance(item, Slice)  # noqa: S101  # refusals are passed on before
+    if isinstance(item, Refusal):
+        return item
+    try:
+        return _entered(series, item, read_ms, setup)
+    except InputRefusedError as error:
+        return Refusal(item.source, item.frame, error.code, error.reason)
+
+
+@at_work
+def _entered(series: Opened, item: Slice, read_ms: float, setup: Setup) -> Entered:
     content = series.content_of(item)
     if content.concerns and not setup.settings.forced:
         raise suitability.refused(content.concerns)
@@ -88,6 +107,7 @@ def _of_brain(card: ModelCard) -> tuple[Concern, ...]:
     return (Concern("no-brain-output", reason),)
 
 
+@at_work
 def conclude(
     entered: Entered, prediction: Prediction, setup: Setup, *, infer_ms: float
 ) -> SliceResult:
@@ -132,6 +152,38 @@ def conclude(
         settings=settings,
         ms=Milliseconds(entered.read_ms, entered.preprocess_ms, infer_ms, ms_since(started)),
     )
+
+
+def slice_by_slice(
+    series: Opened, setup: Setup, predict: Predict
+) -> Iterator[SliceResult | Refusal]:
+    """Analyse slices as they are read, each by itself, several at a time, in their order."""
+
+    @at_work
+    def analyse(timed: Timed) -> SliceResult | Refusal:
+        entered = enter(series, timed, setup)
+        return entered if isinstance(entered, Refusal) else _predicted(entered, setup, predict)
+
+    return in_order(analyse, series.items, workers=setup.workers)
+
+
+def one_alone(image: One, setup: Setup, predict: Predict) -> SliceResult:
+    """Analyse an image as a series of its own.
+
+    Raises
+    ------
+    InputRefusedError
+        It cannot be analysed.
+    """
+    with at_work:
+        series, (item, read_ms) = open_alone(image, setup.card, forced=setup.settings.forced)
+        return _predicted(_entered(series, item, read_ms, setup), setup, predict)
+
+
+def _predicted(entered: Entered, setup: Setup, predict: Predict) -> SliceResult:
+    started = perf_counter()
+    prediction = predict(entered.prepared.image)
+    return conclude(entered, prediction, setup, infer_ms=ms_since(started))
 
 
 def _segmented(

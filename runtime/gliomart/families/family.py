@@ -72,7 +72,8 @@ class Family(Protocol):
     def arrange(self, series: Sequence[SeriesFiles]) -> Sequence[SeriesFiles]:
         """Choose which of the series that were found are looked at, and which of them together.
 
-        What is left out here is looked at as part of another series.
+        What is left out here is a companion of another one
+        (:meth:`gliomart.SeriesFiles.together_with`): nothing is looked at by nobody.
         """
 
     def open(self, series: SeriesFiles) -> Opened:

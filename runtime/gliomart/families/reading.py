@@ -64,6 +64,8 @@ class Opened:
         What of it the model was not made for, by source, where it is analysed all the same.
     notes
         What has to be told of it.
+    companions
+        The series that the model sees together with it.
     """
 
     items: Iterable[Timed]
@@ -72,6 +74,7 @@ class Opened:
     shared_ms: float
     concerns: Mapping[str, tuple[Concern, ...]] = field(default_factory=dict)
     notes: tuple[Concern, ...] = ()
+    companions: tuple[Opened, ...] = ()
 
     def content_of(self, item: Slice) -> Content:
         """Tell what the pixels of slices like this one say."""
@@ -177,8 +180,12 @@ def _only(read: Sequence[Slice | Refusal]) -> Slice:
     return read[0]
 
 
-def open_alone(image: One, card: ModelCard, *, forced: bool) -> tuple[Opened, Timed]:
+def open_alone(image: One, card: ModelCard, *, forced: bool) -> tuple[Opened, tuple[Slice, float]]:
     """Take one image for a series of its own.
+
+    Returns
+    -------
+    The series, and its slice with the milliseconds that reading it took.
 
     Raises
     ------
@@ -197,7 +204,10 @@ def open_alone(image: One, card: ModelCard, *, forced: bool) -> tuple[Opened, Ti
 
 
 def open_series(series: SeriesFiles, card: ModelCard, *, forced: bool) -> Opened:
-    """Begin to read a series; what the model was not made for is refused unread, unless forced."""
+    """Begin to read a series; what the model was not made for is refused unread, unless forced.
+
+    Its companions are begun with it.
+    """
     concerns = suitability.concerns_of_series(series, card)
     refused: list[Refusal] = []
     suitable = []
@@ -212,7 +222,8 @@ def open_series(series: SeriesFiles, card: ModelCard, *, forced: bool) -> Opened
     sample, items = _begin(suitable, series.source, card.plane)
     unread = [(refusal, 0.0) for refusal in refused]
     opened = _normalised(sample, chain(unread, items), len(suitable), card)
-    return replace(opened, concerns=concerns, notes=series.notes)
+    companions = tuple(open_series(other, card, forced=forced) for other in series.companions)
+    return replace(opened, concerns=concerns, notes=series.notes, companions=companions)
 
 
 def open_planes(

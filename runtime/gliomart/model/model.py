@@ -118,13 +118,14 @@ class Model:
             self._shape = _input_shape(self.card)
             _check_signature(cpu.onnx, self.card)
             names = [output.name for output in self.card.outputs]
+            self._rehearsal = partial(_every_channel, rehearsal or _ramp, self.card)
             session, choice = open_session(
                 content,
                 _suited(provider, self.card, allow_fallback=allow_fallback),
                 allow_fallback=allow_fallback,
                 threads=threads,
                 cpu=cpu,
-                reference=_reference(cpu, names, rehearsal or _ramp, self.card.preprocessing),
+                reference=_reference(cpu, names, self._rehearsal),
             )
         except ModelError as error:
             raise type(error)(printable(f"{self._path}: {error}")) from error
@@ -169,6 +170,16 @@ class Model:
         """
         (prediction,) = self.run_batch(image[np.newaxis])
         return prediction
+
+    def rehearse(self) -> None:
+        """Run the image that a GPU's results are held to the CPU's on.
+
+        Raises
+        ------
+        ModelError, ProviderError
+            As :meth:`run`.
+        """
+        self.run(self._rehearsal())
 
     def run_batch(self, images: NDArray[np.float32]) -> list[Prediction]:
         """Run up to 64 slices together, which a GPU gains from and a CPU does not.
@@ -235,7 +246,7 @@ def _as_asked(choice: ProviderChoice, provider: Requested) -> ProviderChoice:
 
 
 def _reference(
-    cpu: Session, names: list[str], rehearsal: Rehearsal, spec: Preprocessing
+    cpu: Session, names: list[str], rehearsal: Callable[[], NDArray[np.float32]]
 ) -> Callable[[], Reference]:
     """Postpone what only a GPU's results are held to, and do it once."""
 
@@ -243,9 +254,14 @@ def _reference(
     def run() -> Reference:
         from gliomart.providers import parity
 
-        return parity.reference(cpu, names, rehearsal(spec))
+        return parity.reference(cpu, names, rehearsal())
 
     return run
+
+
+def _every_channel(rehearsal: Rehearsal, card: ModelCard) -> NDArray[np.float32]:
+    """Rehearse with one image in place of every one that a model takes."""
+    return np.tile(rehearsal(card.preprocessing), len(card.images))
 
 
 def _ramp(spec: Preprocessing) -> NDArray[np.float32]:

@@ -70,8 +70,9 @@ def write_series(
         code, reason = cause_of(error)
         log.failed(code)
         own.remove()
-        sources = dict.fromkeys(file.source for file in series.files)
-        refused = [records.refusal_entry(Refusal(each, None, code, reason)) for each in sources]
+        refused = [
+            records.refusal_entry(Refusal(each, None, code, reason)) for each in series.sources
+        ]
         return SeriesRecord(not_analysed=refused), Gallery()
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gliomart.image.geometry import doubles, gaps
-from gliomart.image.slices import Refusal
+from gliomart.image.slices import Concern, Refusal
 from gliomart.sources.budget import DEFAULT, Budget
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from gliomart.image.geometry import ImagePlane
-    from gliomart.image.slices import Concern
     from gliomart.sources.changes import Stamp
     from gliomart.sources.header import Header
 
@@ -135,13 +135,38 @@ class Group:
 class SeriesFiles:
     """The files of one series, in anatomical order where it is known, else by name.
 
-    ``notes`` is what has to be told of how they were put together.
+    Attributes
+    ----------
+    id, source
+        Series Instance UID or folder, and what results call it.
+    files
+        Of it.
+    notes
+        What has to be told of how they were put together.
+    companions
+        Other series that a model sees together with it, such as another sequence of its study.
     """
 
     id: str
     source: str
     files: tuple[SourceFile, ...]
     notes: tuple[Concern, ...] = ()
+    companions: tuple[SeriesFiles, ...] = ()
+
+    def together_with(self, *others: SeriesFiles) -> SeriesFiles:
+        """Add companions, and note that they are seen with it rather than by themselves."""
+        told = (
+            Concern("seen-together", f"the model sees it together with {_files(other)}")
+            for other in others
+        )
+        notes = (*self.notes, *told)
+        return replace(self, notes=notes, companions=(*self.companions, *others))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """What results call its files and those of its companions, each once."""
+        files = chain(self.files, *(other.files for other in self.companions))
+        return tuple(dict.fromkeys(file.source for file in files))
 
     def missing(self) -> Iterator[Refusal]:
         """Tell where the series lacks slices: nobody looked at what they would have shown."""
@@ -162,6 +187,12 @@ class SeriesFiles:
                 f" {high - low:.1f} mm apart along the series"
             )
             yield Refusal(self.source, None, "missing-slices", reason)
+
+
+def _files(series: SeriesFiles) -> str:
+    """Name a series by its first file: several may lie in one folder."""
+    first, *others = (file.source for file in series.files)
+    return f"{first} and {len(others)} more" if others else first
 
 
 @dataclass(frozen=True)

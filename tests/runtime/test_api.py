@@ -12,6 +12,7 @@ import pytest
 
 import gliomart
 from gliomart import errors
+from samples import PONS_RULES, card, draw_head
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 EXAMPLE = """
@@ -117,3 +118,29 @@ def test_strict_type_checking_passes_where_the_package_is_used_rightly(tmp_path:
     assert 'Revealed type is "float"' in revealed
     assert refused.startswith('wrong.py:2: error: Argument "provider" to "Detector"')
     assert summary.startswith("Found 1 error in 1 file")
+
+
+@pytest.mark.parametrize(
+    ("name", "now"),
+    [
+        ("Frame", gliomart.Normalisation),
+        ("Plane", gliomart.ImagePlane),
+        ("Pons", gliomart.StructureFinding),
+        ("PonsVerdict", gliomart.StructureVerdict),
+    ],
+)
+def test_names_of_before_work_and_warn(name: str, now: type) -> None:
+    with pytest.warns(DeprecationWarning, match=f"gliomart.{name} is called {now.__name__} now"):
+        assert getattr(gliomart, name) is now
+    assert f"`{name}`" in PAGE.read_text(encoding="utf-8")
+
+
+def test_attributes_of_before_work_and_warn(model: Path) -> None:
+    detector = gliomart.Detector(model, provider="cpu")
+    result = detector.detect(draw_head())
+    with pytest.warns(DeprecationWarning, match="normalisation"):
+        assert result.frame is result.normalisation
+    judged = card(pons=PONS_RULES)
+    for name, value in {"modality": "MR", "sequence": "FLAIR", "pons": PONS_RULES}.items():
+        with pytest.warns(DeprecationWarning, match=f"ModelCard.{name} is"):
+            assert getattr(judged, name) == value

@@ -12,12 +12,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
+from warnings import warn
 
 from gliomart.errors import ModelCardError
 from gliomart.image.geometry import PlaneName
 from gliomart.image.steps import Preprocessing
 from gliomart.model import checks
 from gliomart.model.contents import (
+    PONS,
     Calibration,
     GraphOutput,
     InputImage,
@@ -104,6 +106,24 @@ class ModelCard:
     def rules_of(self, judge: str) -> PonsCalibration | None:
         """Give the rules of a judge by its name; None where it has none, or there is no such."""
         return next((each.rules for each in self.judges if each.name == judge), None)
+
+    @property
+    def modality(self) -> str:
+        """What the modality of :attr:`image` was called before."""
+        warn("ModelCard.modality is image.modality now", DeprecationWarning, stacklevel=2)
+        return self.image.modality
+
+    @property
+    def sequence(self) -> str | None:
+        """What the sequence of :attr:`image` was called before."""
+        warn("ModelCard.sequence is image.sequence now", DeprecationWarning, stacklevel=2)
+        return self.image.sequence
+
+    @property
+    def pons(self) -> PonsCalibration | None:
+        """What the rules of the judge of the pons were called before."""
+        warn('ModelCard.pons is rules_of("pons") now', DeprecationWarning, stacklevel=2)
+        return self.rules_of(PONS)
 
     def to_json(self) -> str:
         """Serialise for the model file."""

@@ -44,19 +44,19 @@ int main(int, char** arguments) {
   const Row shape = one("image"), spacing = one("spacing");
   const gliomart::Image image = gliomart::synthetic(int(shape[0]), int(shape[1]));
   for (const Row& row : rows.at("pixel")) expect("pixel", image.at(row[0], row[1]), row[2], 0);
-  const gliomart::Frame frame =
-      gliomart::estimate_frame({image}, spacing[0], spacing[1], one("margin")[0]);
-  expect("box x", frame.box.x, one("box")[0], 0);
-  expect("box y", frame.box.y, one("box")[1], 0);
-  expect("box width", frame.box.width, one("box")[2], 0);
-  expect("box height", frame.box.height, one("box")[3], 0);
-  expect("black", frame.black, one("levels")[0], 1e-3);
-  expect("brain", frame.brain, one("levels")[1], 1e-3);
-  const gliomart::Image input = gliomart::prepared(image, frame, size, brain_level);
+  const gliomart::Normalisation norm =
+      gliomart::estimate_normalisation({image}, spacing[0], spacing[1], one("margin")[0]);
+  expect("box x", norm.box.x, one("box")[0], 0);
+  expect("box y", norm.box.y, one("box")[1], 0);
+  expect("box width", norm.box.width, one("box")[2], 0);
+  expect("box height", norm.box.height, one("box")[3], 0);
+  expect("black", norm.black, one("levels")[0], 1e-3);
+  expect("brain", norm.brain, one("levels")[1], 1e-3);
+  const gliomart::Image input = gliomart::prepared(image, norm, size, brain_level);
   for (const Row& row : rows.at("input")) expect("input", input.at(row[0], row[1]), row[2], 1e-5);
   const Row head = one("head");
   expect("head", gliomart::shows_head(input, brain_level, head[0], head[1]), 1, 0);
-  const gliomart::Frame small{box(one("small_box")), frame.black, frame.brain};
+  const gliomart::Normalisation small{box(one("small_box")), norm.black, norm.brain};
   const gliomart::Image enlarged = gliomart::prepared(image, small, size, brain_level);
   for (const Row& row : rows.at("small_input"))
     expect("small_input", enlarged.at(row[0], row[1]), row[2], 1e-5);

@@ -27,7 +27,7 @@ struct Box {
   int x = 0, y = 0, width = 0, height = 0;
 };
 
-struct Frame {
+struct Normalisation {
   Box box;
   double black = 0, brain = 0;
 };
@@ -191,9 +191,9 @@ inline std::vector<float> depth(const std::vector<std::uint8_t>& mask, int heigh
   return distance;
 }
 
-// Where the head is, and how bright its brain: one frame for at most 32 slices of a series.
-inline Frame estimate_frame(const std::vector<Image>& slices, double row_mm, double column_mm,
-                            double margin) {
+// Where the head is, and how bright its brain: one normalisation for at most 32 slices of a series.
+inline Normalisation estimate_normalisation(const std::vector<Image>& slices, double row_mm,
+                                            double column_mm, double margin) {
   const int step = std::max(1, std::min(slices.at(0).height, slices[0].width) / 128);
   std::vector<Image> planes;
   std::vector<double> all;
@@ -228,14 +228,14 @@ inline Frame estimate_frame(const std::vector<Image>& slices, double row_mm, dou
   const double top = quantile(tops, 0.15) * step, bottom = quantile(bottoms, 0.85) * step;
   const double side =
       std::max((right - left) * column_mm, (bottom - top) * row_mm) * (1 + 2 * margin);
-  Frame frame;  // std::nearbyint rounds halves to even, as Python does
-  frame.box.width = std::max(static_cast<int>(std::nearbyint(side / column_mm)), 8);
-  frame.box.height = std::max(static_cast<int>(std::nearbyint(side / row_mm)), 8);
-  frame.box.x = static_cast<int>(std::nearbyint((left + right - frame.box.width) / 2));
-  frame.box.y = static_cast<int>(std::nearbyint((top + bottom - frame.box.height) / 2));
-  frame.black = black;
-  frame.brain = quantile(inside, 0.5);
-  return frame;
+  Normalisation norm;  // std::nearbyint rounds halves to even, as Python does
+  norm.box.width = std::max(static_cast<int>(std::nearbyint(side / column_mm)), 8);
+  norm.box.height = std::max(static_cast<int>(std::nearbyint(side / row_mm)), 8);
+  norm.box.x = static_cast<int>(std::nearbyint((left + right - norm.box.width) / 2));
+  norm.box.y = static_cast<int>(std::nearbyint((top + bottom - norm.box.height) / 2));
+  norm.black = black;
+  norm.brain = quantile(inside, 0.5);
+  return norm;
 }
 
 // Bilinear, pixel centres at u = (x + 1/2) * source / target - 1/2, edges repeated.
@@ -285,17 +285,17 @@ inline Image resized_area(const Image& image, int height, int width) {
 }
 
 // The model's input, size x size, in [0, 1].
-inline Image prepared(const Image& image, const Frame& frame, int size, double brain_level) {
-  const Box& box = frame.box;
-  Image cut(box.height, box.width, static_cast<float>(frame.black));
+inline Image prepared(const Image& image, const Normalisation& norm, int size, double brain_level) {
+  const Box& box = norm.box;
+  Image cut(box.height, box.width, static_cast<float>(norm.black));
   for (int y = std::max(box.y, 0); y < std::min(box.y + box.height, image.height); ++y)
     for (int x = std::max(box.x, 0); x < std::min(box.x + box.width, image.width); ++x)
       cut.at(y - box.y, x - box.x) = image.at(y, x);
   Image input = std::min(box.width, box.height) > size ? resized_area(cut, size, size)
                                                        : resized_linear(cut, size, size);
-  const double scale = brain_level / (frame.brain - frame.black);
+  const double scale = brain_level / (norm.brain - norm.black);
   for (float& value : input.pixels)
-    value = static_cast<float>(std::clamp((value - frame.black) * scale, 0.0, 1.0));
+    value = static_cast<float>(std::clamp((value - norm.black) * scale, 0.0, 1.0));
   return input;
 }
 

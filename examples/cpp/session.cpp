@@ -40,11 +40,11 @@ class Model {
       throw std::runtime_error("channels that gliomart.hpp does not make");
   }
 
-  // One slice, in the frame of its series.
-  Finding look(const Image& slice, const Frame& frame) const {
+  // One slice, as its series is normalised.
+  Finding analyse(const Image& slice, const Normalisation& norm) const {
     const auto& before = card_.at("preprocessing");
     const int size = before.at("size");
-    Image input = prepared(slice, frame, size, before.at("brain_level"));
+    Image input = prepared(slice, norm, size, before.at("brain_level"));
     if (!shows_head(input, before.at("brain_level"), before.at("head_level"),
                     before.at("minimum_head")))
       throw std::runtime_error("blank-slice");
@@ -63,25 +63,26 @@ class Model {
     std::copy(values, values + anomaly_map.pixels.size(), anomaly_map.pixels.begin());
     for (const float value : anomaly_map.pixels)
       if (!std::isfinite(value)) throw std::runtime_error("the graph gave no finite map");
-    return judged(anomaly_map, slice, frame);
+    return judged(anomaly_map, slice, norm);
   }
 
-  Frame frame(const std::vector<Image>& slices, double row_mm, double column_mm) const {
-    return estimate_frame(slices, row_mm, column_mm, card_.at("preprocessing").at("margin"));
+  Normalisation normalise(const std::vector<Image>& slices, double row_mm, double column_mm) const {
+    const double margin = card_.at("preprocessing").at("margin");
+    return estimate_normalisation(slices, row_mm, column_mm, margin);
   }
 
  private:
-  Finding judged(const Image& anomaly_map, const Image& slice, const Frame& frame) const {
+  Finding judged(const Image& anomaly_map, const Image& slice, const Normalisation& norm) const {
     const auto& scoring = card_.at("scoring");
     const auto& calibration = card_.at("calibration");
     Finding finding;
     finding.score = slice_score(anomaly_map, scoring.at("top_fraction"));
     finding.p_value = p_value(finding.score, calibration.at("slice_scores"));
     finding.flagged = finding.p_value <= calibration.at("false_alarm_rate").get<double>();
-    const double pixels_per_pixel = static_cast<double>(frame.box.width) * frame.box.height /
+    const double pixels_per_pixel = static_cast<double>(norm.box.width) * norm.box.height /
                                     static_cast<double>(anomaly_map.pixels.size());
     finding.regions =
-        find_regions(to_source(anomaly_map, frame.box, slice.height, slice.width),
+        find_regions(to_source(anomaly_map, norm.box, slice.height, slice.width),
                      calibration.at("pixel_threshold"),
                      scoring.at("minimum_area_px").get<double>() * pixels_per_pixel);
     return finding;
@@ -110,8 +111,8 @@ int main(int count, char** arguments) {
   if (count != 2) return 2;
   const gliomart::Model model(arguments[1]);
   const gliomart::Image slice = gliomart::synthetic(320, 272);
-  const gliomart::Frame frame = model.frame({slice}, 0.9, 0.8);
-  const gliomart::Finding finding = model.look(slice, frame);
+  const gliomart::Normalisation norm = model.normalise({slice}, 0.9, 0.8);
+  const gliomart::Finding finding = model.analyse(slice, norm);
   std::printf("slice %.9g %.9g\n", finding.score, finding.p_value);
   for (const gliomart::Region& region : finding.regions)
     std::printf("slice_region %d %d %d %d %d\n", region.box.x, region.box.y,

@@ -53,21 +53,21 @@ static class Check
         Image image = Example.Synthetic((int)one("image")[0], (int)one("image")[1]);
         ExpectPixels("pixel", image, rows["pixel"], 0);
         double[] spacing = one("spacing");
-        Frame frame = Before.EstimateFrame(
+        Normalisation norm = Before.EstimateNormalisation(
             new[] { image }, spacing[0], spacing[1], one("margin")[0]);
         Box wanted = ToBox(one("box"));
-        Expect("box x", frame.Box.X, wanted.X, 0);
-        Expect("box y", frame.Box.Y, wanted.Y, 0);
-        Expect("box width", frame.Box.Width, wanted.Width, 0);
-        Expect("box height", frame.Box.Height, wanted.Height, 0);
-        Expect("black", frame.Black, one("levels")[0], 1e-3);
-        Expect("brain", frame.Brain, one("levels")[1], 1e-3);
-        Image input = Before.Prepared(image, frame, size, brainLevel);
+        Expect("box x", norm.Box.X, wanted.X, 0);
+        Expect("box y", norm.Box.Y, wanted.Y, 0);
+        Expect("box width", norm.Box.Width, wanted.Width, 0);
+        Expect("box height", norm.Box.Height, wanted.Height, 0);
+        Expect("black", norm.Black, one("levels")[0], 1e-3);
+        Expect("brain", norm.Brain, one("levels")[1], 1e-3);
+        Image input = Before.Prepared(image, norm, size, brainLevel);
         ExpectPixels("input", input, rows["input"], 1e-5);
         double[] head = one("head");
         Expect("head", Before.ShowsHead(input, brainLevel, head[0], head[1]) ? 1 : 0, 1, 0);
-        frame.Box = ToBox(one("small_box"));
-        ExpectPixels("small_input", Before.Prepared(image, frame, size, brainLevel),
+        norm.Box = ToBox(one("small_box"));
+        ExpectPixels("small_input", Before.Prepared(image, norm, size, brainLevel),
                      rows["small_input"], 1e-5);
 
         var map = new Image(rows["map"].Count, rows["map"][0].Length);

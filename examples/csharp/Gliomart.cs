@@ -41,7 +41,7 @@ namespace Gliomart
         }
     }
 
-    public struct Frame
+    public struct Normalisation
     {
         public Box Box;
         public double Black, Brain;
@@ -57,9 +57,9 @@ namespace Gliomart
 
     public static class Before
     {
-        // One frame for at most 32 slices of a series: where the head is, how bright its brain is.
-        public static Frame EstimateFrame(IList<Image> slices, double rowMm, double columnMm,
-                                          double margin)
+        // Where the head is and how bright its brain, for at most 32 slices of a series.
+        public static Normalisation EstimateNormalisation(
+            IList<Image> slices, double rowMm, double columnMm, double margin)
         {
             int step = Math.Max(1, Math.Min(slices[0].Height, slices[0].Width) / 128);
             var planes = slices.Select(slice => Reduced(slice, step)).ToList();
@@ -99,7 +99,7 @@ namespace Gliomart
             // Math.Round rounds halves to even, as Python does.
             int width = Math.Max((int)Math.Round(side / columnMm), 8);
             int height = Math.Max((int)Math.Round(side / rowMm), 8);
-            return new Frame
+            return new Normalisation
             {
                 Box = new Box
                 {
@@ -114,20 +114,20 @@ namespace Gliomart
         }
 
         // The model's input, size x size, in [0, 1].
-        public static Image Prepared(Image image, Frame frame, int size, double brainLevel)
+        public static Image Prepared(Image image, Normalisation norm, int size, double brainLevel)
         {
-            Box box = frame.Box;
-            var cut = new Image(box.Height, box.Width, (float)frame.Black);
+            Box box = norm.Box;
+            var cut = new Image(box.Height, box.Width, (float)norm.Black);
             for (int y = Math.Max(box.Y, 0); y < Math.Min(box.Y + box.Height, image.Height); ++y)
                 for (int x = Math.Max(box.X, 0); x < Math.Min(box.X + box.Width, image.Width); ++x)
                     cut[y - box.Y, x - box.X] = image[y, x];
             Image input = Math.Min(box.Width, box.Height) > size
                 ? ResizedArea(cut, size, size)
                 : ResizedLinear(cut, size, size);
-            double scale = brainLevel / (frame.Brain - frame.Black);
+            double scale = brainLevel / (norm.Brain - norm.Black);
             for (int i = 0; i < input.Pixels.Length; ++i)
                 input.Pixels[i] = (float)Math.Min(
-                    Math.Max((input.Pixels[i] - frame.Black) * scale, 0), 1);
+                    Math.Max((input.Pixels[i] - norm.Black) * scale, 0), 1);
             return input;
         }
 

@@ -16,7 +16,7 @@ namespace Gliomart
         public List<Region> Regions;
     }
 
-    // One per process and model: any number of threads may call Look at once.
+    // One per process and model: any number of threads may call Analyse at once.
     public sealed class Model : IDisposable
     {
         readonly InferenceSession session;
@@ -47,17 +47,18 @@ namespace Gliomart
                 throw new InvalidOperationException("channels that Gliomart.cs does not make");
         }
 
-        public Frame Frame(IList<Image> slices, double rowMm, double columnMm)
+        public Normalisation Normalise(IList<Image> slices, double rowMm, double columnMm)
         {
-            return Before.EstimateFrame(slices, rowMm, columnMm, Number("preprocessing", "margin"));
+            double margin = Number("preprocessing", "margin");
+            return Before.EstimateNormalisation(slices, rowMm, columnMm, margin);
         }
 
-        // One slice, in the frame of its series.
-        public Finding Look(Image slice, Frame frame)
+        // One slice, as its series is normalised.
+        public Finding Analyse(Image slice, Normalisation norm)
         {
             int size = (int)Number("preprocessing", "size");
             double brainLevel = Number("preprocessing", "brain_level");
-            Image input = Before.Prepared(slice, frame, size, brainLevel);
+            Image input = Before.Prepared(slice, norm, size, brainLevel);
             if (!Before.ShowsHead(input, brainLevel, Number("preprocessing", "head_level"),
                                   Number("preprocessing", "minimum_head")))
                 throw new InvalidOperationException("blank-slice");
@@ -78,14 +79,14 @@ namespace Gliomart
                 .EnumerateArray().Select(value => value.GetDouble()).ToArray();
             double p = After.PValue(score, healthy);
             double pixelsPerPixel =
-                (double)frame.Box.Width * frame.Box.Height / map.Pixels.Length;
+                (double)norm.Box.Width * norm.Box.Height / map.Pixels.Length;
             return new Finding
             {
                 Score = score,
                 PValue = p,
                 Flagged = p <= Number("calibration", "false_alarm_rate"),
                 Regions = After.FindRegions(
-                    After.ToSource(map, frame.Box, slice.Height, slice.Width),
+                    After.ToSource(map, norm.Box, slice.Height, slice.Width),
                     Number("calibration", "pixel_threshold"),
                     Number("scoring", "minimum_area_px") * pixelsPerPixel),
             };
@@ -103,7 +104,7 @@ namespace Gliomart
             Image slice = Example.Synthetic(320, 272);
             Finding finding;
             using (var model = new Model(arguments[0]))
-                finding = model.Look(slice, model.Frame(new[] { slice }, 0.9, 0.8));
+                finding = model.Analyse(slice, model.Normalise(new[] { slice }, 0.9, 0.8));
             Console.WriteLine(FormattableString.Invariant(
                 $"slice {finding.Score:G9} {finding.PValue:G9}"));
             foreach (Region region in finding.Regions)

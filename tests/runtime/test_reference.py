@@ -119,8 +119,8 @@ def test_cpp_agrees_with_the_vector(text: str, tmp_path: Path) -> None:
     ids=lambda study: study.name,
 )
 def test_cpp_prepares_whole_series_as_the_runtime_does(study: Path, tmp_path: Path) -> None:
-    program = tmp_path / "frames"
-    source = Path(__file__).with_name("frames.cpp")
+    program = tmp_path / "normalisations"
+    source = Path(__file__).with_name("normalisations.cpp")
     include = f"-I{EXAMPLES / 'cpp'}"
     subprocess.run(["g++", "-std=c++17", "-O2", include, source, "-o", program], check=True)
     spec = Preprocessing()
@@ -133,15 +133,15 @@ def test_cpp_prepares_whole_series_as_the_runtime_does(study: Path, tmp_path: Pa
         numbers = (*numbers, spec.margin, spec.brain_level)
         command = [program, tmp_path / "slices", *map(str, numbers), tmp_path / "prepared"]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        frame = estimate_normalisation(slices, spec)
-        box = frame.box
+        norm = estimate_normalisation(slices, spec)
+        box = norm.box
         assert [float(word) for word in said.split()] == pytest.approx(
-            [box.x, box.y, box.width, box.height, frame.black, frame.brain], rel=1e-6
+            [box.x, box.y, box.width, box.height, norm.black, norm.brain], rel=1e-6
         )
         prepared = np.fromfile(tmp_path / "prepared", np.float32).reshape(-1, spec.size, spec.size)
         for image, item in zip(prepared, slices, strict=True):
-            cropped = crop(item.pixels, box, spec.size, frame.black)
-            assert np.abs(image - normalise(cropped, frame, spec)).max() < 1e-4
+            cropped = crop(item.pixels, box, spec.size, norm.black)
+            assert np.abs(image - normalise(cropped, norm, spec)).max() < 1e-4
 
 
 def test_cpp_gets_the_same_from_the_model(text: str, tmp_path: Path) -> None:

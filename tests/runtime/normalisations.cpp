@@ -1,5 +1,5 @@
-// Prints the frame of a series and writes its slices as the model takes them:
-// frames SLICES COUNT HEIGHT WIDTH ROW_MM COLUMN_MM MARGIN BRAIN_LEVEL PREPARED
+// Prints the normalisation of a series and writes its slices as the model takes them:
+// normalisations SLICES COUNT HEIGHT WIDTH ROW_MM COLUMN_MM MARGIN BRAIN_LEVEL PREPARED
 #include <cstdio>
 #include <fstream>
 #include <string>
@@ -15,13 +15,13 @@ int main(int, char** arguments) {
     auto& pixels = series.back().pixels;
     slices.read(reinterpret_cast<char*>(pixels.data()), std::streamsize(4 * pixels.size()));
   }
-  const auto frame = gliomart::estimate_frame(series, number(5), number(6), number(7));
-  const auto& box = frame.box;
-  std::printf("%d %d %d %d %.9g %.9g\n", box.x, box.y, box.width, box.height, frame.black,
-              frame.brain);
+  const auto norm = gliomart::estimate_normalisation(series, number(5), number(6), number(7));
+  const auto& box = norm.box;
+  std::printf("%d %d %d %d %.9g %.9g\n", box.x, box.y, box.width, box.height, norm.black,
+              norm.brain);
   std::ofstream prepared(arguments[9], std::ios::binary);
   for (const auto& slice : series) {
-    const auto input = gliomart::prepared(slice, frame, 256, number(8));
+    const auto input = gliomart::prepared(slice, norm, 256, number(8));
     prepared.write(reinterpret_cast<const char*>(input.pixels.data()),
                    std::streamsize(4 * input.pixels.size()));
   }

@@ -558,6 +558,25 @@ def test_what_a_header_does_not_allow_is_said_and_never_raised(name: str, value:
             assert 0 < made.dataset.SeriesNumber < 2**31
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("long" * 30, "long" * 16),
+        ("a\\b", "a/b 5"),
+        ("a\nb\x1b", "a/nb/x1b 5"),
+        ("é", "/xe9 5"),
+    ],
+)
+def test_any_model_can_be_named(name: str, shown: str) -> None:
+    settings = replace(_golden()[0].settings, model_name=name)
+    results = [replace(result, settings=settings) for result in _golden()[0].slices[:3]]
+    made = _made(_stack(results=results, sources=_golden()[1][:3]))
+    for dataset in filter(None, made.values()):
+        assert dicom.encoded(dataset)
+        assert dataset.SoftwareVersions[1] == shown
+    assert made["report.dcm"] is not None
+
+
 def test_an_image_of_an_unpaired_part_has_no_side(case: Case) -> None:
     for name in ("anomaly-map.dcm", "overlay-0001.dcm"):
         made = case.objects[name]

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from gliomart.image.geometry import PlaneName
     from gliomart.image.slices import Concern
     from gliomart.model.card import ModelCard
     from gliomart.sources import Budget, Inventory, SeriesFiles, Single, SourceFile
@@ -270,7 +269,7 @@ def _normalised(
 
 
 def _begin(
-    files: Sequence[SourceFile], source: str, plane: PlaneName
+    files: Sequence[SourceFile], source: str, plane: str
 ) -> tuple[list[Timed], Iterable[Timed]]:
     """Read the slices that a series is normalised by, and go on to read all of them.
 

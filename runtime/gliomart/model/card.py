@@ -15,7 +15,6 @@ from typing import Literal
 from warnings import warn
 
 from gliomart.errors import ModelCardError
-from gliomart.image.geometry import PlaneName
 from gliomart.image.steps import Preprocessing
 from gliomart.model import checks
 from gliomart.model.contents import (
@@ -80,7 +79,7 @@ class ModelCard:
     family: str
     network: Mapping[str, object]
     images: tuple[InputImage, ...]
-    plane: PlaneName
+    plane: str
     preprocessing: Preprocessing
     outputs: tuple[GraphOutput, ...]
     scoring: Scoring

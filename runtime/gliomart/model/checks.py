@@ -108,8 +108,8 @@ def of_calibration(calibration: Calibration) -> Iterator[str]:
     yield from _not_lengths(_named(calibration, "pixel_threshold"))
     if not 0 < calibration.display_limit <= _MOST:
         yield f"display_limit {calibration.display_limit} is not above 0"
-    if not calibration.slice_scores or calibration.patients < 1:
-        yield "nobody's slices were scored"
+    if calibration.patients < 0:
+        yield f"patients {calibration.patients} is below 0"
     yield from _unordered(calibration)
 
 

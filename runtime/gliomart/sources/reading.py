@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-    from gliomart.image.geometry import PlaneName
     from gliomart.sources.inventory import SourceFile
 
 
@@ -24,7 +23,7 @@ def read(file: SourceFile) -> Iterator[Slice | Refusal]:
 
 
 def read_series(
-    files: Iterable[SourceFile], source: str, plane: PlaneName = "axial"
+    files: Iterable[SourceFile], source: str, plane: str = "axial"
 ) -> Iterator[Slice | Refusal]:
     """Read the files of one series as slices of a plane in order, then what is refused.
 

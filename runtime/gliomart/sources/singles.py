@@ -13,7 +13,7 @@ from gliomart.sources.reading import unchecked
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from gliomart.image.geometry import PlaneName, Turn
+    from gliomart.image.geometry import Turn
     from gliomart.sources.inventory import SourceFile
 
 _PICTURES = ("png", "jpeg", "tiff")
@@ -36,7 +36,7 @@ class Single(NamedTuple):
     read: Callable[[], Slice | Refusal]
 
 
-def singles(files: Sequence[SourceFile], plane: PlaneName = "axial") -> list[Single] | None:
+def singles(files: Sequence[SourceFile], plane: str = "axial") -> list[Single] | None:
     """Take a series apart into slices that can be made one by one, in order.
 
     They are what :func:`read_series` gives. Of files of one slice each nothing is read yet but what

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.image.geometry import Turn, even_step
+from gliomart.image.geometry import PLANES, Turn, even_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gliomart.image.geometry import ImagePlane, PlaneName
+    from gliomart.image.geometry import ImagePlane
     from gliomart.image.slices import Slice
 
 
-def stacked(slices: Sequence[Slice], source: str, plane: PlaneName = "axial") -> Iterator[Slice]:
+def stacked(slices: Sequence[Slice], source: str, plane: str = "axial") -> Iterator[Slice]:
     """Sort slices by place, and bring them into a plane where they form a volume.
 
     Slices whose place is unknown, or that are parallel to nothing else, come as they are.
@@ -43,12 +43,16 @@ def stacked(slices: Sequence[Slice], source: str, plane: PlaneName = "axial") ->
         yield from _reassembled(stack, turn, source)
 
 
-def turn_of(planes: Sequence[ImagePlane | None], wanted: PlaneName = "axial") -> Turn | None:
-    """Tell how slices that lie so come into a plane; None where they are not all parallel."""
+def turn_of(planes: Sequence[ImagePlane | None], wanted: str = "axial") -> Turn | None:
+    """Tell how slices that lie so come into a plane; None where they are not all parallel.
+
+    Into a plane of another name than :data:`gliomart.image.geometry.PLANES` nothing is turned.
+    """
     first = planes[0] if planes else None
     if first is None or not all(p is not None and first.parallel_to(p) for p in planes):
         return None
-    return Turn.into(wanted, first)
+    name = next((name for name in PLANES if name == wanted), None)
+    return None if name is None else Turn.into(name, first)
 
 
 def _height(image: Slice) -> float:

@@ -17,11 +17,13 @@ from pydicom.uid import generate_uid
 
 from gliomart._version import __version__
 from gliomart.findings import judges
+from gliomart.printable import printable
 
 if TYPE_CHECKING:
     from gliomart.findings.results import Settings
     from gliomart.findings.structures import Structure, StructureVerdict
 
+_LONGEST_LO = 64  # characters of a Long String
 # The structures that are judged by themselves, in words.
 STRUCTURES = " and ".join(structure.name for structure in judges.STRUCTURES)
 # The new series, by what they hold: what their numbers end in, after the source's own (3 has 3901
@@ -109,7 +111,7 @@ def equipment(settings: Settings) -> dict[str, Any]:
     return {
         "manufacturer": "gliomart",
         "manufacturer_model_name": "gliomart",
-        "software_versions": [__version__, f"{settings.model_name} {settings.model_version}"],
+        "software_versions": [__version__, _model(settings)],
         "device_serial_number": settings.model_sha256,
     }
 
@@ -120,14 +122,20 @@ def device(settings: Settings) -> DeviceObserverIdentifyingAttributes:
         uid=generate_uid(entropy_srcs=["gliomart", __version__, settings.model_sha256]),
         name="gliomart",
         manufacturer_name="gliomart",
-        model_name=f"{settings.model_name} {settings.model_version}",
+        model_name=_model(settings),
         serial_number=settings.model_sha256,
     )
 
 
+def _model(settings: Settings) -> str:
+    """Name a model as every Long String can (PS3.5 6.2): short, in ASCII, without backslash."""
+    name = printable(f"{settings.model_name} {settings.model_version}")
+    return name.encode("ascii", "backslashreplace").decode().replace("\\", "/")[:_LONGEST_LO]
+
+
 def _parameters(settings: Settings) -> dict[str, str]:
     return {
-        "model": f"{settings.model_name} {settings.model_version}",
+        "model": _model(settings),
         "sha256": settings.model_sha256,
         "false_alarm_rate": f"{settings.false_alarm_rate:g}",
     }

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gliomart.findings.pons import STRUCTURE as PONS
-from gliomart.findings.pons import PonsJudge
+from gliomart.findings import pons
 
 if TYPE_CHECKING:
     from gliomart.findings.structures import Judge, Structure
     from gliomart.model.card import ModelCard
 
-_KINDS = {PONS.name: PonsJudge}
-STRUCTURES: tuple[Structure, ...] = (PONS,)
+_KINDS = {pons.STRUCTURE.name: pons.PonsJudge}
+STRUCTURES: tuple[Structure, ...] = (pons.STRUCTURE,)
 
 
 def judges_of(card: ModelCard) -> tuple[Judge, ...]:

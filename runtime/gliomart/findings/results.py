@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from warnings import warn
 
 from gliomart.equality import ByContent
+from gliomart.model.contents import PONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +106,7 @@ class SliceResult(ByContent):
     @property
     def pons(self) -> StructureFinding | None:
         """What it shows of the pons; None where the model does not know it."""
-        return self.structures.get("pons")
+        return self.structures.get(PONS)
 
     @property
     def frame(self) -> Normalisation:
@@ -153,7 +154,7 @@ class SeriesResult(ByContent):
     @property
     def pons(self) -> StructureVerdict | None:
         """The verdict on the pons; None where the model does not know it."""
-        return self.structures.get("pons")
+        return self.structures.get(PONS)
 
     @property
     def notes(self) -> tuple[Concern, ...]:

@@ -8,6 +8,7 @@ import inspect
 import io
 import multiprocessing
 import pickle
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -20,6 +21,7 @@ import gliomart
 import processes
 from gliomart import Detector, GliomartError, InputRefusedError, Slice, errors
 from gliomart.errors import MissingExtraError, OutputError, UsageError
+from gliomart.model.model import Model
 from samples import GOLDEN
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -82,7 +84,16 @@ def _everything() -> dict[str, Any]:
     result = detector.detect_series(inventory.series[0])
     refusal = gliomart.Refusal("slice", None, "no-head", "no head")
     concern = gliomart.Concern("series-gap", "a slice is missing")
-    pending: list[Any] = [detector.card, inventory, result, refusal, concern, detector.budget]
+    scalp = gliomart.Scalp(thickness_px=5.0, dome_px=60.0)
+    pending: list[Any] = [
+        detector.card,
+        inventory,
+        result,
+        refusal,
+        concern,
+        detector.budget,
+        scalp,
+    ]
     found: dict[str, Any] = {}
     while pending:
         value = pending.pop()
@@ -93,6 +104,8 @@ def _everything() -> dict[str, Any]:
             pending += [getattr(value, "plane", None)]
         elif isinstance(value, tuple):
             pending += value
+        elif isinstance(value, Mapping):
+            pending += value.values()
     return found
 
 
@@ -138,7 +151,7 @@ def test_a_detector_is_neither_sent_nor_copied_and_says_what_to_do(process: Any)
     with pytest.raises(UsageError, match=r"make one there, and send files and results"):
         process(detector)
     with pytest.raises(UsageError, match="make one there, of its file"):
-        process(detector._model)
+        process(Model(threads=1))
 
 
 def _analyse(path: str) -> Any:

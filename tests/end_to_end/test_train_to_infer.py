@@ -51,7 +51,7 @@ def scans(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("network", "folds", "precision"),
     [
-        pytest.param("cae", 3, "int8", id="cae in integers"),
+        pytest.param("cae", 1, "int8", id="cae in integers"),
         pytest.param("cae", 1, "fp16", id="cae", marks=pytest.mark.slow),
         pytest.param("dae", 3, "int8", id="dae", marks=pytest.mark.slow),
     ],

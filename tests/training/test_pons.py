@@ -227,7 +227,7 @@ def _plan(data: Path, out: Path, preprocessing: Preprocessing = SMALL) -> Plan:
         data=data,
         split="train",
         out=out,
-        recipe=replace(networks.network("dae").recipe, epochs=1, batch_size=8),
+        recipe=replace(networks.network("cae").recipe, epochs=1, batch_size=8),
         pons=replace(RECIPE, steps=4),
         preprocessing=preprocessing,
         variation=Variation(),

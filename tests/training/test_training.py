@@ -149,7 +149,8 @@ def test_a_run_leaves_networks_pictures_and_a_record(
 def test_an_interrupted_run_goes_on_and_ends_the_same(
     dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = _plan(dataset_folder, tmp_path / "whole.keras", folds=1)
+    recipe = replace(networks.network("cae").recipe, epochs=2, batch_size=4)  # soonest compiled
+    whole = _plan(dataset_folder, tmp_path / "whole.keras", folds=1, recipe=recipe)
     training.run(whole)
     cut = replace(whole, out=tmp_path / "cut.keras")
 

@@ -6,18 +6,10 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from gliomart.cli.terminal import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-
-class _Bar(tqdm):
-    """A bar without the thread that tqdm would watch it from."""
-
-    monitor_interval = 0
 
 
 @contextmanager
@@ -31,12 +23,19 @@ def bar(*, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
     if not (shown and is_terminal(sys.stderr)):
         yield None
         return
-    made: list[_Bar] = []
+    from tqdm import tqdm  # takes its time, and a pipe has no bar
+
+    class Bar(tqdm):
+        """A bar without the thread that tqdm would watch it from."""
+
+        monitor_interval = 0
+
+    made: list[Bar] = []
 
     def tell(done: int, total: int) -> None:
         if not made:
             made.append(
-                _Bar(
+                Bar(
                     total=total,
                     initial=done,
                     unit="slice",

@@ -43,11 +43,11 @@ class Run:
     Attributes
     ----------
     detector, inventory, folder
-        What looks at what, and where results go; no other run may have the folder.
+        The detector, what it analyses, and where results go; no other run may have the folder.
     options
         What is written.
     progress
-        Told how far it is, after every slice; None where nobody is to be told.
+        Called after every slice with how many are done, and of how many.
     """
 
     detector: Detector

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def bar(*, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar, which goes away at the end; None where nobody looks.
+    """Show a bar, which goes away at the end, where standard error is a terminal.
 
     Yields
     ------
-    A function that is told how many slices are done, and of how many.
+    A function that is told how many slices are done, and of how many; None where there is no bar.
     """
     if not (shown and is_terminal(sys.stderr)):
         yield None

@@ -16,7 +16,7 @@ BUDGETS = Path(__file__).parent / "budgets.toml"
 @pytest.fixture
 def within_budget(benchmark: Any) -> Any:
     """Give a function that times another and holds its 95th percentile to a budget, in ms."""
-    at_most = {budget["figure"]: budget["at_most"] for budget in read_budgets(BUDGETS)}
+    at_most = {budget.figure: budget.at_most for budget in read_budgets(BUDGETS)}
 
     def time(figure: str, function: Any, *arguments: Any) -> Any:
         result = benchmark.pedantic(function, arguments, rounds=60, iterations=1, warmup_rounds=5)

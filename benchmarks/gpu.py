@@ -64,9 +64,11 @@ def measure_model(
     names = [value.name for value in cpu.onnx.get_outputs()]
     reference = parity.reference(cpu, names, simulated_image(spec))
     started = perf_counter()
-    session = cpu
-    if name != "cpu":
-        session = open_on_gpu(name, GPU_PROVIDERS[name]._replace(half=half), content, None)
+    session = (
+        cpu
+        if name == "cpu"
+        else open_on_gpu(name, GPU_PROVIDERS[name]._replace(half=half), content, None)
+    )
     open_ms = ms_since(started)
     session.run(names, {"image": reference.image})
     first_ms = ms_since(started) - open_ms
@@ -97,7 +99,7 @@ def _time(session: Any, names: list[str], images: np.ndarray, rounds: int) -> Pe
 def measure_series(provider: Any, model: Path, study: Path) -> dict[str, Any]:
     """Read a series and write its results, three times after a first one that does not count."""
     detector = Detector(model, provider=provider)
-    seconds, document = [], {}
+    seconds = []
     for _ in range(4):
         with tempfile.TemporaryDirectory() as folder:
             started = perf_counter()

@@ -16,7 +16,7 @@ studies=$(mktemp -d)
 trap 'rm -rf "$studies"' EXIT
 mkdir -p "$results"
 
-# Other engines, the machine's own pace and a busy neighbour, on the study that comes along.
+# Other engines, the machine's own pace and a busy neighbour, on the simulated study.
 $python -m gliomart.cli bench --provider cpu --repeats 10 --load --compare --rounds 40 \
     --out "$results/slices-256.json" --plot "$results/slices-256.png"
 

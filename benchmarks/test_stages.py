@@ -17,6 +17,7 @@ from gliomart.errors import ProviderError
 from gliomart.findings import scoring
 from gliomart.image.normalisation import estimate_normalisation
 from gliomart.image.preprocess import prepare
+from gliomart.image.slices import Slice
 from gliomart.model.model import Model
 from gliomart.outputs import pictures
 from gliomart.outputs.folder import write_atomically
@@ -34,9 +35,15 @@ def files() -> tuple[sources.SourceFile, ...]:
     return sources.scan([GOLDEN]).series[0].files
 
 
+def _slice(file: sources.SourceFile) -> Slice:
+    (one,) = sources.read(file)
+    assert isinstance(one, Slice)
+    return one
+
+
 @pytest.fixture(scope="module")
 def image(detector: Detector, files: tuple[sources.SourceFile, ...]) -> np.ndarray:
-    (one,) = sources.read(files[5])
+    one = _slice(files[5])
     spec = detector.card.preprocessing
     return prepare(one, estimate_normalisation([one], spec), spec).image
 
@@ -49,10 +56,10 @@ def test_read(within_budget: Any, files: tuple[sources.SourceFile, ...]) -> None
 def test_preprocess(
     within_budget: Any, detector: Detector, files: tuple[sources.SourceFile, ...]
 ) -> None:
-    (one,) = sources.read(files[5])
+    one = _slice(files[5])
     spec = detector.card.preprocessing
-    frame = estimate_normalisation([one], spec)
-    prepared = within_budget("ms.preprocess.p95", prepare, one, frame, spec)
+    normalisation = estimate_normalisation([one], spec)
+    prepared = within_budget("ms.preprocess.p95", prepare, one, normalisation, spec)
     assert prepared.image.shape[:2] == (spec.size, spec.size)
 
 
@@ -69,14 +76,14 @@ def test_infer(within_budget: Any, image: np.ndarray, provider: Any) -> None:
 def test_score(
     within_budget: Any, detector: Detector, files: tuple[sources.SourceFile, ...]
 ) -> None:
-    (one,) = sources.read(files[5])
+    one = _slice(files[5])
     spec = detector.card.preprocessing
-    frame = estimate_normalisation([one], spec)
-    prepared = prepare(one, frame, spec)
+    normalisation = estimate_normalisation([one], spec)
+    prepared = prepare(one, normalisation, spec)
     anomaly_map = Model(provider="cpu").run(prepared.image).anomaly_map
 
     def score() -> float:
-        on_source, _ = scoring.to_source(anomaly_map, frame.box, (256, 256))
+        on_source, _ = scoring.to_source(anomaly_map, normalisation.box, (256, 256))
         scoring.find_regions(on_source, 0.05, 20, one.spacing)
         return scoring.slice_score(anomaly_map, detector.card.scoring)
 

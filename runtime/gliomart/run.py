@@ -43,11 +43,11 @@ class Run:
     Attributes
     ----------
     detector, inventory, folder
-        What looks at what, and where results go; no other run may have the folder.
+        The detector, what it analyses, and where results go; no other run may have the folder.
     options
         What is written.
     progress
-        Told how far it is, after every slice; None where nobody is to be told.
+        Called after every slice with how many are done, and of how many.
     """
 
     detector: Detector
@@ -89,9 +89,9 @@ class Run:
     def _write(self, folder: OutputFolder) -> Results:
         head = records.header(self.inventory, self.detector.settings, self.options)
         galleries = Galleries(folder)
-        complete = journal.complete(folder.path / output.RESULTS, records.run_identity(head))
         unordered = records.in_any_order(head, self.inventory)
         kept = Journal(folder.path / output.JOURNAL, records.run_identity(unordered))
+        complete = journal.complete(folder.path / output.RESULTS, records.run_identity(head), kept)
         if complete is None:
             finished = self._finish(kept, folder, galleries)
             refused = [records.refusal_entry(refusal) for refusal in self.inventory.refused]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import processes
 from samples import GOLDEN
 
 RUNTIME = GOLDEN.parents[1]
-HOOKS = GOLDEN.parent / "freezing"
+HOOKS = GOLDEN.parent / "host" / "freezing"
 
 # Says the score, or the refusal, of a compressed slice given as the first argument.
 _DETECT = """
@@ -259,6 +260,17 @@ if sys.argv[1] != "detect":
     from gliomart.cli import main
     sys.exit(main())
 """
+
+
+def test_a_frozen_program_takes_along_all_of_gliomart_and_no_hooks() -> None:
+    pytest.importorskip("PyInstaller")
+    hook = runpy.run_path(str(HOOKS / "hook-gliomart.py"))
+    taken = [
+        Path(source).relative_to(GOLDEN.parent) for source, to in hook["datas"] if "-info" not in to
+    ]
+    assert {Path("golden/lesion.csv"), Path("outputs/report.css")} <= set(taken)
+    assert {"gliomart.cli.infer", "gliomart.families.slicewise"} <= set(hook["hiddenimports"])
+    assert not [each for each in (*map(str, taken), *hook["hiddenimports"]) if "freezing" in each]
 
 
 @pytest.mark.slow

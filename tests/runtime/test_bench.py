@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+import processes
 from gliomart import Detector, bench, sources
 from gliomart.bench import budgets, compare, floor, fresh, machine, stages
 from gliomart.bench.report import AtThreads
@@ -156,6 +157,15 @@ def test_every_budget_has_a_reason_and_a_limit_above_zero() -> None:
     for each in read:
         assert each.at_most > 0
         assert len(each.reason) > 20
+
+
+def test_benchmarks_of_stages_run() -> None:
+    """Without being timed; what they take is for ``pytest benchmarks`` alone."""
+    pytest.importorskip("pytest_benchmark")
+    words = ["-m", "pytest", "-q", "--benchmark-disable", "-p", "no:cacheprovider"]
+    stages = BUDGETS.with_name("test_stages.py")
+    done = processes.finish([sys.executable, *words, stages, "-k", "not infer"], check=False)
+    assert "5 passed" in done.stdout, done.stdout
 
 
 def test_energy_is_summed_over_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

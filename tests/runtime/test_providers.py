@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import subprocess
 import sys
@@ -182,8 +181,12 @@ def test_nothing_is_sent_to_the_maker_of_onnxruntime(model: Path, tmp_path: Path
     assert list(home.rglob("*")) == []
 
 
-def test_two_onnxruntimes_at_once_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.metadata, "version", lambda _name: "1.32.0")
+def test_two_onnxruntimes_at_once_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("onnxruntime-1.32.0.dist-info", "onnxruntime_gpu-1.31.0.dist-info"):
+        (tmp_path / name).mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ProviderError, match="both installed"):
         providers.open_session(b"", "cpu", allow_fallback=False, threads=None)
 

@@ -14,6 +14,7 @@ from gliomart.errors import InputRefusedError, UsageError
 from gliomart.outputs import folder as output
 from gliomart.outputs import names
 from gliomart.outputs.folder import OutputFolder
+from gliomart.outputs.journal import Journal
 from gliomart.outputs.options import OutputOptions
 from gliomart.outputs.plan import SeriesPlan
 from gliomart.outputs.series import write_series
@@ -156,6 +157,30 @@ def test_series_whose_names_another_order_swaps_are_not_taken_for_one_another(
             Run(detector, sources.scan([study, twin]), out).write()
     with pytest.raises(UsageError, match="different run"):
         Run(detector, sources.scan([twin, study]), out).write()
+
+
+def test_a_run_that_was_killed_at_its_very_end_is_resumed_in_another_order(
+    model: Path, studies: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(BaseException):
+        pass
+
+    def stop(_: Journal) -> None:
+        raise Stopped
+
+    detector, out = Detector(model, provider="cpu"), tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "remove", stop)
+        with pytest.raises(Stopped):
+            Run(detector, sources.scan(studies), out).write()
+    whole = json.loads((out / output.RESULTS).read_bytes())
+    document = Run(detector, sources.scan(studies[::-1]), out).write()
+    assert document == json.loads((out / output.RESULTS).read_bytes())
+    assert [entry["source"] for entry in document["series"]] == ["Study", "study"]
+    assert document["series"] == whole["series"][::-1]
+    assert not {output.JOURNAL, output.PICTURES} & {path.name for path in out.iterdir()}
+    with pytest.raises(UsageError, match="different run"):  # there is no journal to tell by
+        Run(detector, sources.scan(studies), out).write()
 
 
 def test_a_journal_of_other_series_is_refused(

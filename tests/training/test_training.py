@@ -166,8 +166,8 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
         training.run(cut)
     monkeypatch.undo()
     training.run(cut, resume=True)
-    networks = [keras.models.load_model(plan.out, compile=False) for plan in (whole, cut)]
-    for one, other in zip(*(network.get_weights() for network in networks), strict=True):
+    trained = [keras.models.load_model(plan.out, compile=False) for plan in (whole, cut)]
+    for one, other in zip(*(network.get_weights() for network in trained), strict=True):
         assert np.allclose(one, other, atol=1e-5)
     history = json.loads((cut.folder / "fold-1.json").read_text())["losses"]
     assert len(history["loss"]) == len(history[fitting.AVERAGE_PRECISION]) == 2

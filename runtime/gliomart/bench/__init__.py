@@ -43,7 +43,7 @@ class Plan:
     Attributes
     ----------
     study
-        A folder of images; None for the simulated study that comes along.
+        A folder of images; None for the simulated study.
     repeats
         Passes through it, after one that warms up.
     model, provider, threads
@@ -56,7 +56,7 @@ class Plan:
         Measure other engines on the same network as well.
     float_model
         The same network in single precision, where ``model`` is in another; None for that of the
-        model that comes along.
+        built-in model.
     rounds
         Turns that every engine takes in a comparison.
     """

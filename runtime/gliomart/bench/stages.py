@@ -186,10 +186,10 @@ def typical(detector: Detector, inventory: Inventory) -> Typical:
         read = [item for item in sources.read(file) if isinstance(item, Slice)]
         for one in read[len(read) // 2 :]:
             try:
-                norm = detector.detect(one).normalisation
+                normalisation = detector.detect(one).normalisation
             except InputRefusedError:
                 continue
-            image = prepare(one, norm, detector.card.preprocessing).image
+            image = prepare(one, normalisation, detector.card.preprocessing).image
             return Typical(file.path if len(read) == 1 else None, one, image)
     raise NothingAnalysedError("no slice of the study can be analysed by itself")
 

@@ -6,37 +6,36 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from gliomart.cli.terminal import is_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-class _Bar(tqdm):
-    """A bar without the thread that tqdm would watch it from."""
-
-    monitor_interval = 0
-
-
 @contextmanager
 def bar(*, shown: bool) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar, which goes away at the end; None where nobody looks.
+    """Show a bar, which goes away at the end, where standard error is a terminal.
 
     Yields
     ------
-    A function that is told how many slices are done, and of how many.
+    A function that is told how many slices are done, and of how many; None where there is no bar.
     """
     if not (shown and is_terminal(sys.stderr)):
         yield None
         return
-    made: list[_Bar] = []
+    from tqdm import tqdm  # takes its time, and a pipe has no bar
+
+    class Bar(tqdm):
+        """A bar without the thread that tqdm would watch it from."""
+
+        monitor_interval = 0
+
+    made: list[Bar] = []
 
     def tell(done: int, total: int) -> None:
         if not made:
             made.append(
-                _Bar(
+                Bar(
                     total=total,
                     initial=done,
                     unit="slice",

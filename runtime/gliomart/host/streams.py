@@ -74,7 +74,7 @@ def note(message: str) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line on standard error; where nobody can be told, nobody is."""
+    """Print a line on standard error; it is lost where that is closed or cannot be written to."""
     if (stream := usable(sys.stderr)) is None:
         return
     # A full disk, a reader that is gone, what is closed: the exit status says what can be said.

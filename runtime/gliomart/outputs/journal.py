@@ -93,6 +93,10 @@ class Journal:
     def __init__(self, path: Path, run: str) -> None:
         self._path, self._run = path, run
 
+    def exists(self) -> bool:
+        """Tell whether there is one."""
+        return self._path.exists()
+
     def begin(self, keys: Sequence[str]) -> tuple[list[str], dict[str, SeriesRecord]]:
         """Go on with a run of the same series, or begin one.
 
@@ -107,7 +111,7 @@ class Journal:
             It is of a different run, or damaged.
         """
         with damage(self._path):
-            lines = self._path.read_bytes().splitlines(keepends=True) if self._path.exists() else []
+            lines = self._path.read_bytes().splitlines(keepends=True) if self.exists() else []
             whole = [json.loads(line) for line in lines if line.endswith(b"\n")]
             if not whole:
                 head: JournalHead = {"run": self._run, "series": list(keys)}
@@ -163,8 +167,11 @@ def _line(values: Mapping[str, object]) -> Iterator[str]:
     yield "}\n"
 
 
-def complete(path: Path, run: str) -> Results | None:
+def complete(path: Path, run: str, kept: Journal) -> Results | None:
     """Read the results of a run that is complete already; None where there are none.
+
+    Nor are there any where a run was killed before it removed its journal and inputs are now given
+    in another order: the journal tells whether it is the same run, and has all that it finished.
 
     Raises
     ------
@@ -175,9 +182,11 @@ def complete(path: Path, run: str) -> Results | None:
         return None
     with damage(path):
         document = cast("Results", json.loads(path.read_bytes()))
-        if records.run_identity(document) != run:
-            raise _different_run(path.parent)
-    return document
+        if records.run_identity(document) == run:
+            return document
+    if kept.exists():
+        return None
+    raise _different_run(path.parent)
 
 
 @contextmanager

@@ -100,7 +100,7 @@ def _key(name: PurePosixPath) -> str:
 
 
 def fitting(name: PurePosixPath) -> PurePosixPath:
-    """Make of a name one that no file system and no other output is in the way of."""
+    """Change a name so that every file system takes it, and no other output's can be in its way."""
     # No folder is called like a picture or map, and no file like a frame of another.
     folders = [portable(part) + "~" * part.endswith((".png", ".npy")) for part in name.parts[:-1]]
     last = portable(name.name) + "~" * bool(_FRAME.search(name.name))

@@ -1,4 +1,4 @@
-"""Writing one series is a function of its results and a folder."""
+"""One series: its files, and what results say of it."""
 
 from __future__ import annotations
 
@@ -45,22 +45,32 @@ def write_series(
     items
         What comes of its slices, in order.
     folder
-        Where its files go.
+        Where its files go; nobody else may be writing into it.
     plan
         What is written, and how.
     called
-        What its outputs are called; None where no other series goes into the folder.
+        What its outputs are called; None where no other series goes into the folder, or none whose
+        sources have the same names.
 
     Returns
     -------
     record, gallery
         What results say of it, and its pictures for the report. Where the series failed, or
-        ``items`` did, they say so and nothing of it lies in the folder.
+        ``items`` did, every source is among ``not_analysed`` and no file of it is left.
 
     Raises
     ------
     GliomartError
-        It concerns more than this series, such as a full disk or a model that does not run.
+        It concerns more than this series, such as a full disk or a model that does not run. Files
+        that are whole stay, as they do where the process is killed; to write the series once more
+        replaces them.
+
+    Examples
+    --------
+    >>> (series,) = gliomart.scan([study]).series  # doctest: +SKIP
+    >>> (items,) = detector.stream_each([series])  # doctest: +SKIP
+    >>> plan = SeriesPlan(detector.card, lambda: detector.settings)  # doctest: +SKIP
+    >>> record, _ = write_series(series, items, OutputFolder.at(out), plan)  # doctest: +SKIP
     """
     own = SeriesFolder(folder)
     writer = _SeriesWriter(series, own, plan, called or names.of_series([series])[0])

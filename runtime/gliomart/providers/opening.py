@@ -56,7 +56,7 @@ def open_session(
     cpu
         A session on the CPU, where one is open already.
     reference
-        Gives what the CPU makes of a slice, which a GPU's results are held to.
+        Gives a slice and the CPU's outputs for it, which a GPU's are held to.
 
     Raises
     ------

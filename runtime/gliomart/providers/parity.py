@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Reference(ByContent):
-    """What the CPU makes of a slice.
+    """A slice and the CPU's outputs for it.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Reference(ByContent):
     outputs: dict[str, NDArray[np.float32]]
 
     def hold(self, session: Session, tolerance: float) -> dict[str, float]:
-        """Compare what a session makes of the slice.
+        """Compare a session's outputs for the slice with them.
 
         Parameters
         ----------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 from contextlib import redirect_stdout
 from functools import cache
 from importlib import import_module
@@ -183,12 +184,21 @@ def onnxruntime() -> ModuleType:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     with extras.needed("running a model", "cpu", "onnxruntime"):
         import onnxruntime
-    if installed_version("onnxruntime") and installed_version("onnxruntime-gpu"):
+    if _is_installed("onnxruntime") and _is_installed("onnxruntime-gpu"):
         raise ProviderError(
             "onnxruntime and onnxruntime-gpu are both installed and break one another;"
             " uninstall both, then install one"
         )
     return onnxruntime
+
+
+def _is_installed(distribution: str) -> bool:
+    """Tell whether a distribution is installed (*Recording installed projects*, .dist-info).
+
+    importlib.metadata would tell as well, and takes 10 ms to load.
+    """
+    name = distribution.replace("-", "_")
+    return any(any(Path(place).glob(f"{name}-*.dist-info")) for place in sys.path)
 
 
 def _load(library: str) -> ctypes.CDLL:

@@ -17,7 +17,7 @@ def _metadata(distribution: str) -> list[tuple[str, str]]:
         return []
 
 
-datas = collect_data_files("gliomart", excludes=["freezing"])
+datas = collect_data_files("gliomart", excludes=["**/freezing"])
 # By which commands of other packages are found, and which ONNX Runtime is installed.
 for distribution in ("gliomart", "onnxruntime", "onnxruntime-gpu"):
     datas += _metadata(distribution)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,24 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one of as many processes as there are
 # How long an example takes is the machine's business; budgets belong to the benchmarks.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Take a process more than there are processors: some tests wait rather than work."""
+    return (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the many like cases of a test that is marked as sampled, leave most to the slow run."""
+    cases: Counter[str] = Counter()
+    for item in items:
+        if (mark := item.get_closest_marker("sampled")) is not None:
+            (every,) = mark.args
+            test = item.nodeid.partition("[")[0]
+            number, cases[test] = cases[test], cases[test] + 1
+            if (number + number // every) % every:  # shifted, to meet all values of several lists
+                item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from samples import GOLDEN
 
@@ -116,7 +117,13 @@ def _headings(page: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("block", RUN, ids=[f"{block.page}:{block.line}" for block in RUN])
+def _case(block: Block) -> ParameterSet:
+    """Name a block by its place; one that times everything twice takes its time."""
+    marks = (pytest.mark.slow,) if block.code.startswith("gliomart bench ") else ()
+    return pytest.param(block, id=f"{block.page}:{block.line}", marks=marks)
+
+
+@pytest.mark.parametrize("block", [_case(block) for block in RUN])
 def test_a_block_runs(block: Block, tmp_path: Path) -> None:
     called = [p for p in _PROGRAMS if re.search(rf"^{re.escape(p)} ", block.code, re.MULTILINE)]
     if missing := [program for program in called if shutil.which(program) is None]:

@@ -110,6 +110,7 @@ def test_an_interrupted_run_that_is_resumed_ends_with_the_same_status(
     assert infer(broken, "--dicom-out", "--resume") == 11
 
 
+@pytest.mark.sampled(2)
 @odd_dicom
 @pytest.mark.parametrize(
     "declared", ["ISO_IR_100", "ISO 2022 IR 100", ["", "ISO 2022 IR 87"], "UTF8", "KLINGON"]

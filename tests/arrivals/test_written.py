@@ -162,6 +162,7 @@ _NAMES = [
 ]
 
 
+@pytest.mark.sampled(2)
 @odd_dicom
 @pytest.mark.parametrize(("declared", "stored", "name"), _NAMES)
 def test_names_of_all_scripts_are_written_right(

@@ -28,6 +28,7 @@ def undisturbed(
 
 
 # The journal begun, a map half-written, the overview, the tables. tests/kill.py has the rest.
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("operation", [2, 9, 40, 125, -1])
 def test_a_killed_run_is_resumed_to_the_same_results(
     operation: int, arguments: list[str], undisturbed: dict[str, object], tmp_path: Path
@@ -39,6 +40,7 @@ def test_a_killed_run_is_resumed_to_the_same_results(
     assert kill.contents(out) == undisturbed
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("operation", [2, 3, 20])
 def test_a_run_that_was_killed_while_it_replaces_results_is_resumed(
     operation: int, arguments: list[str], undisturbed: dict[str, object], tmp_path: Path

@@ -48,12 +48,13 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow  # test_every_network.py goes most of the way by default
 @pytest.mark.parametrize(
     ("network", "folds", "precision"),
     [
         pytest.param("cae", 1, "int8", id="cae in integers"),
-        pytest.param("cae", 1, "fp16", id="cae", marks=pytest.mark.slow),
-        pytest.param("dae", 3, "int8", id="dae", marks=pytest.mark.slow),
+        pytest.param("cae", 1, "fp16", id="cae"),
+        pytest.param("dae", 3, "int8", id="dae"),
     ],
 )
 def test_from_a_folder_to_a_result(

@@ -160,6 +160,7 @@ def test_a_watch_that_is_killed_goes_on_where_it_was(results: Path, watch: Any) 
     assert not (results / ".working").exists()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("size", ["800k", "3m"])  # too small for the copies; for the results
 def test_a_full_disk_puts_off_and_loses_nothing(results: Path, watch: Any, size: str) -> None:
     results.mkdir()

@@ -43,6 +43,7 @@ def _change(how: str, studies: Path) -> str:
     return CHANGES[how].format(path=str(path), other=str(other))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("at", [AFTER_SCAN, BEFORE_PIXELS])
 @pytest.mark.parametrize("how", CHANGES)
 def test_a_file_that_changes_after_it_was_found_is_refused_and_the_rest_is_written(
@@ -102,6 +103,7 @@ def test_a_file_that_may_not_be_read_any_more_is_refused(studies: Path, tmp_path
     assert (done.returncode, runs.codes(out)) == (11, {"slice_012.dcm": "changed"})
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("how", ["vanished", "replaced by another slice"])
 def test_a_file_that_changes_before_its_header_is_read_again_costs_objects_alone(
     how: str, studies: Path, tmp_path: Path
@@ -152,6 +154,7 @@ verdict.verdict_on = broken
 """
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("error", "code"),
     [("ZeroDivisionError('oh')", "internal-error"), ("MemoryError", "out-of-memory")],

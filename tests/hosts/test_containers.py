@@ -103,6 +103,7 @@ def test_no_proc_and_no_sys_are_needed(tmp_path: Path, usual: list[tuple[str, bo
     assert of(tmp_path / "out") == usual
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "environment",
     [

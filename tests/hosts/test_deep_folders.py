@@ -40,6 +40,7 @@ def _deep(top: Path, depth: int, content: bytes, *, every: int) -> None:
     os.close(here)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("depth", [1000, 3000])
 def test_deep_folders_are_read_or_refused_by_name(depth: int, model: Path, place: Path) -> None:
     content = (runs.pictures(place / "one", 1) / "0.png").read_bytes()

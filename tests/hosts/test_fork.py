@@ -231,6 +231,7 @@ os.fork = ctypes.PyDLL(None).fork
 """
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "use", ["", "detector.detect(path)", "detector = Detector(threads=2); detector.detect(path)"]
 )

@@ -40,6 +40,7 @@ def _program(path: Path, text: str) -> Path:
 class TestAHostThatIsNoPython:
     """What :data:`sys.executable` says where Python is part of another program."""
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("executable", ["None", "''", "'/bin/false'", "'/nowhere/python3'"])
     def test_the_decoder_starts_all_the_same(
         self, executable: str, compressed: Path, score: str

@@ -30,6 +30,7 @@ _MIB = 1 << 20
 class TestAddressSpace:
     """``ulimit -v``, as the page on embedding advises."""
 
+    @pytest.mark.sampled(2)
     @pytest.mark.parametrize("limit", [4096, 1024, 700])
     @pytest.mark.parametrize("kind", ["-v", "-S -v"])
     def test_a_compressed_slice_is_decoded(
@@ -71,6 +72,7 @@ class TestAddressSpace:
         assert done.stdout.endswith(f"({2048 * _MIB}, {2048 * _MIB})\n")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("limit", "says"),
     [
@@ -127,6 +129,7 @@ def test_few_processes_and_threads_leave_a_result_or_one_sentence(
     assert done.stdout == expected
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(("most", "threads"), [(1, 1), (1, 4), (2, 4), (4, 4)])
 def test_a_model_runs_in_the_threads_there_are_or_says_so_and_never_hangs(
     most: int, threads: int, group: Path

@@ -50,6 +50,7 @@ def test_runs_that_begin_in_the_same_second_get_folders_of_their_own(
         assert len(runs.results(folder)["slices"]) == 24
 
 
+@pytest.mark.sampled(3)
 @linux
 @pytest.mark.parametrize("link", [False, True])
 @pytest.mark.parametrize("options", [(), ("--resume",), ("--overwrite",)])
@@ -184,6 +185,7 @@ def test_an_input_that_is_mounted_twice_is_known_by_either_name(
     assert runs.run("infer", study, "--model", model, "--out", study.parent / "out").returncode == 0
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "statement",
     [
@@ -219,6 +221,7 @@ def test_what_is_in_the_way_of_results_is_named(model: Path, study: Path, tmp_pa
     assert done.stderr == f"gliomart: {out / lock.NAME}: cannot be written (is a directory)\n"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="a library is compiled")
 @linux
 @pytest.mark.parametrize("errno", ["ENOLCK", "ENOSYS", "EOPNOTSUPP"])

@@ -138,6 +138,7 @@ def _whole(out: Path) -> None:
     assert len(json.loads((out / "results.json").read_text())["slices"]) == 24
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "moment",
     ["import argparse", "import numpy", "import cv2", "import onnxruntime", "parse", "session",
@@ -154,6 +155,7 @@ def test_signals_at_any_moment_end_in_one_line_and_one_status(
     _whole(tmp_path / "out")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", WORDS)
 def test_a_signal_that_comes_when_all_is_done_changes_nothing(name: str, tmp_path: Path) -> None:
     ended = _at("exit", (name,) * 3, tmp_path / "out")
@@ -182,6 +184,7 @@ def test_of_several_signals_one_is_told(tmp_path: Path) -> None:
     _whole(tmp_path / "out")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", WORDS)
 def test_a_signal_that_is_ignored_stays_ignored(name: str, tmp_path: Path) -> None:
     words = [sys.executable, "-c", AT, "write", _numbers(name), *DEMO[3:], str(tmp_path / "out")]
@@ -208,6 +211,7 @@ def test_the_first_process_of_a_container_ends_when_it_is_told_to(
     _whole(tmp_path / "out")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", ">&- 2>&- <&-"])
 def test_a_signal_has_its_status_where_nobody_hears_of_it(redirection: str, tmp_path: Path) -> None:
     words = [sys.executable, "-c", AT, "write", _numbers("SIGTERM"), *DEMO[3:]]
@@ -236,6 +240,7 @@ print(status)
 """
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", WORDS)
 def test_a_program_that_calls_a_command_goes_on_with_its_own_handlers(
     name: str, tmp_path: Path

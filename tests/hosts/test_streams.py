@@ -56,6 +56,7 @@ def _shell(command: list[str], redirection: str) -> subprocess.CompletedProcess[
     )  # fmt: skip
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "redirection",
     ["2>&-", "2>/dev/full", "2> >(true)", "<&-", "<&- 2>&-", "2>&- 3>&-"],
@@ -69,6 +70,7 @@ def test_results_are_the_same_where_nobody_hears_what_is_said(
     assert json.loads(ended.stdout) == json.loads((tmp_path / "out/results.json").read_text())
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-", "<&- >&- 2>&-"])
 def test_results_are_written_where_nobody_wants_them_printed(
     redirection: str, tmp_path: Path
@@ -130,6 +132,7 @@ def test_a_stream_that_does_not_block_is_written_to_its_end(which: int) -> None:
     assert said.endswith(b"\n")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "environment",
     [
@@ -222,6 +225,7 @@ def test_a_program_that_is_the_command_may_put_streams_in_their_places(
     assert (sys.stdout, sys.stderr) == (heard, said)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("gone", ["stdout", "stderr", "stdout = sys.stderr"])
 def test_a_program_without_a_console_is_heard_where_it_can_be(gone: str, tmp_path: Path) -> None:
     code = f"import sys; sys.{gone} = None; from gliomart.cli import main; sys.exit(main())"

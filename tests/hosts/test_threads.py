@@ -99,6 +99,7 @@ def _one_line(ended: subprocess.CompletedProcess[str]) -> bool:
     return ended.stderr.startswith("gliomart: ") and ended.stderr.count("\n") == 1
 
 
+@pytest.mark.sampled(2)
 @needs_groups
 @pytest.mark.parametrize("tasks", [128, 64, 16, 8])
 def test_a_demo_runs_on_32_processors_with_few_tasks(
@@ -110,6 +111,7 @@ def test_a_demo_runs_on_32_processors_with_few_tasks(
     assert len(json.loads((tmp_path / "out" / "results.json").read_text())["slices"]) == 24
 
 
+@pytest.mark.sampled(3)
 @needs_groups
 @pytest.mark.parametrize("tasks", [1, 2, 3])
 def test_where_no_thread_can_be_had_a_sentence_says_so(
@@ -122,6 +124,7 @@ def test_where_no_thread_can_be_had_a_sentence_says_so(
     assert "TasksMax" in ended.stderr
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("tasks", [1, 2, 4, 6, 12, 40])
 def test_a_limit_of_the_users_ends_in_a_sentence_or_in_fewer_threads(
     tasks: int, shim: Path, tmp_path: Path
@@ -191,6 +194,7 @@ def test_a_training_that_cannot_have_its_threads_says_so(
     assert "TasksMax" in ended.stderr
 
 
+@pytest.mark.slow
 def test_threads_are_judged_against_what_this_process_may_use(tmp_path: Path) -> None:
     words = [*DEMO, str(tmp_path / "out"), "--threads", "2"]
     ended = _run(["taskset", "-c", _first_processor(), *words])

@@ -39,7 +39,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _plan(scans: Path, out: Path, **changes: Any) -> Plan:
-    recipe = replace(networks.network("dae").recipe, epochs=1, batch_size=64, **changes)
+    recipe = replace(networks.network("cae").recipe, epochs=1, batch_size=64, **changes)
     return Plan(
         data=scans,
         split=None,
@@ -113,6 +113,7 @@ def test_more_resamples_than_memory_holds_are_a_usage_error(
     assert "too many" in _fails(["evaluate", scans, "--bootstrap", "99999999999"], 2, capsys)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("rate", [1e20, 1e38])
 def test_a_training_whose_last_step_diverges_publishes_no_network(
     scans: Path, tmp_path: Path, rate: float
@@ -123,6 +124,7 @@ def test_a_training_whose_last_step_diverges_publishes_no_network(
     assert not list(tmp_path.rglob("*.keras"))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_weights_that_are_no_numbers_are_not_exported(
     network: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: float

@@ -100,6 +100,7 @@ def test_values_too_small_for_single_precision_are_their_series_own(
     assert _statuses(results) == [0, 3, 3, 3, 3]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("hidden", [".snapshot", ".Trash-1000", "@eaDir", "lost+found"])
 def test_hidden_twins_are_left_alone(inbox: Path, results: Path, watch: Any, hidden: str) -> None:
     shutil.copytree(inbox / "good", inbox / hidden / "good")
@@ -340,6 +341,7 @@ def test_a_signal_ends_the_watch_and_its_gliomart(
     assert _statuses(results) == [0]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="there is no unshare")
 @needs_root
 @pytest.mark.parametrize("told", ["SIGTERM", "SIGINT", "SIGHUP"])

@@ -307,6 +307,7 @@ def test_what_a_family_would_not_give_a_model_is_refused(
         Detector(model, provider="cpu")
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("plane", PLANES)
 def test_volumes_are_turned_into_the_plane_of_the_card(tmp_path: Path, plane: str) -> None:
     metadata = {"gliomart": card(plane=plane).to_json()}

@@ -314,6 +314,7 @@ def test_who_was_examined_is_in_the_report_only_where_it_is_asked_for(
     assert b"DOE^JANE/1.png" in (out / "report.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_in_one_line_and_can_be_resumed(
     model: Path, two_series: Path, tmp_path: Path
 ) -> None:

@@ -142,6 +142,7 @@ def test_a_run_without_standard_output_writes_its_results(
     assert len(_results(tmp_path / "out")["slices"]) == 6
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_a_terminal_of_any_encoding_gets_the_report(
     encoding: str, model: Path, picture: bytes, tmp_path: Path

@@ -117,6 +117,7 @@ def test_a_pons_of_four_signs_is_judged_as_it_was() -> None:
         assert found.score == pytest.approx(score, rel=1e-5)
 
 
+@pytest.mark.sampled(2)
 @each_schema
 def test_commands_take_a_model_of_any_schema(schema: int, tmp_path: Path) -> None:
     gliomart = [sys.executable, "-m", "gliomart"]

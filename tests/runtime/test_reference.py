@@ -108,6 +108,7 @@ def test_cpp_agrees_with_the_vector(text: str, tmp_path: Path) -> None:
     _check([program], text, tmp_path)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no g++")
 @pytest.mark.parametrize(
     "study",

@@ -29,7 +29,7 @@ def _plan(data: Path, out: Path, **changes: object) -> Plan:
         data=data,
         split="train",
         out=out,
-        recipe=replace(networks.network("dae").recipe, epochs=2, batch_size=4),
+        recipe=replace(networks.network("cae").recipe, epochs=2, batch_size=4),  # soonest compiled
         pons=PonsRecipe(),
         preprocessing=SMALL,
         variation=Variation(),
@@ -38,6 +38,7 @@ def _plan(data: Path, out: Path, **changes: object) -> Plan:
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", networks.names())
 @pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_every_network_learns(name: str, channels: int) -> None:
@@ -134,12 +135,12 @@ def test_a_run_leaves_networks_pictures_and_a_record(
     assert fitting.AVERAGE_PRECISION not in record["fits"]["final"]["losses"]
     assert record["fits"]["final"]["scores"] is None
     shown = capsys.readouterr().err
-    assert re.search(r"^fold-1: epoch 2/2  loss 0\.\d+  held out: loss 0\.\d+"
+    assert re.search(r"^fold-1: epoch 2/2  loss \d\.\d+  held out: loss \d\.\d+"
                      r"  AP on lesions put in [01]\.\d{3}  left 00:00, for all \d\d:\d\d$",
                      shown, re.MULTILINE)  # fmt: skip
     assert "final: not validated, nobody is held out" in shown
-    assert re.search(r"^final: epoch 2/2  loss 0\.\d+  left 00:00$", shown, re.MULTILINE)
-    assert keras.models.load_model(plan.out, compile=False).name == "dae"
+    assert re.search(r"^final: epoch 2/2  loss \d\.\d+  left 00:00$", shown, re.MULTILINE)
+    assert keras.models.load_model(plan.out, compile=False).name == "cae"
     with pytest.raises(OutputExistsError):
         training.run(plan)
     with pytest.raises(OutputExistsError, match="started differently"):
@@ -149,8 +150,7 @@ def test_a_run_leaves_networks_pictures_and_a_record(
 def test_an_interrupted_run_goes_on_and_ends_the_same(
     dataset_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = replace(networks.network("cae").recipe, epochs=2, batch_size=4)  # soonest compiled
-    whole = _plan(dataset_folder, tmp_path / "whole.keras", folds=1, recipe=recipe)
+    whole = _plan(dataset_folder, tmp_path / "whole.keras", folds=1)
     training.run(whole)
     cut = replace(whole, out=tmp_path / "cut.keras")
 

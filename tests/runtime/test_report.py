@@ -115,7 +115,9 @@ def test_a_structure_that_is_found_and_not_judged_is_told_as_that(results: Any) 
     for entry in document["slices"]:
         entry["pons"] = {"visible": True, "box": [1, 2, 3, 4], **unknown}
     text = " ".join(_Page(report(document, shown, card)).text.split())
-    assert "Pons covered: nothing is said about it" in text
+    assert (
+        "Pons covered: the model finds it and does not judge it; nothing is said about it" in text
+    )
     assert text.count("Pons: seen, not judged.") == len(slices)
 
 

@@ -38,7 +38,6 @@ def _plan(data: Path, out: Path, **changes: object) -> Plan:
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", networks.names())
 @pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_every_network_learns(name: str, channels: int) -> None:

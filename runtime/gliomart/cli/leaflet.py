@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from gliomart.findings.judges import STRUCTURES
+from gliomart.model.contents import BRAIN
 from gliomart.printable import printable
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ def _limits(card: ModelCard, calibration: Calibration) -> Iterator[str]:
     measured = [_at(card.metrics, ("model", key)) for key in ("name", "version")]
     if None not in measured and measured != [card.name, card.version]:
         yield f"The figures above were measured on {measured[0]} {measured[1]}, not on this model."
+    if not card.has_output(BRAIN):
+        yield "It does not tell brain from what surrounds it."
     known = [judge.name for judge in card.judges]
     for structure in STRUCTURES:
         if structure.name not in known:

@@ -173,6 +173,8 @@ def _structures(series: SeriesEntry) -> Iterator[tuple[str, bool | None]]:
         if found["p_value"] is None:
             unknown = found["coverage"] == structure.not_judged
             why = _NOT_JUDGED.format(structure.name) if unknown else "nothing is said about it"
+            if found["coverage"] == structure.covered:
+                why = "the model finds it and does not judge it; nothing is said about it"
             yield f"{found['coverage']}: {why}", found["flagged"]
         else:
             verdict = f"{_VERDICTS[found['flagged']]} (p = {found['p_value']:.3f}"

@@ -24,7 +24,7 @@ from gliomart.sources import given
 from gliomart.sources.simulated import simulated_image, simulated_slice
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -248,7 +248,7 @@ class Detector:
 
     def stream_each(
         self, every_series: Iterable[sources.SeriesFiles]
-    ) -> Iterator[Iterator[SliceResult | Refusal]]:
+    ) -> Generator[Generator[SliceResult | Refusal]]:
         """Analyse series of an inventory; the next one is begun while one is analysed.
 
         What a series raises is raised by its own iterator, and the others can be gone on with.
@@ -268,7 +268,7 @@ class Detector:
         for opened in in_order(begin, given.series(every_series), workers=1):
             yield _raising(opened) if isinstance(opened, Exception) else self._analyse(opened)
 
-    def stream_series(self, series: sources.SeriesFiles) -> Iterator[SliceResult | Refusal]:
+    def stream_series(self, series: sources.SeriesFiles) -> Generator[SliceResult | Refusal]:
         """Analyse one series of an inventory, one result or refusal per slice."""
         return self._analyse(self._open(series))
 
@@ -300,11 +300,11 @@ class Detector:
             settings=settings,
         )
 
-    def _analyse(self, series: Opened) -> Iterator[SliceResult | Refusal]:
+    def _analyse(self, series: Opened) -> Generator[SliceResult | Refusal]:
         return log.each(self._family.analyse(series))
 
 
-def _raising(error: Exception) -> Iterator[SliceResult | Refusal]:
+def _raising(error: Exception) -> Generator[SliceResult | Refusal]:
     raise error
     yield
 

@@ -24,7 +24,7 @@ from gliomart.image.slices import Refusal
 from gliomart.printable import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable
 
     from gliomart.findings.results import Settings, SliceResult
 
@@ -57,7 +57,7 @@ def outcome(item: SliceResult | Refusal) -> None:
         logger.debug(stages, *astuple(item.ms))
 
 
-def each(items: Iterable[_Outcome]) -> Iterator[_Outcome]:
+def each(items: Iterable[_Outcome]) -> Generator[_Outcome]:
     """Log every item on its way."""
     for item in items:
         outcome(item)

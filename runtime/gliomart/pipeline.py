@@ -7,6 +7,7 @@ Where the system refuses threads, work goes on in those there are; with none, in
 from __future__ import annotations
 
 import os
+import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -15,7 +16,7 @@ from gliomart.errors import UsageError
 from gliomart.host import processors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -23,7 +24,7 @@ _Result = TypeVar("_Result")
 
 def in_order(
     function: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int
-) -> Iterator[_Result]:
+) -> Generator[_Result]:
     """Apply a function to items in threads, and give the results in the items' order.
 
     While the taker is busy with one, ``workers`` more are under way or wait to be taken, and no
@@ -35,25 +36,28 @@ def in_order(
     UsageError
         It is the process that began it whose threads are at work, and this is a child of it.
     """
-    process = os.getpid()
-    with ThreadPoolExecutor(workers, thread_name_prefix="gliomart") as pool:
-        pending: deque[_Task[_Item, _Result]] = deque()
-        helped = refused = False
-        try:
-            for item in items:
-                pending.append(_Task(function, item))
-                if not refused or helped:
-                    started = _submitted(pool, pending[-1])
-                    if not (started or refused):
-                        processors.fewer_threads(workers)
-                    helped, refused = helped or started, refused or not started
-                if len(pending) > workers:
-                    yield _result_of(pending.popleft(), process, helped=helped)
-            while pending:
+    process, thread = os.getpid(), threading.get_ident()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="gliomart")
+    pending: deque[_Task[_Item, _Result]] = deque()
+    helped = refused = False
+    try:
+        for item in items:
+            pending.append(_Task(function, item))
+            if not refused or helped:
+                started = _submitted(pool, pending[-1])
+                if not (started or refused):
+                    processors.fewer_threads(workers)
+                helped, refused = helped or started, refused or not started
+            if len(pending) > workers:
                 yield _result_of(pending.popleft(), process, helped=helped)
-        finally:  # who takes them may stop early
-            while pending and os.getpid() == process:
-                pending.popleft().future.cancel()
+        while pending:
+            yield _result_of(pending.popleft(), process, helped=helped)
+    finally:  # who takes them may stop early
+        while pending and os.getpid() == process:
+            pending.popleft().future.cancel()
+        # What was forgotten may be collected in any thread, even in one that is about to start and
+        # holds a lock that threads end by: it must not wait for them.
+        pool.shutdown(wait=threading.get_ident() == thread)
 
 
 class _Task(Generic[_Item, _Result]):

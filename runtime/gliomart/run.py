@@ -6,7 +6,7 @@ and ends with what an undisturbed one would have written.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -119,17 +119,19 @@ class Run:
             self.detector.card, lambda: self.detector.settings, self.options, self.detector.workers
         )
         count = _Count(series, finished, self.progress)
-        streams = self.detector.stream_each(list(rest.values()))
-        for (key, each), items in zip(rest.items(), streams, strict=True):
-            record, gallery = write_series(each, count.each(items), folder, plan, called[key])
-            if trouble := galleries.keep(key, gallery):
-                cause = trouble.code, trouble.reason
-                record.not_written.append(
-                    records.missing_output(each.source, None, "report", cause)
-                )
-            kept.add(key, record)
-            finished[key] = record
-            count.finish(key)
+        # Closed here and now, whatever happens: what is under way ends before the folder is left.
+        with closing(self.detector.stream_each(list(rest.values()))) as streams:
+            for (key, each), items in zip(rest.items(), streams, strict=True):
+                with closing(items):
+                    counted = count.each(items)
+                    record, gallery = write_series(each, counted, folder, plan, called[key])
+                if trouble := galleries.keep(key, gallery):
+                    cause = trouble.code, trouble.reason
+                    missed = records.missing_output(each.source, None, "report", cause)
+                    record.not_written.append(missed)
+                kept.add(key, record)
+                finished[key] = record
+                count.finish(key)
         return {key: finished[key] for key in series}
 
     def _write_report(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 import time
 from threading import Event, Lock, get_ident
 
@@ -68,3 +69,17 @@ def test_an_error_is_raised_in_its_turn_and_ends_the_work() -> None:
 
 def test_the_taker_itself_does_not_work() -> None:
     assert get_ident() not in in_order(lambda _: get_ident(), range(4), workers=1)
+
+
+def test_what_was_forgotten_is_collected_in_any_thread_without_waiting() -> None:
+    """A collection may run in a thread that is about to start, and holds what others end by."""
+    go_on = threading.Event()
+    forgotten = in_order(lambda wait: wait and go_on.wait(60), [False, True, True], workers=1)
+    next(forgotten)  # another is under way, which waits
+    collector = threading.Thread(target=forgotten.close)
+    collector.start()
+    collector.join(10)
+    waited = collector.is_alive()
+    go_on.set()
+    collector.join()
+    assert not waited

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -108,17 +109,19 @@ class _SeriesWriter:
 
         record, tally = SeriesRecord(), SeriesTally()
         results: list[SliceResult] = []
-        for item in in_order(write, items, workers=self.plan.workers):
-            tally.add(item.result if isinstance(item, WrittenSlice) else item)
-            if isinstance(item, Refusal):
-                record.not_analysed.append(records.refusal_entry(item))
-                continue
-            record.slices.append(item.entry)
-            record.not_written += item.not_written
-            gallery.add(item.entry, item.picture)
-            overview.add(item.tile)
-            if self.plan.options.dicom:
-                results.append(item.result)
+        # Closed where it fails as well: no file is written any more when those of it are removed.
+        with closing(in_order(write, items, workers=self.plan.workers)) as written:
+            for item in written:
+                tally.add(item.result if isinstance(item, WrittenSlice) else item)
+                if isinstance(item, Refusal):
+                    record.not_analysed.append(records.refusal_entry(item))
+                    continue
+                record.slices.append(item.entry)
+                record.not_written += item.not_written
+                gallery.add(item.entry, item.picture)
+                overview.add(item.tile)
+                if self.plan.options.dicom:
+                    results.append(item.result)
         settings = self.plan.settings()
         record.provider = provider_entry(settings.provider)
         findings = self._findings(tally, settings.false_alarm_rate)

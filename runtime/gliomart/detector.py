@@ -248,7 +248,7 @@ class Detector:
 
     def stream_each(
         self, every_series: Iterable[sources.SeriesFiles]
-    ) -> Generator[Generator[SliceResult | Refusal]]:
+    ) -> Generator[Generator[SliceResult | Refusal, None, None], None, None]:
         """Analyse series of an inventory; the next one is begun while one is analysed.
 
         What a series raises is raised by its own iterator, and the others can be gone on with.
@@ -268,7 +268,9 @@ class Detector:
         for opened in in_order(begin, given.series(every_series), workers=1):
             yield _raising(opened) if isinstance(opened, Exception) else self._analyse(opened)
 
-    def stream_series(self, series: sources.SeriesFiles) -> Generator[SliceResult | Refusal]:
+    def stream_series(
+        self, series: sources.SeriesFiles
+    ) -> Generator[SliceResult | Refusal, None, None]:
         """Analyse one series of an inventory, one result or refusal per slice."""
         return self._analyse(self._open(series))
 
@@ -300,11 +302,11 @@ class Detector:
             settings=settings,
         )
 
-    def _analyse(self, series: Opened) -> Generator[SliceResult | Refusal]:
+    def _analyse(self, series: Opened) -> Generator[SliceResult | Refusal, None, None]:
         return log.each(self._family.analyse(series))
 
 
-def _raising(error: Exception) -> Generator[SliceResult | Refusal]:
+def _raising(error: Exception) -> Generator[SliceResult | Refusal, None, None]:
     raise error
     yield
 

@@ -57,7 +57,7 @@ def outcome(item: SliceResult | Refusal) -> None:
         logger.debug(stages, *astuple(item.ms))
 
 
-def each(items: Iterable[_Outcome]) -> Generator[_Outcome]:
+def each(items: Iterable[_Outcome]) -> Generator[_Outcome, None, None]:
     """Log every item on its way."""
     for item in items:
         outcome(item)

@@ -24,7 +24,7 @@ _Result = TypeVar("_Result")
 
 def in_order(
     function: Callable[[_Item], _Result], items: Iterable[_Item], *, workers: int
-) -> Generator[_Result]:
+) -> Generator[_Result, None, None]:
     """Apply a function to items in threads, and give the results in the items' order.
 
     While the taker is busy with one, ``workers`` more are under way or wait to be taken, and no

@@ -3,14 +3,12 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gliomart.image.normalisation import estimate_normalisation
 from gliomart.image.preprocess import prepare
 from gliomart.image.slices import Slice
 from gliomart.image.steps import Preprocessing
-from gliomart_training.brain import brain_masks, inside_skull
+from gliomart_training.brain import brain_masks
 from samples import draw_head
 
 
@@ -54,16 +52,3 @@ def test_a_bright_piece_beside_the_brain_is_not_followed_downwards() -> None:
 
 def test_no_slices_have_no_brains() -> None:
     assert brain_masks([], []) == []
-
-
-@given(st.integers(20, 120), st.floats(5, 25), st.floats(60, 100))
-def test_scalp_is_removed_as_from_a_sphere(radius: int, scalp: float, dome: float) -> None:
-    rows, columns = np.mgrid[:256, :256]
-    distance = np.hypot(rows - 128, columns - 128)
-    inside = inside_skull(distance < radius, scalp, dome)
-    height_squared = max(dome**2 - radius**2, 0)
-    inner = np.sqrt(max((dome - scalp) ** 2 - height_squared, 0))
-    if radius >= dome:
-        inner = radius - scalp
-    # A disc drawn on pixels is off by up to a pixel in radius, so by this much in radius squared.
-    assert inside.sum() / np.pi == pytest.approx(inner**2, abs=3 * radius)

@@ -12,13 +12,13 @@ teach a network, which then sees through single errors, and knows single images 
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, cast
 
 import cv2
 import numpy as np
 
 from gliomart.image.grid import depth
+from gliomart.image.head import inside_skull
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,22 +83,6 @@ def brain_masks(
             seed = _dilate(found[k - step], widening // 3)
             found[k] = _grow(planes[k], heads[k], seed, _OVERLAP) & within
     return [found[k] for k in range(count)]
-
-
-def inside_skull(head: NDArray[np.bool_], scalp: float, dome: float) -> NDArray[np.bool_]:
-    """Remove scalp and skull from a head mask (H, W).
-
-    Below the widest slice they are ``scalp`` pixels thick. Towards the vertex the head is taken
-    for a sphere of radius ``dome``: a slice whose largest inscribed circle has radius ρ < dome
-    cuts that sphere at height h, h² = dome² - ρ², and the inner one, of radius dome - scalp, at
-    √((dome - scalp)² - h²). A slice above the inner sphere has nothing inside.
-    """
-    inward = depth(head)
-    radius = min(float(inward.max()), dome)
-    inner_squared = radius**2 - (2 * dome - scalp) * scalp
-    if inner_squared <= 0:
-        return np.zeros_like(head)
-    return inward > radius - math.sqrt(inner_squared)
 
 
 def _grow(

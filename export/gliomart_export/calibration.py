@@ -47,6 +47,7 @@ UNCALIBRATED = Calibration(
     display_limit=1e9,
     slice_scores=(),
     series_scores=(),
+    single_scores=None,
     patients=0,
     method="none",
 )
@@ -154,6 +155,7 @@ def calibrate(folds: Sequence[Scores]) -> Calibration:
         display_limit=max(_DISPLAY_RANGE * threshold, _SMALLEST_LIMIT),
         slice_scores=tuple(round(score, 7) for score in sorted(pooled.slices)),
         series_scores=tuple(round(score, 7) for score in sorted(pooled.series)),
+        single_scores=None,
         patients=len(pooled.series),
         method=f"every patient held out once, by {len(folds)} networks trained on the others"
         if len(folds) > 1

@@ -10,6 +10,7 @@ import os
 import threading
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gliomart.errors import UsageError
@@ -58,6 +59,19 @@ def in_order(
         # What was forgotten may be collected in any thread, even in one that is about to start and
         # holds a lock that threads end by: it must not wait for them.
         pool.shutdown(wait=threading.get_ident() == thread)
+
+
+def windows(items: Iterable[_Item], width: int) -> Generator[tuple[_Item | None, ...], None, None]:
+    """Give every item between those before and after it, ``width`` (odd) in all.
+
+    Beyond the ends there is None.
+    """
+    reach = width // 2
+    window: deque[_Item | None] = deque([None] * reach, maxlen=width)
+    for item in chain(items, repeat(None, reach)):
+        window.append(item)
+        if len(window) == width:
+            yield tuple(window)
 
 
 class _Task(Generic[_Item, _Result]):

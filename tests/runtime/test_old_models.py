@@ -36,11 +36,20 @@ THEN = {
     2: {1: (0.4938378930091858, 14), 7: (0.4813375771045685, 2), 8: (0.4763071835041046, 2)},
     3: {1: (0.4938378930091858, 14), 7: (0.4813375771045685, 2), 8: (0.4763071835041046, 2)},
     4: {1: (0.4938378930091858, 14), 7: (0.4813375771045685, 2), 8: (0.4763071835041046, 2)},
+    5: {1: (0.4938378930091858, 14), 7: (0.4813375771045685, 2), 8: (0.4763071835041046, 2)},
 }
-SERIES_THEN = {1: 0.5, 2: 0.4971380591392517, 3: 0.4971380591392517, 4: 0.4971380472183228}
+SERIES_THEN = {
+    1: 0.5,
+    2: 0.4971380591392517,
+    3: 0.4971380591392517,
+    4: 0.4971380472183228,
+    5: 0.4971380472183228,
+}
 PONS_THEN = {1: 0.8697438846256941, 7: 10.804174106519428, 8: 4.363136810402851}
 # Keys of a pons' calibration under schema 3 as software wrote them later.
 LATER_SIGNS = {"smoothing_px": 1.5, "near_radii": 1.3, "far_radii": 3.0}
+
+IMAGES_SAID = 5
 
 each_schema = pytest.mark.parametrize("schema", OLD)
 
@@ -69,7 +78,8 @@ def test_a_card_of_any_schema_says_what_its_model_has(schema: int) -> None:
     assert read.schema == SCHEMA
     assert read.family == "slice"
     (image,) = read.images
-    assert (image.modality, image.sequence) == (written["modality"], written["sequence"])
+    said = written["images"][0] if schema >= IMAGES_SAID else written
+    assert (image.modality, image.sequence) == (said["modality"], said["sequence"])
     assert image.window is None
     assert image.required
     assert [output.name for output in read.outputs] == OUTPUTS[: min(schema + 1, 4)]
@@ -77,9 +87,11 @@ def test_a_card_of_any_schema_says_what_its_model_has(schema: int) -> None:
     assert list(read.calibration.slice_scores) == written["calibration"]["slice_scores"]
     assert read.scoring.top_fraction == written["scoring"]["top_fraction"]
     assert read.scoring.scalp == (Scalp(thickness_px=17.0, dome_px=80.0) if schema == 1 else None)
-    assert [judge.rules is not None for judge in read.judges] == {3: [False], 4: [True]}.get(
-        schema, []
-    )
+    assert [judge.rules is not None for judge in read.judges] == {
+        3: [False],
+        4: [True],
+        5: [True],
+    }.get(schema, [])
     assert ModelCard.from_json(read.to_json()) == read
 
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from gliomart.errors import InputRefusedError
-from gliomart.image.normalisation import estimate_normalisations
+from gliomart.image.normalisation import estimate_normalisations, normalisation_of
 from gliomart.image.preprocess import prepare, stack_channels
 from gliomart.image.sampling import evenly_spaced
 from gliomart_training.brain import brain_masks
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from gliomart_training.corruption import Corruption, Plane
     from gliomart_training.dataset import Patient
 
+# Detail is what is finer than a Gaussian of this standard deviation, as a fraction of the image; a
+# blur below the second, in pixels, is none.
+_DETAIL, _NO_BLUR = 0.02, 0.05
 # Networks take images whose side is a multiple of this.
 _NETWORK_STEP = 32
 
@@ -70,17 +73,16 @@ class HealthyImages:
 def tumour_free_images(patients: Iterable[Patient], spec: Preprocessing) -> HealthyImages:
     """Prepare the tumour-free slices of some patients, as the runtime would.
 
-    Frame and brain are sought in all slices of a patient, as at the scanner; blank ones are left
-    out.
+    They are normalised by all slices of a patient, as at the scanner; blank ones are left out.
     """
     parts = []
     for patient in patients:
-        frames = estimate_normalisations(patient.slices, spec)
+        norms = estimate_normalisations(patient.slices, spec)
         prepared, tumour_free = [], []
-        for example in patient.examples:
+        for number, example in enumerate(patient.examples):
             with suppress(InputRefusedError):  # blank: there is nothing to learn from
-                frame = frames[example.slice.pixels.shape]
-                prepared.append(prepare(example.slice, frame, spec))
+                norm = normalisation_of(example.slice, number, norms)
+                prepared.append(prepare(example.slice, norm, spec))
                 tumour_free.append(example.tumour_free)
         if any(tumour_free):
             brains = brain_masks([p.plain for p in prepared], [p.head for p in prepared])
@@ -105,9 +107,17 @@ class Variation:
     scale, shift
         Largest change of size, and largest shift, as fractions of the image.
     shading
-        Standard deviation of the logarithm of a smooth bias field.
+        Standard deviation of the logarithm of a smooth bias field: what is left of uneven light, or
+        all of it in a slice that could not be evened out.
     gain, gamma
         Largest relative change of brightness, and of contrast as an exponent.
+    detail
+        Largest relative change of the contrast of detail, such as grey matter against white, which
+        differs between sequences and with the thickness of slices.
+    blur
+        Largest blur, a standard deviation as a fraction of the image: resolution differs as well.
+    noise
+        Largest standard deviation of noise.
     window
         Side of the square that is cut out at random, as a fraction of the image: most of a step's
         work would otherwise go into air, and into the same neighbours again.
@@ -116,9 +126,12 @@ class Variation:
     rotation: float = 10.0
     scale: float = 0.12
     shift: float = 0.04
-    shading: float = 0.06
+    shading: float = 0.09
     gain: float = 0.12
     gamma: float = 0.15
+    detail: float = 0.4
+    blur: float = 0.0047
+    noise: float = 0.02
     window: float = 0.625
 
     def apply(
@@ -147,8 +160,22 @@ class Variation:
         shading = np.exp(cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC))
         gain = 1 + random.uniform(-self.gain, self.gain)
         gamma = 1 + random.uniform(-self.gamma, self.gamma)
-        contrasted = level * (varied / level) ** gamma
+        contrasted = self._texture(level * (varied / level) ** gamma, random)
         return np.clip(contrasted * shading * gain, 0, 1, dtype=np.float32), moved
+
+    def _texture(self, image: Plane, random: np.random.Generator) -> Plane:
+        """Vary detail, resolution and noise, each of half the images, as scanners do."""
+        strength, blur, noise = random.random(3)
+        if random.random() < 0.5:  # noqa: PLR2004
+            smooth = cv2.GaussianBlur(image, (0, 0), _DETAIL * image.shape[0])
+            image = smooth + (1 + self.detail * (2 * strength - 1)) * (image - smooth)
+        if random.random() < 0.5:  # noqa: PLR2004
+            width = max(self.blur * blur * len(image), _NO_BLUR)
+            image = cast("Plane", cv2.GaussianBlur(image, (0, 0), width))
+        if random.random() < 0.5:  # noqa: PLR2004
+            grain = random.standard_normal(image.shape, np.float32)
+            image = image + np.float32(self.noise * noise) * grain
+        return image
 
     def window_side(self, size: int) -> int:
         """Side of the window in pixels: a multiple of 32, as networks want it."""

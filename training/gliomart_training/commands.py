@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gliomart.cli.arguments import ArgumentParser, place, positive, seed
 from gliomart.errors import UsageError
 from gliomart.host.streams import give
-from gliomart.image.steps import Channel, Preprocessing
+from gliomart.image.steps import Channel, Preprocessing, Shading
 from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
@@ -76,7 +76,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         out=options.out,
         recipe=recipe,
         pons=PonsRecipe(seed=recipe.seed),
-        preprocessing=Preprocessing(channels=_CHANNELS[options.channels]),
+        preprocessing=Preprocessing(channels=_CHANNELS[options.channels], shading=Shading()),
         variation=Variation(),
         folds=options.folds,
     )

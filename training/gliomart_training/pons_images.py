@@ -15,7 +15,7 @@ import numpy as np
 
 from gliomart.errors import InputRefusedError
 from gliomart.image.grid import crop
-from gliomart.image.normalisation import estimate_normalisations
+from gliomart.image.normalisation import estimate_normalisations, normalisation_of
 from gliomart.image.preprocess import prepare
 from gliomart.image.slices import Slice
 
@@ -76,17 +76,18 @@ def marked_images(patient: Patient, spec: Preprocessing) -> PonsImages:
     Slices near a marked one, and whole patients without a mark, are left out: whether they show
     the pons is not known. So are slices in or near a tumour.
     """
-    frames = estimate_normalisations(patient.slices, spec)
+    norms = estimate_normalisations(patient.slices, spec)
     drawn: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-    for example, clear in zip(patient.examples, patient.clear_of_pons(), strict=True):
+    clear_of_pons = patient.clear_of_pons()
+    for number, (example, clear) in enumerate(zip(patient.examples, clear_of_pons, strict=True)):
         if example.pons is None and not (clear and example.tumour_free):
             continue
         with suppress(InputRefusedError):  # blank: there is nothing to learn from
-            frame = frames[example.slice.pixels.shape]
-            plain = prepare(example.slice, frame, spec).plain
+            norm = normalisation_of(example.slice, number, norms)
+            plain = prepare(example.slice, norm, spec).plain
             pons = np.zeros_like(plain)
             if example.pons is not None:
-                pons = _on_model_grid(example.pons, cast("Normalisation", frame), spec)
+                pons = _on_model_grid(example.pons, norm, spec)
             drawn.append((_coarse(plain), _coarse(pons)))
     return _stacked(drawn, spec)
 
@@ -96,28 +97,27 @@ def simulated_images(heads: int, seed: int, spec: Preprocessing) -> PonsImages:
     from gliomart_training.simulation import simulate_head
 
     drawn = []
-    for number in range(heads):
-        head = simulate_head(slices=_SIMULATED_SLICES, size=spec.size, seed=seed + number)
+    for head_number in range(heads):
+        head = simulate_head(slices=_SIMULATED_SLICES, size=spec.size, seed=seed + head_number)
         slices = [Slice(pixels) for pixels in head.pixels]
-        (frame,) = estimate_normalisations(slices, spec).values()
-        if isinstance(frame, InputRefusedError):
-            raise frame
+        norms = estimate_normalisations(slices, spec)
         areas = head.pons.sum(axis=(1, 2))
-        for source, pons, area in zip(slices, head.pons, areas, strict=True):
-            if area and area < _PARTIAL * areas.max():
+        for number, (source, pons) in enumerate(zip(slices, head.pons, strict=True)):
+            if areas[number] and areas[number] < _PARTIAL * areas.max():
                 continue
             with suppress(InputRefusedError):  # the vertex alone
-                plain = prepare(source, frame, spec).plain
-                mask = crop(pons.astype(np.float32), frame.box, spec.size, 0.0)
+                norm = normalisation_of(source, number, norms)
+                plain = prepare(source, norm, spec).plain
+                mask = crop(pons.astype(np.float32), norm.box, spec.size, 0.0)
                 drawn.append((_coarse(plain), _coarse(mask)))
     return _stacked(drawn, spec)
 
 
-def _on_model_grid(pons: Ellipse, frame: Normalisation, spec: Preprocessing) -> NDArray[np.float32]:
+def _on_model_grid(pons: Ellipse, norm: Normalisation, spec: Preprocessing) -> NDArray[np.float32]:
     """Draw an ellipse where the model sees it; float32 (size, size), 0 or 1."""
     x, y = np.meshgrid(np.arange(spec.size), np.arange(spec.size))
     grid = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float64)
-    points = frame.box.to_source(grid, spec.size) - (pons.cx, pons.cy)
+    points = norm.box.to_source(grid, spec.size) - (pons.cx, pons.cy)
     reach = np.hypot(points[:, 0] / pons.rx, points[:, 1] / pons.ry)
     return (reach <= 1).astype(np.float32).reshape(spec.size, spec.size)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 from gliomart.errors import DatasetError, TrainingError
-from gliomart.image.steps import Preprocessing
+from gliomart.image.steps import Preprocessing, Shading
 from gliomart.printable import printable
 from gliomart_training.patients import MaskCounts  # noqa: TC001  # types are read at run time
 
@@ -103,7 +103,16 @@ def read_record(folder: Path) -> Record:
 def preprocessing_of(record: Record) -> Preprocessing:
     """Tell how a run's networks take images."""
     options = record["preprocessing"]
-    return Preprocessing(**(options | {"channels": tuple(options["channels"])}))
+    shading = options.get("shading")  # a record that does not say so is of even light
+    return Preprocessing(
+        **(
+            options
+            | {
+                "channels": tuple(options["channels"]),
+                "shading": Shading(**shading) if shading else None,
+            }
+        )
+    )
 
 
 def read_json(file: Path) -> object:

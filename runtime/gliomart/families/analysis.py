@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
 
 from gliomart.errors import InputRefusedError
 from gliomart.families.reading import open_alone
@@ -16,12 +19,11 @@ from gliomart.host.forking import at_work
 from gliomart.image.preprocess import prepare
 from gliomart.image.slices import Concern, Refusal
 from gliomart.model.contents import BRAIN
-from gliomart.pipeline import in_order
+from gliomart.pipeline import in_order, windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from gliomart.families.family import Setup
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from gliomart.image.preprocess import ModelInput
     from gliomart.image.slices import Slice
     from gliomart.model.card import ModelCard
+    from gliomart.model.contents import Scoring
     from gliomart.model.prediction import Prediction
 
 
@@ -71,29 +74,29 @@ def enter(series: Opened, timed: Timed, setup: Setup) -> Entered | Refusal:
     The slice; or a refusal, where one takes its place already, what its pixels say speaks against
     it, it shows no head, or its series has no normalisation.
     """
-    item, read_ms = timed
+    item = timed.item
     if isinstance(item, Refusal):
         return item
     try:
-        return _entered(series, item, read_ms, setup)
+        return _entered(series, item, timed, setup)
     except InputRefusedError as error:
         return Refusal(item.source, item.frame, error.code, error.reason)
 
 
 @at_work
-def _entered(series: Opened, item: Slice, read_ms: float, setup: Setup) -> Entered:
+def _entered(series: Opened, item: Slice, timed: Timed, setup: Setup) -> Entered:
     content = series.content_of(item)
     if content.concerns and not setup.settings.forced:
         raise suitability.refused(content.concerns)
     started = perf_counter()
-    normalisation = series.normalisation_of(item)
+    normalisation = series.normalisation_of(item, timed.number)
     prepared = prepare(item, normalisation, setup.card.preprocessing)
     return Entered(
         normalisation,
         prepared,
         concerns=series.concerns.get(item.source, ()) + content.concerns,
         notes=series.notes + content.notes + _of_brain(setup.card),
-        read_ms=read_ms,
+        read_ms=timed.read_ms,
         preprocess_ms=series.shared_ms + ms_since(started),
     )
 
@@ -109,7 +112,13 @@ def _of_brain(card: ModelCard) -> tuple[Concern, ...]:
 
 @at_work
 def conclude(
-    entered: Entered, prediction: Prediction, setup: Setup, *, infer_ms: float
+    entered: Entered,
+    prediction: Prediction,
+    setup: Setup,
+    *,
+    infer_ms: float,
+    scored: NDArray[np.float32] | None = None,
+    alone: bool = False,
 ) -> SliceResult:
     """Score what a model predicted for a slice, and judge the structures in it.
 
@@ -123,15 +132,20 @@ def conclude(
         Of the detector.
     infer_ms
         Milliseconds that the model took for it.
+    scored
+        float32 (size, size): the map that its score is taken of; None for the model's own. Outlines
+        are always those of its own.
+    alone
+        It was given by itself: its score is held against those of slices without neighbours.
     """
     settings = setup.settings_now
     started = perf_counter()
     source, box = entered.prepared.source, entered.normalisation.box
     rules = setup.card.scoring
     counted = scoring.without_scalp(prediction.anomaly_map, entered.prepared.head, rules.scalp)
-    score = scoring.slice_score(counted, rules)
+    score = scoring.slice_score(counted if scored is None else scored, rules)
     on_source, mask, regions = _segmented(counted, source, box, setup)
-    p = scoring.p_value(score, setup.calibration.slice_scores)
+    p = scoring.p_value(score, setup.calibration.of_slices(alone=alone))
     shown = AnalysedSlice(entered.prepared.image[..., 0], prediction, on_source, box)
     rate = settings.false_alarm_rate
     structures = {judge.structure.name: judge.judge_slice(shown, rate) for judge in setup.judges}
@@ -154,17 +168,60 @@ def conclude(
     )
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A slice that the model has seen, with what it predicts and the ms that took."""
+
+    entered: Entered
+    prediction: Prediction
+    infer_ms: float
+
+
 def slice_by_slice(
     series: Opened, setup: Setup, predict: Predict
 ) -> Iterator[SliceResult | Refusal]:
-    """Analyse slices as they are read, each by itself, several at a time, in their order."""
+    """Analyse slices as they are read, several at a time, in their order.
+
+    The model sees each by itself; its score is that of its map averaged with its neighbours', where
+    the card says so.
+    """
 
     @at_work
-    def analyse(timed: Timed) -> SliceResult | Refusal:
+    def see(timed: Timed) -> _Seen | Refusal:
         entered = enter(series, timed, setup)
-        return entered if isinstance(entered, Refusal) else _predicted(entered, setup, predict)
+        return entered if isinstance(entered, Refusal) else _seen(entered, predict)
 
-    return in_order(analyse, series.items, workers=setup.workers)
+    @at_work
+    def score(beside: tuple[_Seen | Refusal | None, ...]) -> SliceResult | Refusal:
+        own = beside[len(beside) // 2]
+        assert own is not None  # noqa: S101  # it is what the others are beside
+        if isinstance(own, Refusal):
+            return own
+        scored = _averaged(own, beside, setup.card.scoring)
+        return conclude(own.entered, own.prediction, setup, infer_ms=own.infer_ms, scored=scored)
+
+    weights = setup.card.scoring.neighbours
+    with closing(in_order(see, series.items, workers=setup.workers)) as seen:
+        yield from in_order(score, windows(seen, max(len(weights), 1)), workers=setup.workers)
+
+
+def _averaged(
+    own: _Seen, beside: Sequence[_Seen | Refusal | None], rules: Scoring
+) -> NDArray[np.float32] | None:
+    """Average a slice's map with its neighbours', as far as they are there and lie on its grid."""
+    box = own.entered.normalisation.box
+    maps = [
+        (weight, other.prediction.anomaly_map)
+        for weight, other in zip(rules.neighbours, beside, strict=False)
+        if isinstance(other, _Seen) and other.entered.normalisation.box == box
+    ]
+    if len(maps) < 2:  # noqa: PLR2004  # nothing beside itself
+        return None
+    whole = sum(weight for weight, _ in maps)
+    return sum(
+        (np.float32(weight / whole) * values for weight, values in maps[1:]),
+        np.float32(maps[0][0] / whole) * maps[0][1],
+    )
 
 
 def one_alone(image: One, setup: Setup, predict: Predict) -> SliceResult:
@@ -176,14 +233,16 @@ def one_alone(image: One, setup: Setup, predict: Predict) -> SliceResult:
         It cannot be analysed.
     """
     with at_work:
-        series, (item, read_ms) = open_alone(image, setup.card, forced=setup.settings.forced)
-        return _predicted(_entered(series, item, read_ms, setup), setup, predict)
+        series = open_alone(image, setup.card, forced=setup.settings.forced)
+        (timed,) = series.items
+        seen = _seen(_entered(series, image.slice, timed, setup), predict)
+        return conclude(seen.entered, seen.prediction, setup, infer_ms=seen.infer_ms, alone=True)
 
 
-def _predicted(entered: Entered, setup: Setup, predict: Predict) -> SliceResult:
+def _seen(entered: Entered, predict: Predict) -> _Seen:
     started = perf_counter()
     prediction = predict(entered.prepared.image)
-    return conclude(entered, prediction, setup, infer_ms=ms_since(started))
+    return _Seen(entered, prediction, ms_since(started))
 
 
 def _segmented(

@@ -16,7 +16,12 @@ from gliomart.findings import content, suitability
 from gliomart.findings.content import Content
 from gliomart.host.clock import ms_since
 from gliomart.host.forking import at_input, at_work
-from gliomart.image.normalisation import SAMPLED_SLICES, Normalisation, estimate_normalisations
+from gliomart.image.normalisation import (
+    SAMPLED_SLICES,
+    Normalisation,
+    estimate_normalisations,
+    normalisation_of,
+)
 from gliomart.image.sampling import evenly_spaced
 from gliomart.image.slices import Refusal, Slice, checked, of_array
 from gliomart.pipeline import in_order
@@ -37,8 +42,13 @@ if TYPE_CHECKING:
 
     Image: TypeAlias = Path | str | BinaryIO | NDArray[Any] | Dataset | Slice
 
-# A slice or what takes its place, and how long it took to read, in ms.
-Timed = tuple[Slice | Refusal, float]
+
+class Timed(NamedTuple):
+    """A slice or what takes its place, how many ms it took to read, and its place in the series."""
+
+    item: Slice | Refusal
+    read_ms: float
+    number: int = 0
 
 
 # Frames of a file that a reason lists.
@@ -79,18 +89,15 @@ class Opened:
         """Tell what the pixels of slices like this one say."""
         return self.contents.get(item.pixels.shape, Content())
 
-    def normalisation_of(self, item: Slice) -> Normalisation:
-        """Give how slices like this one are normalised.
+    def normalisation_of(self, item: Slice, number: int) -> Normalisation:
+        """Give how a slice, the so manieth of its series from 0, is normalised.
 
         Raises
         ------
         InputRefusedError
-            The reason why they cannot be.
+            The reason why slices of its shape cannot be.
         """
-        found = self.normalisations[item.pixels.shape]
-        if isinstance(found, InputRefusedError):
-            raise found
-        return found
+        return normalisation_of(item, number, self.normalisations)
 
 
 class One(NamedTuple):
@@ -179,12 +186,8 @@ def _only(read: Sequence[Slice | Refusal]) -> Slice:
     return read[0]
 
 
-def open_alone(image: One, card: ModelCard, *, forced: bool) -> tuple[Opened, tuple[Slice, float]]:
+def open_alone(image: One, card: ModelCard, *, forced: bool) -> Opened:
     """Take one image for a series of its own.
-
-    Returns
-    -------
-    The series, and its slice with the milliseconds that reading it took.
 
     Raises
     ------
@@ -195,11 +198,10 @@ def open_alone(image: One, card: ModelCard, *, forced: bool) -> tuple[Opened, tu
     concerns = suitability.concerns_of_image(image.header, card, image.concerns)
     if concerns and not forced:
         raise suitability.refused(concerns)
-    timed = (image.slice, image.read_ms)
+    timed = Timed(image.slice, image.read_ms)
     opened = _normalised([timed], [timed], 1, card)
     by_source = {image.slice.source: concerns}
-    opened = replace(opened, concerns=by_source, notes=image.notes, shared_ms=ms_since(started))
-    return opened, timed
+    return replace(opened, concerns=by_source, notes=image.notes, shared_ms=ms_since(started))
 
 
 def open_series(series: SeriesFiles, card: ModelCard, *, forced: bool) -> Opened:
@@ -219,7 +221,7 @@ def open_series(series: SeriesFiles, card: ModelCard, *, forced: bool) -> Opened
         refused += series.missing()
     concerns[series.source] = tuple(dict.fromkeys(chain.from_iterable(concerns.values())))
     sample, items = _begin(suitable, series.source, card.plane)
-    unread = [(refusal, 0.0) for refusal in refused]
+    unread = [Timed(refusal, 0.0) for refusal in refused]
     opened = _normalised(sample, chain(unread, items), len(suitable), card)
     companions = tuple(open_series(other, card, forced=forced) for other in series.companions)
     return replace(opened, concerns=concerns, notes=series.notes, companions=companions)
@@ -235,7 +237,10 @@ def open_planes(
     UsageError
         As :func:`gliomart.sources.given.plane_of`.
     """
-    items = [(given.plane_of(number, item, plane), 0.0) for number, item in enumerate(planes)]
+    items = [
+        Timed(given.plane_of(number, item, plane), 0.0, number)
+        for number, item in enumerate(planes)
+    ]
     return _normalised(items, items, len(items), card)
 
 
@@ -262,8 +267,10 @@ def _normalised(
 ) -> Opened:
     """Find from a sample what all of so many slices share."""
     started = perf_counter()
-    slices = [item for item, _ in sample if isinstance(item, Slice)]
-    normalisations = estimate_normalisations(slices, card.preprocessing)
+    read = [(item, number) for item, _, number in sample if isinstance(item, Slice)]
+    slices = [item for item, _ in read]
+    numbers = [number for _, number in read]
+    normalisations = estimate_normalisations(slices, card.preprocessing, numbers)
     contents = content.contents_of(slices, normalisations)
     return Opened(items, normalisations, contents, ms_since(started) / max(count, 1))
 
@@ -278,12 +285,12 @@ def _begin(
     singles = sources.singles(files, plane)
     if singles is not None:
         sample = _sampled(singles)
-        if any(isinstance(item, Slice) for item, _ in sample.values()):
+        if any(isinstance(timed.item, Slice) for timed in sample.values()):
             return list(sample.values()), _one_by_one(singles, sample)
     started = perf_counter()
     items = list(sources.read_series(files, source, plane))
     each = ms_since(started) / max(len(items), 1)
-    timed = [(item, each) for item in items]
+    timed = [Timed(item, each, number) for number, item in enumerate(items)]
     return timed, timed
 
 
@@ -293,7 +300,7 @@ def _sampled(singles: Sequence[Single]) -> dict[int, Timed]:
     for number, single in enumerate(singles):
         by_shape[single.shape].append(number)
     chosen = chain.from_iterable(evenly_spaced(each, SAMPLED_SLICES) for each in by_shape.values())
-    return {number: _read_alone(singles[number]) for number in chosen}
+    return {number: _read_alone(singles[number], number) for number in chosen}
 
 
 def _one_by_one(singles: Sequence[Single], sample: Mapping[int, Timed]) -> Iterable[Timed]:
@@ -301,13 +308,13 @@ def _one_by_one(singles: Sequence[Single], sample: Mapping[int, Timed]) -> Itera
     kept = dict(sample)
 
     def read(number: int) -> Timed:
-        return kept.pop(number, None) or _read_alone(singles[number])
+        return kept.pop(number, None) or _read_alone(singles[number], number)
 
     return in_order(read, range(len(singles)), workers=1)
 
 
 @at_input
-def _read_alone(single: Single) -> Timed:
+def _read_alone(single: Single, number: int) -> Timed:
     started = perf_counter()
     item = checked(single.read())
-    return item, ms_since(started)
+    return Timed(item, ms_since(started), number)

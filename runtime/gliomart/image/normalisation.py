@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -13,13 +13,15 @@ from gliomart.image import background
 from gliomart.image.grid import Box, depth
 from gliomart.image.head import head_mask
 from gliomart.image.sampling import evenly_spaced
+from gliomart.image.shading import estimate_field
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from gliomart.image.background import Background
+    from gliomart.image.shading import Field
     from gliomart.image.slices import Slice
     from gliomart.image.steps import Preprocessing
 
@@ -49,15 +51,25 @@ class Normalisation:
         Modality values that become 0 and ``Preprocessing.brain_level``.
     background
         What is no part of the picture and becomes black; None where the picture needs no such.
+    field
+        How unevenly the series is lit; None where that is left as it is. A slice is prepared with
+        its own part of it (:meth:`at`).
     """
 
     box: Box
     black: float
     brain: float
     background: Background | None = None
+    field: Field | None = None
+
+    def at(self, number: int) -> Normalisation:
+        """Give it for one slice of the series, by its place in it from 0."""
+        return self if self.field is None else replace(self, field=self.field.at(number))
 
 
-def estimate_normalisation(slices: Sequence[Slice], spec: Preprocessing) -> Normalisation:
+def estimate_normalisation(
+    slices: Sequence[Slice], spec: Preprocessing, numbers: Sequence[int] | None = None
+) -> Normalisation:
     """Find the head and the brain's brightness in a series.
 
     Parameters
@@ -66,6 +78,8 @@ def estimate_normalisation(slices: Sequence[Slice], spec: Preprocessing) -> Norm
         Slices of one series, all of one shape, (H, W) each.
     spec
         The model's preprocessing.
+    numbers
+        Their places in the series, from 0, where they are not all of it.
 
     Returns
     -------
@@ -77,7 +91,8 @@ def estimate_normalisation(slices: Sequence[Slice], spec: Preprocessing) -> Norm
     InputRefusedError
         ``no-head``: there is nothing like a head in any of the slices.
     """
-    sample = evenly_spaced(slices, SAMPLED_SLICES)
+    chosen = evenly_spaced(range(len(slices)), SAMPLED_SLICES)
+    sample = [slices[k] for k in chosen]
     step = max(1, min(sample[0].pixels.shape) // _SAMPLED_SIDE)
     around = background.find(sample)
     shown = [background.filled(s, around) for s in sample]
@@ -100,27 +115,47 @@ def estimate_normalisation(slices: Sequence[Slice], spec: Preprocessing) -> Norm
     brain = float(np.median(inside))
     left, top = np.percentile(boxes[:, :2], 15, axis=0) * step
     right, bottom = np.percentile(boxes[:, :2] + boxes[:, 2:], 85, axis=0) * step
-    return Normalisation(
-        box=_square_box((left, top, right, bottom), sample[0].spacing, spec.margin),
-        black=float(black),
-        brain=brain,
-        background=around,
-    )
+    box = _square_box((left, top, right, bottom), sample[0].spacing, spec.margin)
+    field = None
+    if spec.shading is not None and brain > black:
+        places = [k if numbers is None else numbers[k] for k in chosen]
+        field = estimate_field(shown, places, box, (float(black), brain), spec)
+    return Normalisation(box, float(black), brain, around, field)
 
 
 def estimate_normalisations(
-    slices: Sequence[Slice], spec: Preprocessing
+    slices: Sequence[Slice], spec: Preprocessing, numbers: Sequence[int] | None = None
 ) -> dict[tuple[int, ...], Normalisation | InputRefusedError]:
     """Estimate one for every image size in a series, or tell the reason why there is none."""
     found: dict[tuple[int, ...], Normalisation | InputRefusedError] = {}
+    places = range(len(slices)) if numbers is None else numbers
     for shape in dict.fromkeys(s.pixels.shape for s in slices):
+        alike = [(s, n) for s, n in zip(slices, places, strict=True) if s.pixels.shape == shape]
         try:
             found[shape] = estimate_normalisation(
-                [s for s in slices if s.pixels.shape == shape], spec
+                [s for s, _ in alike], spec, [n for _, n in alike]
             )
         except InputRefusedError as error:
             found[shape] = error
     return found
+
+
+def normalisation_of(
+    item: Slice,
+    number: int,
+    found: Mapping[tuple[int, ...], Normalisation | InputRefusedError],
+) -> Normalisation:
+    """Give how one slice of a series, by its place in it from 0, is normalised.
+
+    Raises
+    ------
+    InputRefusedError
+        The reason why slices of its shape cannot be.
+    """
+    norm = found[item.pixels.shape]
+    if isinstance(norm, InputRefusedError):
+        raise norm
+    return norm.at(number)
 
 
 def _bounds(head: NDArray[np.bool_]) -> tuple[int, int, int, int]:

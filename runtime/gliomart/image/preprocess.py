@@ -57,19 +57,15 @@ class ModelInput(ByContent):
     head: NDArray[np.bool_]
 
 
-def prepare(
-    source: Slice, norm: Normalisation | InputRefusedError, spec: Preprocessing
-) -> ModelInput:
-    """Bring one slice onto the model's grid and scale.
+def prepare(source: Slice, norm: Normalisation, spec: Preprocessing) -> ModelInput:
+    """Bring one slice onto the model's grid and scale, by its own normalisation.
 
     Raises
     ------
     InputRefusedError
         ``blank-slice``: no head, or less than ``spec.minimum_head`` of one, is in the slice;
-        ``not-finite``; or the reason why its series has no normalisation.
+        ``not-finite``.
     """
-    if isinstance(norm, InputRefusedError):
-        raise norm
     pixels = background.filled(source, norm.background)
     plain = normalise(crop(pixels, norm.box, spec.size, norm.black), norm, spec)
     if not np.isfinite(plain.sum()):  # a model that is shown NaN would be blamed
@@ -85,9 +81,15 @@ def prepare(
 def normalise(
     pixels: NDArray[np.float32], norm: Normalisation, spec: Preprocessing
 ) -> NDArray[np.float32]:
-    """Scale modality values so that black is 0 and the brain's median is ``brain_level``."""
+    """Scale modality values so that black is 0 and the brain's median is ``brain_level``.
+
+    ``pixels`` (size, size) lie on the model's grid: uneven brightness is undone on the way.
+    """
     scale = spec.brain_level / (norm.brain - norm.black)
-    return np.clip((pixels - norm.black) * scale, 0, 1, dtype=np.float32)
+    scaled = (pixels - norm.black) * scale
+    if norm.field is not None:
+        scaled = norm.field.undone(scaled)
+    return np.clip(scaled, 0, 1, dtype=np.float32)
 
 
 def stack_channels(plain: NDArray[np.float32], spec: Preprocessing) -> NDArray[np.float32]:

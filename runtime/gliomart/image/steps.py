@@ -9,6 +9,35 @@ Channel = Literal["plain", "clahe"]
 
 
 @dataclass(frozen=True)
+class Shading:
+    """How a series' uneven brightness is found and undone; see :mod:`gliomart.image.shading`.
+
+    Attributes
+    ----------
+    side
+        Pixels of the field along each side of the model's grid.
+    levels, steps
+        Meshes of B-splines, each twice as fine as the one before, from one element a side on; and
+        steps on each of them.
+    sharpness
+        Full width at half maximum, in natural logarithms, of the Gaussian that the histogram of
+        brightness is deconvolved by.
+    limit
+        Largest logarithm of the field.
+    disagreement
+        The slices of a series disagree in level where the logarithm of the ratio of two neighbours
+        typically (in the median) jumps by more than this from one pair to the next.
+    """
+
+    side: int = 32
+    levels: int = 3
+    steps: int = 20
+    sharpness: float = 0.15
+    limit: float = 1.2
+    disagreement: float = 0.05
+
+
+@dataclass(frozen=True)
 class Preprocessing:
     """How pixels become the model's input; stored in the model's card.
 
@@ -30,6 +59,8 @@ class Preprocessing:
         Pixels above this fraction of the brain's median belong to the head.
     minimum_head
         Smallest head, as a fraction of the model's input, that a slice is analysed for.
+    shading
+        How uneven brightness is undone; None where it is left as it is.
     """
 
     size: int = 256
@@ -40,3 +71,4 @@ class Preprocessing:
     clahe_tiles: int = 8
     head_level: float = 0.25
     minimum_head: float = 0.03
+    shading: Shading | None = None

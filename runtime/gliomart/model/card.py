@@ -31,7 +31,7 @@ from gliomart.model.decoding import build
 from gliomart.model.migration import migrated
 
 METADATA_KEY = "gliomart"
-SCHEMA: Literal[5] = 5
+SCHEMA: Literal[6] = 6
 _DEEPEST = 32
 
 
@@ -91,7 +91,7 @@ class ModelCard:
     parity: Mapping[str, float]
     licence: str
     intended_use: str
-    schema: Literal[5] = SCHEMA
+    schema: Literal[6] = SCHEMA
 
     @property
     def image(self) -> InputImage:

@@ -11,7 +11,7 @@ from gliomart.model.contents import ANOMALY_MAP, BRAIN, RECONSTRUCTION
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gliomart.image.steps import Preprocessing
+    from gliomart.image.steps import Preprocessing, Shading
     from gliomart.model.contents import (
         Calibration,
         GraphOutput,
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _SMALLEST, _LARGEST = 32, 2048  # sides of a model's grid
 _WIDEST_MARGIN = 4.0  # of a head's longer side: the head is then a hundredth of the grid
+# Of a field of brightness: its resolution, meshes and steps on each; logarithms of brightness.
+_SMALLEST_FIELD, _LARGEST_FIELD, _MOST_LEVELS, _MOST_STEPS, _STEEPEST = 8, 128, 6, 200, 10.0
+_MOST_NEIGHBOURS = 15
 _MOST = 1e38  # of what is compared with pixels, which are of single precision
 # Of what is done to a section of a structure: pixels that are blurred, and radii of its size.
 _WIDEST_BLUR_PX, _WIDEST_BORDER_PX, _FARTHEST_RADII = 64.0, 64.0, 100.0
@@ -54,6 +57,23 @@ def of_preprocessing(spec: Preprocessing) -> Iterator[str]:
     if not 0 <= spec.margin <= _WIDEST_MARGIN:
         yield f"margin {spec.margin} is not in 0 to {_WIDEST_MARGIN:g}"
     yield from _not_lengths(_named(spec, "clahe_clip_limit"))
+    if spec.shading is not None:
+        yield from _of_shading(spec.shading)
+
+
+def _of_shading(rules: Shading) -> Iterator[str]:
+    for name, low, high in (
+        ("side", _SMALLEST_FIELD, _LARGEST_FIELD),
+        ("levels", 1, _MOST_LEVELS),
+        ("steps", 1, _MOST_STEPS),
+    ):
+        if not low <= (value := getattr(rules, name)) <= high:
+            yield f"{name} {value} of its shading is not in {low} to {high}"
+    for name in ("sharpness", "limit"):
+        if not 0 < (value := getattr(rules, name)) <= _STEEPEST:
+            yield f"{name} {value} of its shading is not above 0, up to {_STEEPEST:g}"
+    if not 0 <= rules.disagreement <= _MOST:
+        yield f"disagreement {rules.disagreement} of its shading is below 0"
 
 
 def of_outputs(outputs: Sequence[GraphOutput], judges: Sequence[JudgeCard]) -> Iterator[str]:
@@ -91,6 +111,11 @@ def of_scoring(rules: Scoring) -> Iterator[str]:
     yield from _not_lengths(_named(rules, "minimum_area_px"))
     if rules.series_top < 1:
         yield f"series_top {rules.series_top} is below 1"
+    weights = rules.neighbours
+    if weights and (len(weights) % 2 == 0 or len(weights) > _MOST_NEIGHBOURS):
+        yield f"neighbours are {len(weights)} weights, not an odd number up to {_MOST_NEIGHBOURS}"
+    if not all(0 < weight <= 1 for weight in weights):
+        yield "neighbours have a weight that is not in (0, 1]"
     if rules.scalp is not None:
         yield from _not_lengths(dataclasses.asdict(rules.scalp))
         if rules.scalp.thickness_px > rules.scalp.dome_px:
@@ -154,7 +179,7 @@ def _not_lengths(values: Mapping[str, float]) -> Iterator[str]:
 
 
 def _unordered(scored: Calibration | PonsCalibration) -> Iterator[str]:
-    for name in ("slice_scores", "series_scores"):
-        scores = getattr(scored, name)
+    for name in ("slice_scores", "series_scores", "single_scores"):
+        scores = getattr(scored, name, None) or ()
         if not all(map(math.isfinite, scores)) or list(scores) != sorted(scores):
             yield f"{name} are not finite and rising"

@@ -126,12 +126,16 @@ class Scoring:
         Smallest region that is kept, in pixels of the model's grid.
     scalp
         What the map counts inside of; None where the graph restricts it to the brain.
+    neighbours
+        Weights of the maps of so many slices in a row, an odd number, by which they are averaged
+        before the middle one is scored in its series; none where a slice is scored by its own map.
     """
 
     top_fraction: float = 0.008
     series_top: int = 5
     minimum_area_px: float = 20.0
     scalp: Scalp | None = None
+    neighbours: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,9 @@ class Calibration:
         Number of patients they come from.
     method
         How they were obtained, in words.
+    single_scores
+        Of slices that are scored by themselves, likewise rising; None where that makes no
+        difference.
     """
 
     false_alarm_rate: float
@@ -165,6 +172,13 @@ class Calibration:
     series_scores: tuple[float, ...]
     patients: int
     method: str
+    single_scores: tuple[float, ...] | None = None
+
+    def of_slices(self, *, alone: bool) -> tuple[float, ...]:
+        """Scores of tumour-free slices by themselves, or in their series; rising."""
+        if alone and self.single_scores is not None:
+            return self.single_scores
+        return self.slice_scores
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ schema  what it was
 3       a pons output, judged by two signs, which were computed in three ways under this number
 4       the pons judged by four signs
 5       family, images, limits, outputs and judges are said, which software took for granted
+6       shading is undone, a slice is scored with its neighbours in a series, and by itself
 ======  ====================================================================================
 
 Nothing is made up: what a model lacks is absent, and numbers that nothing can be held against today
@@ -38,7 +39,7 @@ _OUTPUTS: dict[str, tuple[float | None, float | None]] = {
     "brain": (0.0, 1.0),
     "pons": (0.0, 1.0),
 }
-_BRAIN_SINCE, _PONS_SINCE, _FOUR_SIGNS_SINCE, _ALL_SAID_SINCE = 2, 3, 4, 5
+_BRAIN_SINCE, _PONS_SINCE, _FOUR_SIGNS_SINCE, _ALL_SAID_SINCE, _EVEN_LIGHT_SINCE = 2, 3, 4, 5, 6
 
 
 def migrated(values: Json) -> Json:
@@ -56,7 +57,29 @@ def migrated(values: Json) -> Json:
     """
     schema = values["schema"]
     assert isinstance(schema, int)  # noqa: S101  # the caller has looked
-    return values if schema >= _ALL_SAID_SINCE else _to_5(values, schema)
+    if schema < _ALL_SAID_SINCE:
+        values = _to_5(values, schema)
+    return values if schema >= _EVEN_LIGHT_SINCE else _to_6(values)
+
+
+def _to_6(values: Json) -> Json:
+    """Say that light is left as it is, and that every slice is scored by its own map."""
+    card = dict(values)
+    preprocessing = _object(_taken(card, "preprocessing", "card"), "preprocessing")
+    scoring = _object(_taken(card, "scoring", "card"), "scoring")
+    calibration = _taken(card, "calibration", "card")
+    if calibration is not None:
+        scores = _object(calibration, "calibration")
+        calibration = _with(scores, "calibration", single_scores=None)
+    del card["schema"]
+    return _with(
+        card,
+        "card",
+        schema=_EVEN_LIGHT_SINCE,
+        preprocessing=_with(preprocessing, "preprocessing", shading=None),
+        scoring=_with(scoring, "scoring", neighbours=[]),
+        calibration=calibration,
+    )
 
 
 def _to_5(values: Json, schema: int) -> Json:

@@ -92,12 +92,13 @@ def _network(card: ModelCard, threads: int) -> KerasModel:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     import keras
 
-    from gliomart_training.localiser import pons_localiser, with_pons
+    from gliomart_training.brain_localiser import brain_localiser
+    from gliomart_training.localiser import joined, pons_localiser, with_pons
     from gliomart_training.networks import network as declared_by
 
     size, channels = card.preprocessing.size, len(card.preprocessing.channels)
     declared = declared_by(str(card.network["name"]))
-    network = declared.build(size, channels)
+    network = joined(declared.build(size, channels), brain_localiser(size), "brain")
     if card.has_output(PONS):
         network = with_pons(network, pons_localiser(size))
     (image,) = network.inputs

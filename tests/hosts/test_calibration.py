@@ -22,7 +22,7 @@ from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_training import networks, training  # noqa: E402
 from gliomart_training.batches import Variation  # noqa: E402
 from gliomart_training.plan import Plan  # noqa: E402
-from gliomart_training.recipe import PonsRecipe  # noqa: E402
+from gliomart_training.recipe import BrainRecipe, PonsRecipe  # noqa: E402
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def test_what_was_trained_on_three_patients_is_exported_evaluated_and_drawn(
 ) -> None:
     network, model = tmp_path / "own.keras", tmp_path / "own.onnx"
     recipe = replace(networks.network("dae").recipe, epochs=1, batch_size=64)
-    spec, pons = Preprocessing(size=64), PonsRecipe()
-    training.run(Plan(scans, None, network, recipe, pons, spec, Variation(), folds=3))
+    spec, pons, brain = Preprocessing(size=64), PonsRecipe(), BrainRecipe(steps=2, heads=1)
+    training.run(Plan(scans, None, network, recipe, brain, pons, spec, Variation(), folds=3))
     assert cli.main(["export", str(network), str(model)]) == 0
     assert "calibrated on 15 tumour-free slices of 3 patients" in capsys.readouterr().out
     assert len(Detector(model, provider="cpu").calibration.slice_scores) == 15

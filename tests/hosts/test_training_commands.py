@@ -30,7 +30,7 @@ from gliomart_training import network_file, networks, training  # noqa: E402
 from gliomart_training.batches import Variation  # noqa: E402
 from gliomart_training.localiser import pons_localiser, with_pons  # noqa: E402
 from gliomart_training.plan import Plan  # noqa: E402
-from gliomart_training.recipe import PonsRecipe  # noqa: E402
+from gliomart_training.recipe import BrainRecipe, PonsRecipe  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def _plan(scans: Path, out: Path, **changes: Any) -> Plan:
         split=None,
         out=out,
         recipe=recipe,
+        brain=BrainRecipe(steps=2, batch_size=4, heads=1),
         pons=PonsRecipe(),
         preprocessing=Preprocessing(size=64),
         variation=Variation(),

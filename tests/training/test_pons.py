@@ -27,15 +27,16 @@ from gliomart_training.localiser import (  # noqa: E402
 )
 from gliomart_training.plan import Plan  # noqa: E402
 from gliomart_training.pons_images import (  # noqa: E402
-    PONS_POOLING,
+    POOLING,
     PonsImages,
     marked_images,
-    simulated_images,
+    pons_of,
+    simulated_slices,
 )
-from gliomart_training.recipe import PonsRecipe  # noqa: E402
+from gliomart_training.recipe import BrainRecipe, PonsRecipe  # noqa: E402
 
 SMALL = Preprocessing(size=64)
-SIDE = SMALL.size // PONS_POOLING
+SIDE = SMALL.size // POOLING
 RECIPE = PonsRecipe(steps=40, batch_size=8, heads=1)
 MARKED = (3, 4)
 
@@ -95,6 +96,10 @@ def test_what_is_no_ellipse_is_refused_by_line(dataset_folder: Path, row: str, s
         dataset.load(dataset_folder, "train")
 
 
+def _simulated(seed: int) -> PonsImages:
+    return pons_of(simulated_slices(RECIPE.heads, seed, SMALL), SMALL)
+
+
 def test_marks_are_drawn_where_the_localiser_sees_them(marked_folder: Path) -> None:
     images = _marked(marked_folder)
     assert images.plain.shape == images.pons.shape == (len(images), SIDE, SIDE)
@@ -113,18 +118,18 @@ def test_slices_with_a_tumour_are_not_taken_for_clear(dataset_folder: Path) -> N
 
 
 def test_simulated_heads_show_their_pons_or_clearly_none() -> None:
-    images = simulated_images(RECIPE.heads, RECIPE.seed, SMALL)
+    images = _simulated(RECIPE.seed)
     areas = images.pons.sum(axis=(1, 2))
     assert 0 < images.shown.sum() < len(images)
     assert areas[images.shown].min() >= 0.3 * areas.max()
-    again = simulated_images(RECIPE.heads, RECIPE.seed, SMALL)
+    again = _simulated(RECIPE.seed)
     assert np.array_equal(images.plain, again.plain)
-    other = simulated_images(RECIPE.heads, 5, SMALL)
+    other = _simulated(5)
     assert not np.array_equal(images.plain[:5], other.plain[:5])
 
 
 def test_batches_repeat_by_seed_and_mix_what_they_should(marked_folder: Path) -> None:
-    marked, simulated = _marked(marked_folder), simulated_images(RECIPE.heads, RECIPE.seed, SMALL)
+    marked, simulated = _marked(marked_folder), _simulated(RECIPE.seed)
     recipe = replace(RECIPE, batch_size=200, shown=0.75)
 
     def batches(**changes: object) -> PonsBatches:
@@ -146,10 +151,10 @@ def test_batches_repeat_by_seed_and_mix_what_they_should(marked_folder: Path) ->
 def test_bending_moves_image_and_pons_alike() -> None:
     image = np.zeros((32, 32), np.float32)
     image[10:20, 12:22] = 1
-    bent, pons = localiser._bend(image, image, 2.0, np.random.default_rng(3))
+    bent, pons = localiser.bend(image, image, 2.0, np.random.default_rng(3))
     assert np.array_equal(bent, pons)
     assert not np.array_equal(bent, image)
-    same, _ = localiser._bend(image, image, 0.0, np.random.default_rng(3))
+    same, _ = localiser.bend(image, image, 0.0, np.random.default_rng(3))
     assert np.allclose(same, image)
 
 
@@ -228,6 +233,7 @@ def _plan(data: Path, out: Path, preprocessing: Preprocessing = SMALL) -> Plan:
         split="train",
         out=out,
         recipe=replace(networks.network("cae").recipe, epochs=1, batch_size=8),
+        brain=BrainRecipe(steps=4, heads=1),
         pons=replace(RECIPE, steps=4),
         preprocessing=preprocessing,
         variation=Variation(),
@@ -248,7 +254,11 @@ def test_a_run_joins_a_localiser_to_its_network(marked_folder: Path, tmp_path: P
     assert set(joined.output) == {"reconstruction", "brain", "pons"}
     alone = keras.models.load_model(plan.folder / "fold-1.autoencoder.keras", compile=False)
     image = np.random.default_rng(0).random((1, 64, 64, 1), np.float32)
-    assert np.array_equal(alone(image)["brain"], joined(image)["brain"])
+    assert np.array_equal(alone(image)["reconstruction"], joined(image)["reconstruction"])
+    with_brain = keras.models.load_model(plan.folder / "fold-1.with-brain.keras", compile=False)
+    assert np.array_equal(with_brain(image)["brain"], joined(image)["brain"])
+    assert not np.array_equal(alone(image)["brain"], joined(image)["brain"])
+    assert record["fits"]["fold-1"]["brain"]["slices"] == record["fits"]["fold-1"]["slices"]
     before = (plan.folder / "fold-1.keras").stat().st_mtime_ns
     training.run(plan, resume=True)
     assert (plan.folder / "fold-1.keras").stat().st_mtime_ns == before

@@ -19,7 +19,7 @@ from gliomart_training import dataset, fitting, networks, training  # noqa: E402
 from gliomart_training.batches import HealthyBatches, Variation, tumour_free_images  # noqa: E402
 from gliomart_training.corruption import CORRUPTIONS  # noqa: E402
 from gliomart_training.plan import Plan  # noqa: E402
-from gliomart_training.recipe import PonsRecipe  # noqa: E402
+from gliomart_training.recipe import BrainRecipe, PonsRecipe  # noqa: E402
 
 SMALL = Preprocessing(size=64)
 
@@ -30,6 +30,7 @@ def _plan(data: Path, out: Path, **changes: object) -> Plan:
         split="train",
         out=out,
         recipe=replace(networks.network("cae").recipe, epochs=2, batch_size=4),  # soonest compiled
+        brain=BrainRecipe(steps=2, batch_size=4, heads=1),
         pons=PonsRecipe(),
         preprocessing=SMALL,
         variation=Variation(),
@@ -124,8 +125,10 @@ def test_a_run_leaves_networks_pictures_and_a_record(
     assert {path.name for path in plan.folder.iterdir()} == {
         "curves.png", "reconstructions.png", "scores.png", "record.json",
         "fold-1.autoencoder.keras", "fold-2.autoencoder.keras", "final.autoencoder.keras",
+        "fold-1.with-brain.keras", "fold-2.with-brain.keras", "final.with-brain.keras",
         "fold-1.keras", "fold-2.keras", "final.keras",
         "fold-1.json", "fold-2.json", "final.json",
+        "fold-1.brain.json", "fold-2.brain.json", "final.brain.json",
     }  # fmt: skip
     for fold in ("fold-1", "fold-2"):
         losses, scores = record["fits"][fold]["losses"], record["fits"][fold]["scores"]
@@ -186,8 +189,8 @@ def test_networks_noise_and_losses_know_only_keras() -> None:
     """They have to train, unchanged, on any of Keras' backends."""
     folder = Path(gliomart_training.__file__).parent
     modules = (
-        "batches", "corruption", "fitting", "layers", "localiser", "network", "optimiser",
-        "pons_images", "recipe", "residual", "validation",
+        "batches", "brain_localiser", "corruption", "fitting", "layers", "localiser", "network",
+        "optimiser", "pons_images", "recipe", "residual", "validation",
     )  # fmt: skip
     for file in (*(folder / f"{name}.py" for name in modules), *folder.glob("networks/*.py")):
         tree = ast.parse(file.read_text())

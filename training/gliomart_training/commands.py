@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from gliomart_training.plan import Plan
 
 _MOST_RESAMPLES = 1_000_000
+# Batches that a brain localiser is trained on, for every epoch of the autoencoder.
+_BRAIN_STEPS = 40
 _CHANNELS: dict[str, tuple[Channel, ...]] = {
     "plain": ("plain",),
     "clahe": ("clahe",),
@@ -62,7 +64,7 @@ def train(arguments: Sequence[str]) -> int:
 def _plan(options: argparse.Namespace) -> Plan:
     from gliomart_training.batches import Variation
     from gliomart_training.plan import Plan
-    from gliomart_training.recipe import PonsRecipe
+    from gliomart_training.recipe import BrainRecipe, PonsRecipe
 
     given = {
         name: getattr(options, name)
@@ -75,6 +77,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         split=options.split or _training_split(options.directory),
         out=options.out,
         recipe=recipe,
+        brain=BrainRecipe(steps=_BRAIN_STEPS * recipe.epochs, seed=recipe.seed),
         pons=PonsRecipe(seed=recipe.seed),
         preprocessing=Preprocessing(channels=_CHANNELS[options.channels], shading=Shading()),
         variation=Variation(),

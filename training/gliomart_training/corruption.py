@@ -99,6 +99,15 @@ def bright_lesions(
     return seen.astype(np.float32, copy=False), seen - image > _VISIBLE
 
 
+def lesions_of_any_brightness(
+    image: Plane, brain: Plane, strength: tuple[float, float], random: np.random.Generator
+) -> Plane:
+    """Add blobs of a strength in this range to the brain, and others to the head around it."""
+    within = _enlarge(_blobs(random, _BRIGHT, strength), image) * brain
+    around = _enlarge(_blobs(random, _OUTSIDE_BRIGHT), image) * (1 - brain) * _head(image)
+    return np.clip(image + within + around, 0, 1, dtype=np.float32)
+
+
 CORRUPTIONS: dict[str, Corruption] = {
     "none": nothing,
     "anywhere": lesions_anywhere,
@@ -114,10 +123,12 @@ def _lesions(image: Plane, where: Plane, random: np.random.Generator) -> Plane:
     return np.clip(image + _enlarge(noise, image) * where, 0, 1, dtype=np.float32)
 
 
-def _blobs(random: np.random.Generator, bright: float) -> Plane:
+def _blobs(
+    random: np.random.Generator, bright: float, strength: tuple[float, float] = _BLOB_STRENGTH
+) -> Plane:
     place = _smooth_noise(random, int(random.choice(_BLOB_CELLS)))
     shape = sigmoid((place - random.uniform(0.0, 1.3)) / random.uniform(0.05, 0.35))
-    amount = random.uniform(*_BLOB_STRENGTH) * (1 if random.random() < bright else -1)
+    amount = random.uniform(*strength) * (1 if random.random() < bright else -1)
     return amount * shape * (1 + 0.35 * _smooth_noise(random, _COARSE_CELLS))
 
 

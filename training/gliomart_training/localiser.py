@@ -1,4 +1,7 @@
-"""The pons localiser: a network of its own, joined to an autoencoder once both are trained."""
+"""Localisers: networks of their own that tell where something is, joined to an autoencoder.
+
+This is what they have in common, and the pons localiser.
+"""
 
 from __future__ import annotations
 
@@ -17,52 +20,66 @@ from gliomart_training.corruption import lesions_anywhere
 from gliomart_training.layers import convolution, upsample
 from gliomart_training.network_file import check_finite
 from gliomart_training.optimiser import adamw, jit_compile
-from gliomart_training.pons_images import PONS_POOLING, PonsImages
+from gliomart_training.pons_images import POOLING, PonsImages
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from gliomart.image.steps import Preprocessing
     from gliomart_training.batches import Variation
-    from gliomart_training.recipe import PonsRecipe
+    from gliomart_training.recipe import BrainRecipe, PonsRecipe
 
 # Independent displacements along each side of a bent image.
 _BEND_CELLS = 7
 
 
-def pons_localiser(size: int) -> keras.Model:
-    """U-Net of a few channels that tells where the pons is, on a quarter of the model's grid.
+def localiser(size: int, filters: tuple[int, ...], name: str) -> keras.Model:
+    """U-Net of a few channels that tells where something is, on a quarter of the model's grid.
 
     Takes ``image`` (N, size / 4, size / 4, 1), the plain channel averaged; gives the probability
-    that a pixel is pons, of the same shape. An eighth of the denoising network's operations.
+    that a pixel belongs to it, of the same shape. ``filters`` are those of its levels, finest
+    first.
     """
-    side = size // PONS_POOLING
+    side = size // POOLING
     image = keras.Input((side, side, 1), name="image")
-    x = convolution(image, 16)
+    x = convolution(image, filters[0])
     skips = [x]
-    for filters in (32, 48, 64):
-        x = convolution(layers.AveragePooling2D(2)(x), filters)
-        skips.append(x := convolution(x, filters))
+    for wider in filters[1:]:
+        x = convolution(layers.AveragePooling2D(2)(x), wider)
+        skips.append(x := convolution(x, wider))
     for skip in reversed(skips[:-1]):
-        filters = skip.shape[-1]
-        x = layers.Conv2D(filters, 1, use_bias=False)(x)
-        x = convolution(layers.Add()([upsample(x), skip]), filters)
+        narrower = skip.shape[-1]
+        x = layers.Conv2D(narrower, 1, use_bias=False)(x)
+        x = convolution(layers.Add()([upsample(x), skip]), narrower)
     logits = layers.Conv2D(1, 3, padding="same", name="logits")(x)
-    return keras.Model(image, layers.Activation("sigmoid")(logits), name="pons_localiser")
+    return keras.Model(image, layers.Activation("sigmoid")(logits), name=f"{name}_localiser")
 
 
-def with_pons(network: keras.Model, localiser: keras.Model) -> keras.Model:
-    """Give a network a third output, ``pons`` (N, size, size, 1) in [0, 1], and leave it as it is.
+def joined(network: keras.Model, branch: keras.Model, name: str) -> keras.Model:
+    """Give a network an output (N, size, size, 1) in [0, 1] from a localiser.
 
-    The localiser is a branch of its own: what it learns cannot change what the rest does.
+    The localiser is a branch of its own: what it learns cannot change what the rest does. An output
+    of the same name makes way for it.
     """
     (image,) = network.inputs
     # By a name of its own: a network read from a file brings the names it was given once.
-    coarse = layers.AveragePooling2D(PONS_POOLING, name="pons_pooling")(image[..., :1])
-    pons = layers.UpSampling2D(PONS_POOLING, interpolation="bilinear", name="pons")(
-        localiser(coarse)
+    coarse = layers.AveragePooling2D(POOLING, name=f"{name}_pooling")(image[..., :1])
+    found = layers.UpSampling2D(POOLING, interpolation="bilinear", name=f"{name}_enlarged")(
+        branch(coarse)
     )
-    return keras.Model(image, {**network.output, "pons": pons}, name=network.name)
+    return keras.Model(image, {**network.output, name: found}, name=network.name)
+
+
+def pons_localiser(size: int) -> keras.Model:
+    """Make an untrained localiser of the pons: an eighth of the denoising network's operations."""
+    return localiser(size, (16, 32, 48, 64), "pons")
+
+
+def with_pons(network: keras.Model, branch: keras.Model) -> keras.Model:
+    """Give a network an output ``pons``, and leave it as it is."""
+    return joined(network, branch, "pons")
 
 
 class PonsBatches(keras.utils.PyDataset):
@@ -98,7 +115,7 @@ class PonsBatches(keras.utils.PyDataset):
         images, shown = self.sources[random.random() < self.recipe.simulated]
         chosen = shown == (random.random() < self.recipe.shown)
         number = random.choice(np.flatnonzero(chosen) if chosen.any() else len(images))
-        image, pons = _bend(images.plain[number], images.pons[number], self.recipe.bend, random)
+        image, pons = bend(images.plain[number], images.pons[number], self.recipe.bend, random)
         image = _recolour(image, pons, self.recipe.recoloured, random)
         image, pons = self.variation.apply(image, pons, self.level, random)
         if random.random() < self.recipe.corrupted:
@@ -125,9 +142,26 @@ def fit_localiser(
     everything = PonsImages.together([marked, simulated], spec)
     if not everything.shown.any() or everything.shown.all():
         raise DatasetError("the pons is to be learned from slices with it and slices without")
+    batches = PonsBatches(marked, simulated, variation, recipe, spec.brain_level)
+    return fit_on(batches, lambda: pons_localiser(spec.size), recipe, "pons")
+
+
+def fit_on(
+    batches: keras.utils.PyDataset,
+    build: Callable[[], keras.Model],
+    recipe: PonsRecipe | BrainRecipe,
+    name: str,
+) -> tuple[keras.Model, list[float]]:
+    """Train a localiser on batches; returns it and its loss, averaged over twentieths of them.
+
+    Raises
+    ------
+    TrainingError
+        It diverged.
+    """
     keras.utils.set_random_seed(recipe.seed)
-    localiser = pons_localiser(spec.size)
-    localiser.compile(
+    trainer = build()
+    trainer.compile(
         optimizer=adamw(
             learning_rate=recipe.learning_rate,
             weight_decay=recipe.weight_decay,
@@ -136,16 +170,15 @@ def fit_localiser(
         loss=keras.losses.BinaryCrossentropy(),
         jit_compile=jit_compile(),
     )
-    batches = PonsBatches(marked, simulated, variation, recipe, spec.brain_level)
-    watched = _Losses(len(batches))
-    localiser.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watched])
+    watched = _Losses(len(batches), name)
+    trainer.fit(batches, epochs=1, shuffle=False, verbose=0, callbacks=[watched])
     if not np.isfinite(watched.losses).all():
-        raise TrainingError("training the pons localiser diverged: its loss is not finite")
+        raise TrainingError(f"training the {name} localiser diverged: its loss is not finite")
     # Without its optimizer, which a network that is joined with it would carry into its file, and
     # which another backend could not read.
-    trained = pons_localiser(spec.size)
-    trained.set_weights(localiser.get_weights())
-    check_finite(trained, "training the pons localiser diverged: not all weights are numbers")
+    trained = build()
+    trained.set_weights(trainer.get_weights())
+    check_finite(trained, f"training the {name} localiser diverged: not all weights are numbers")
     parts = np.array_split(watched.losses, min(20, len(watched.losses)))
     return trained, [float(np.mean(part)) for part in parts]
 
@@ -153,12 +186,12 @@ def fit_localiser(
 class _Losses(keras.callbacks.Callback):
     """Keeps the loss of every batch, and shows how far the training is."""
 
-    def __init__(self, batches: int) -> None:
+    def __init__(self, batches: int, name: str) -> None:
         super().__init__()
         self.losses: list[float] = []
         self._sum = 0.0
         self._bar = tqdm(
-            total=batches, desc="pons", unit="batch", leave=False, dynamic_ncols=True,
+            total=batches, desc=name, unit="batch", leave=False, dynamic_ncols=True,
             file=sys.stderr, disable=not is_terminal(sys.stderr),
         )  # fmt: skip
 
@@ -174,7 +207,7 @@ class _Losses(keras.callbacks.Callback):
         self._bar.update()
 
 
-def _bend(
+def bend(
     image: NDArray[np.float32],
     pons: NDArray[np.float32],
     strength: float,

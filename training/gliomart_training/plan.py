@@ -16,7 +16,11 @@ from gliomart_training import dataset
 from gliomart_training.batches import HealthyImages, Variation, tumour_free_images
 from gliomart_training.patients import count_masks
 from gliomart_training.pons_images import PonsImages, marked_images
-from gliomart_training.recipe import PonsRecipe, Recipe  # noqa: TC001  # dataclasses resolve it
+from gliomart_training.recipe import (  # noqa: TC001  # dataclasses resolve it
+    BrainRecipe,
+    PonsRecipe,
+    Recipe,
+)
 from gliomart_training.record import SCHEMA, run_folder
 from gliomart_training.validation import WithLesions
 
@@ -28,6 +32,8 @@ if TYPE_CHECKING:
     from gliomart_training.record import PonsData, Record
 
 FINAL = "final"
+# The channel that localisers look at, which then is the first.
+PLAIN = "plain"
 # With a single fold, this fraction of the patients is held out and the network trained on the
 # others is the final one.
 _HOLD_OUT_ONE_IN = 5
@@ -45,8 +51,9 @@ class Plan:
         Dataset folder, and the split of its index.
     out
         Where the final network goes; the run's folder lies beside it (``.run`` for ``.keras``).
-    recipe, pons, preprocessing, variation
-        How autoencoders and pons localisers are trained, what they see, how far it is varied.
+    recipe, brain, pons, preprocessing, variation
+        How autoencoders and localisers of brain and pons are trained, what they see, how far it is
+        varied.
     folds
         How many groups of patients are held out in turn; 1 holds out a fifth once.
     """
@@ -55,6 +62,7 @@ class Plan:
     split: str | None
     out: Path
     recipe: Recipe
+    brain: BrainRecipe
     pons: PonsRecipe
     preprocessing: Preprocessing
     variation: Variation
@@ -150,6 +158,7 @@ class Material:
             "slices": self.slices,
             "masks": count_masks(self.patients),
             "folds": self.groups,
+            "brain": dataclasses.asdict(plan.brain),
             "pons": _describe_pons(self.pons, plan),
         }
 
@@ -174,7 +183,7 @@ def _pons_images(patients: Sequence[Patient], plan: Plan) -> dict[str, PonsImage
     """Prepare what a localiser learns from; nothing where the pons is nowhere marked."""
     if not any(example.pons for patient in patients for example in patient.examples):
         return {}
-    if plan.preprocessing.channels[0] != "plain":
+    if plan.preprocessing.channels[0] != PLAIN:
         say("the pons is not learned: it needs the plain image as first channel")
         return {}
     return {patient.id: marked_images(patient, plan.preprocessing) for patient in patients}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from gliomart.image.steps import Preprocessing
     from gliomart_training.dataset import Ellipse, Patient
 
-# The localiser sees images at this fraction of their resolution: a pons is then a dozen pixels
+# Localisers see images at this fraction of their resolution: a pons is then a dozen pixels
 # wide, enough to be outlined to a pixel or two of the image.
-PONS_POOLING = 4
+POOLING = 4
 # Simulated slices with less of the pons than this fraction of its largest section teach nothing:
 # nobody would have marked them, or left them out.
 _PARTIAL = 0.5
@@ -63,7 +63,7 @@ class PonsImages:
     @classmethod
     def together(cls, parts: Sequence[PonsImages], spec: Preprocessing) -> PonsImages:
         """Join the images of several patients."""
-        none = np.empty((0, *(2 * [spec.size // PONS_POOLING])), np.float32)
+        none = np.empty((0, *(2 * [spec.size // POOLING])), np.float32)
         return cls(
             np.concatenate([none, *(part.plain for part in parts)]),
             np.concatenate([none, *(part.pons for part in parts)]),
@@ -88,12 +88,24 @@ def marked_images(patient: Patient, spec: Preprocessing) -> PonsImages:
             pons = np.zeros_like(plain)
             if example.pons is not None:
                 pons = _on_model_grid(example.pons, norm, spec)
-            drawn.append((_coarse(plain), _coarse(pons)))
+            drawn.append((coarser(plain), coarser(pons)))
     return _stacked(drawn, spec)
 
 
-def simulated_images(heads: int, seed: int, spec: Preprocessing) -> PonsImages:
-    """Simulate so many healthy heads; their pons is known in every slice."""
+class SimulatedSlice(NamedTuple):
+    """One slice of a simulated head, a quarter of the model's grid; float32 (size / 4, size / 4).
+
+    ``plain`` is in [0, 1]; ``pons`` and ``brain`` are how much of each pixel they cover. The pons
+    is None where it is cut so thinly that nobody would have marked it, or left it out.
+    """
+
+    plain: NDArray[np.float32]
+    pons: NDArray[np.float32] | None
+    brain: NDArray[np.float32]
+
+
+def simulated_slices(heads: int, seed: int, spec: Preprocessing) -> list[SimulatedSlice]:
+    """Simulate so many healthy heads, whose anatomy is known in every slice."""
     from gliomart_training.simulation import simulate_head
 
     drawn = []
@@ -102,15 +114,22 @@ def simulated_images(heads: int, seed: int, spec: Preprocessing) -> PonsImages:
         slices = [Slice(pixels) for pixels in head.pixels]
         norms = estimate_normalisations(slices, spec)
         areas = head.pons.sum(axis=(1, 2))
-        for number, (source, pons) in enumerate(zip(slices, head.pons, strict=True)):
-            if areas[number] and areas[number] < _PARTIAL * areas.max():
-                continue
+        for number, source in enumerate(slices):
             with suppress(InputRefusedError):  # the vertex alone
                 norm = normalisation_of(source, number, norms)
                 plain = prepare(source, norm, spec).plain
-                mask = crop(pons.astype(np.float32), norm.box, spec.size, 0.0)
-                drawn.append((_coarse(plain), _coarse(mask)))
-    return _stacked(drawn, spec)
+                pons, brain = (
+                    coarser(crop(mask[number].astype(np.float32), norm.box, spec.size, 0.0))
+                    for mask in (head.pons, head.brain)
+                )
+                partial = areas[number] and areas[number] < _PARTIAL * areas.max()
+                drawn.append(SimulatedSlice(coarser(plain), None if partial else pons, brain))
+    return drawn
+
+
+def pons_of(simulated: Iterable[SimulatedSlice], spec: Preprocessing) -> PonsImages:
+    """Take the simulated slices that teach where the pons is."""
+    return _stacked([(s.plain, s.pons) for s in simulated if s.pons is not None], spec)
 
 
 def _on_model_grid(pons: Ellipse, norm: Normalisation, spec: Preprocessing) -> NDArray[np.float32]:
@@ -122,8 +141,9 @@ def _on_model_grid(pons: Ellipse, norm: Normalisation, spec: Preprocessing) -> N
     return (reach <= 1).astype(np.float32).reshape(spec.size, spec.size)
 
 
-def _coarse(plane: NDArray[np.float32]) -> NDArray[np.float32]:
-    side = plane.shape[0] // PONS_POOLING
+def coarser(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Average a plane of the model's grid down to the localisers' grid."""
+    side = plane.shape[0] // POOLING
     return cast(
         "NDArray[np.float32]", cv2.resize(plane, (side, side), interpolation=cv2.INTER_AREA)
     )

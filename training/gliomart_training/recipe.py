@@ -81,3 +81,50 @@ class PonsRecipe:
     simulated: float = 0.25
     heads: int = 12
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class BrainRecipe:
+    """How a brain localiser is trained.
+
+    Attributes
+    ----------
+    steps, batch_size, learning_rate, weight_decay
+        Of AdamW with a cosine schedule, from a linear warm-up over the first twentieth. The command
+        takes 40 steps for every epoch of the autoencoder.
+    lesions
+        Fraction of a batch with lesions in the brain, and in what surrounds it.
+    lesion_strength
+        Range of their brightness; normalised images have the brain at 0.4, and end at 1.
+    around
+        Fraction of a batch in which what surrounds the brain is made darker or brighter, down to
+        what fat suppression leaves: the brain is to be known by its shape, not by its scalp.
+    around_gain
+        Range of the factor.
+    bare, thin
+        Fraction of a batch of which only the brain is left, and whose head lacks its outermost
+        layer.
+    bend
+        Standard deviation of a smooth displacement, in pixels of the localiser's grid.
+    simulated
+        Fraction of a batch that is from simulated heads, whose brain is known.
+    heads
+        Number of simulated heads.
+    seed
+        Of weights, heads, order and variation.
+    """
+
+    steps: int = 1200
+    batch_size: int = 16
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+    lesions: float = 0.6
+    lesion_strength: tuple[float, float] = (0.1, 1.0)
+    around: float = 0.6
+    around_gain: tuple[float, float] = (0.15, 1.8)
+    bare: float = 0.12
+    thin: float = 0.12
+    bend: float = 0.8
+    simulated: float = 0.25
+    heads: int = 12
+    seed: int = 0

@@ -27,8 +27,8 @@ Options = dict[str, Any]
 History = dict[str, list[float]]
 
 
-class PonsFit(TypedDict):
-    """What is kept of the training of a pons localiser; losses of twentieths of it."""
+class LocaliserFit(TypedDict):
+    """What is kept of the training of a localiser; losses of twentieths of it."""
 
     losses: list[float]
     seconds: float
@@ -42,7 +42,8 @@ class Fit(TypedDict):
     seconds: float
     slices: int
     scores: dict[str, list[float]] | None
-    pons: NotRequired[PonsFit]
+    brain: NotRequired[LocaliserFit]
+    pons: NotRequired[LocaliserFit]
 
 
 class PonsData(TypedDict):
@@ -69,6 +70,7 @@ class Record(TypedDict):
     slices: int
     masks: MaskCounts
     folds: list[list[str]]
+    brain: Options
     pons: PonsData | None
     fits: NotRequired[dict[str, Fit]]
 

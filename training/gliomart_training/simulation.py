@@ -46,6 +46,7 @@ GRID_SHAPE = (201, 253, 203)
 
 FIELD_OF_VIEW = 240.0  # mm, square
 FIELD_CENTRE = np.array((0.0, -13.0, 0.0))  # the ICBM point at the scanner's zero
+SULCUS = 6.0  # mm: gaps of the brain up to twice this wide belong to it
 LOWEST, HIGHEST = -66.0, 90.0  # mm, the ends of the stack: medulla to vertex
 THICKEST_SLICE = 5.0  # mm
 USUAL_SIZE = np.array((0.91, 0.99, 0.96))  # the ICBM head is larger than most, wider above all
@@ -137,6 +138,8 @@ class SimulatedHead:
         Where the glioma is within the pons, (Z, H, W) bool; nowhere without one.
     pons : numpy.ndarray
         Where the pons is, glioma included, (Z, H, W) bool.
+    brain : numpy.ndarray
+        Where the brain is, ventricles and sulci included, (Z, H, W) bool.
     spacing : tuple of float
         Distance of neighbouring rows and of neighbouring columns, mm.
     slice_thickness : float
@@ -150,6 +153,7 @@ class SimulatedHead:
     pixels: NDArray[np.float32]
     lesion: Mask
     pons: Mask
+    brain: Mask
     spacing: tuple[float, float]
     slice_thickness: float
     slice_spacing: float
@@ -188,7 +192,7 @@ def simulate_head(
     across = (np.arange(size) - (size - 1) / 2) * pitch
 
     pixels = np.empty((slices, size, size), np.float32)
-    pons_mask, lesion_mask = np.zeros((2, *pixels.shape), np.bool_)
+    pons_mask, lesion_mask, brain_mask = np.zeros((3, *pixels.shape), np.bool_)
     for index, height in enumerate(heights):
         z = (height + within)[:, None, None]
         points = to_icbm(*np.broadcast_arrays(-across, -across[:, None], z))
@@ -196,6 +200,7 @@ def simulate_head(
         signal = _sample(flair, points).mean(axis=0) * (1 + 0.06 * shade(middle)[0, 0])
         real, imaginary = NOISE * noise.standard_normal((2, size, size), np.float32)
         pixels[index] = WHITE_MATTER * np.hypot(signal + real, imaginary)
+        brain_mask[index] = _sample(_brain_depth(), middle)[0] > 0
         if np.abs(middle[2] - PONS_CENTRE[2]).min() < 2 * PONS_RADII.max():
             pons_mask[index] = _sample(pons, middle)[0].round()
             lesion_mask[index] = _sample(glioma, middle)[0].round()
@@ -203,6 +208,7 @@ def simulate_head(
         pixels=pixels,
         lesion=lesion_mask,
         pons=pons_mask,
+        brain=brain_mask,
         spacing=(pitch, pitch),
         slice_thickness=thickness,
         slice_spacing=slice_spacing,
@@ -306,6 +312,12 @@ def _untouched_head() -> Values:
     brain = np.interp(sharpened, T1_KNOTS, FLAIR_KNOTS)
     inside = ndimage.gaussian_filter((t1 > 0).astype(np.float32), 0.6)
     return _cover(flair, brain, inside - 0.5)
+
+
+@lru_cache(maxsize=1)
+def _brain_depth() -> Values:
+    """Return how deep in the brain the grid lies, mm, negative outside."""
+    return _depth(_closed(_template()[::2, ::2, ::2] > 0, SULCUS))
 
 
 def _template() -> Values:

@@ -2,9 +2,9 @@
 
 Every patient is held out once: a network is trained for each fold without that fold's patients,
 which later calibrates the model on patients it never saw, and the final network is trained on
-all of them (as scikit-learn's cross-validation with ``refit`` does). Where the dataset says where
-the pons is, each network is an autoencoder joined with a pons localiser, trained one after the
-other on the same patients.
+all of them (as scikit-learn's cross-validation with ``refit`` does). Each network is an autoencoder
+joined with a brain localiser and, where the dataset says where the pons is, with a pons localiser,
+trained one after the other on the same patients.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from gliomart.errors import DatasetError, OutputExistsError, UsageError
@@ -21,24 +22,29 @@ from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart_training import pictures
 from gliomart_training.batches import HealthyBatches
+from gliomart_training.brain_localiser import fit_brain_localiser
 from gliomart_training.corruption import CORRUPTIONS
 from gliomart_training.fitting import check, fit
-from gliomart_training.localiser import fit_localiser, with_pons
+from gliomart_training.localiser import fit_localiser, joined
 from gliomart_training.network_file import copy, load, save
 from gliomart_training.patients import doubts
-from gliomart_training.plan import FINAL, Material, Plan, prepare
-from gliomart_training.pons_images import PonsImages, simulated_images
+from gliomart_training.plan import FINAL, PLAIN, Material, Plan, prepare
+from gliomart_training.pons_images import PonsImages, pons_of, simulated_slices
 from gliomart_training.record import RECORD, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import keras
 
     from gliomart_training.batches import HealthyImages
     from gliomart_training.plan import Job
-    from gliomart_training.record import Fit, PonsFit, Record
+    from gliomart_training.pons_images import SimulatedSlice
+    from gliomart_training.record import Fit, LocaliserFit, Record
 
-# A network before a pons localiser was joined to it.
-_AUTOENCODER = "{}.autoencoder.keras"
+# A network before localisers were joined to it, and with that of the brain.
+_AUTOENCODER, _WITH_BRAIN, _WHOLE = "{}.autoencoder.keras", "{}.with-brain.keras", "{}.keras"
 # Held-out images, evenly spaced, that the loss is watched on after every epoch.
 _VALIDATION = 64
 
@@ -71,9 +77,11 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> Record:
     record = material.described()
     _prepare_folder(plan, record, resume=resume, overwrite=overwrite)
     _tell_what_there_is(material)
-    simulated = None
-    if material.pons:
-        simulated = simulated_images(plan.pons.heads, plan.pons.seed, plan.preprocessing)
+    simulated = []
+    if plan.preprocessing.channels[0] == PLAIN:
+        simulated = simulated_slices(plan.brain.heads, plan.brain.seed, plan.preprocessing)
+    else:
+        say("the brain is told by the autoencoder: a localiser needs the plain image first")
     fits: dict[str, Fit] = {}
     for job in material.jobs():
         fits[job.name] = _fit(material, job, simulated)
@@ -96,14 +104,19 @@ def _tell_what_there_is(material: Material) -> None:
         say(printable(doubt))
 
 
-def _fit(material: Material, job: Job, simulated: PonsImages | None) -> Fit:
-    """Train an autoencoder, and join it with a localiser where simulated heads are given."""
-    folder = material.plan.folder
+def _fit(material: Material, job: Job, simulated: Sequence[SimulatedSlice]) -> Fit:
+    """Train an autoencoder, and join it with localisers trained on the same patients."""
+    plan = material.plan
+    files = [plan.folder / name.format(job.name) for name in (_AUTOENCODER, _WITH_BRAIN, _WHOLE)]
     outcome = _fit_autoencoder(material, job)
-    if simulated is None:
-        copy(folder / _AUTOENCODER.format(job.name), folder / f"{job.name}.keras")
+    if plan.preprocessing.channels[0] == PLAIN:
+        outcome["brain"] = _fit_brain(material, job, simulated)
     else:
+        copy(files[0], files[1])
+    if material.pons:
         outcome["pons"] = _fit_pons(material, job, simulated)
+    else:
+        copy(files[1], files[2])
     return outcome
 
 
@@ -158,26 +171,61 @@ def _fit_autoencoder(material: Material, job: Job) -> Fit:
     return outcome
 
 
-def _fit_pons(material: Material, job: Job, simulated: PonsImages) -> PonsFit:
-    """Train one pons localiser and join it to its autoencoder, unless an earlier call did."""
-    plan, name = material.plan, job.name
-    network_file, losses_file = plan.folder / f"{name}.keras", plan.folder / f"{name}.pons.json"
-    if network_file.exists() and losses_file.exists():
-        return cast("PonsFit", read_json(losses_file))
-    started = time.monotonic()
+def _fit_brain(material: Material, job: Job, simulated: Sequence[SimulatedSlice]) -> LocaliserFit:
+    """Train a brain localiser and join it to its autoencoder, unless an earlier call did."""
+    plan = material.plan
+    images = material.except_for(job.held_out)
+
+    def train() -> tuple[keras.Model, list[float]]:
+        return fit_brain_localiser(images, simulated, plan.brain, plan.preprocessing)
+
+    return _joined(_Stage(plan, job.name, "brain", _AUTOENCODER, _WITH_BRAIN), train, len(images))
+
+
+def _fit_pons(material: Material, job: Job, simulated: Sequence[SimulatedSlice]) -> LocaliserFit:
+    """Train a pons localiser and join it to its network, unless an earlier call did."""
+    plan, spec = material.plan, material.plan.preprocessing
     seen = [images for patient, images in material.pons.items() if patient not in job.held_out]
-    marked = PonsImages.together(seen, plan.preprocessing)
-    say(f"{name}: learning where the pons is, {plan.pons.steps} batches")
-    localiser, losses = fit_localiser(
-        marked, simulated, plan.pons, plan.variation, plan.preprocessing
-    )
-    say(f"{name}: pons localiser, loss {losses[-1]:.5f}")
-    autoencoder = load(plan.folder / _AUTOENCODER.format(name), plan.preprocessing)
-    save(with_pons(autoencoder, localiser), network_file)
-    outcome: PonsFit = {
+    marked = PonsImages.together(seen, spec)
+
+    def train() -> tuple[keras.Model, list[float]]:
+        heads = pons_of(simulated, spec)
+        return fit_localiser(marked, heads, plan.pons, plan.variation, spec)
+
+    return _joined(_Stage(plan, job.name, "pons", _WITH_BRAIN, _WHOLE), train, len(marked))
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A localiser that is to be trained for a job, and the files without it and with it."""
+
+    plan: Plan
+    job: str
+    name: str
+    before: str
+    after: str
+
+    def file(self, pattern: str) -> Path:
+        return self.plan.folder / pattern.format(self.job)
+
+
+def _joined(
+    stage: _Stage, train: Callable[[], tuple[keras.Model, list[float]]], slices: int
+) -> LocaliserFit:
+    """Train a localiser and join it to its network, unless an earlier call did."""
+    joined_file, losses_file = stage.file(stage.after), stage.file(f"{{}}.{stage.name}.json")
+    if joined_file.exists() and losses_file.exists():
+        return cast("LocaliserFit", read_json(losses_file))
+    started = time.monotonic()
+    say(f"{stage.job}: learning where the {stage.name} is")
+    branch, losses = train()
+    say(f"{stage.job}: {stage.name} localiser, loss {losses[-1]:.5f}")
+    network = load(stage.file(stage.before), stage.plan.preprocessing)
+    save(joined(network, branch, stage.name), joined_file)
+    outcome: LocaliserFit = {
         "losses": losses,
         "seconds": round(time.monotonic() - started, 1),
-        "slices": len(marked),
+        "slices": slices,
     }
     write_atomically(losses_file, json.dumps(outcome).encode())
     return outcome

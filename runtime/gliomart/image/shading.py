@@ -43,8 +43,7 @@ _DARKEST = 1e-3
 _LEAST_SHARED = 20
 # Deconvolution: bins of the histogram, length of its Fourier transform, and Wiener's noise.
 _BINS, _LENGTH, _WIENER = 200, 512, 0.01
-_FROM_PEAK = np.minimum(np.arange(_LENGTH), _LENGTH - np.arange(_LENGTH)) ** 2
-_FOURIER_GAIN = 2 * math.sqrt(math.log(2) / math.pi)
+_FREQUENCIES = -((math.pi * np.arange(_LENGTH // 2 + 1) / _LENGTH) ** 2) / (4 * math.log(2))
 # A spline that reaches less of the mask than this is left at 0.
 _NO_SUPPORT = 1e-6
 # Fewer pairs of neighbours do not tell whether a series' slices disagree.
@@ -238,8 +237,8 @@ class _Splines:
 
     @classmethod
     def over(cls, mask: NDArray[np.bool_], elements: int) -> _Splines:
-        """Lay a mesh of so many elements a side over a stack; one where it is a single slice."""
-        bases = tuple(_basis(n, elements if n > 1 else 1) for n in mask.shape)
+        """Lay a mesh of so many elements a side over a stack."""
+        bases = tuple(_basis(places, elements) for places in mask.shape)
         counted = mask.astype(np.float32)
         squares = [(basis**2).sum(axis=1) for basis in bases]
         total = np.einsum("i,j,k->ijk", *squares)
@@ -256,15 +255,18 @@ class _Splines:
 def _along_axes(
     stack: NDArray[np.float32], matrices: Sequence[NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Multiply each of three axes by a matrix (old length, new length)."""
-    for matrix in matrices:  # the first axis becomes the last, three times
-        stack = np.tensordot(stack, matrix, axes=(0, 0))
-    return stack
+    """Multiply each of the three axes of a stack by a matrix (old length, new length)."""
+    first, second, third = matrices
+    planes = second.T @ (stack @ third)
+    rows = first.T @ planes.reshape(len(stack), -1)
+    return rows.reshape(-1, *planes.shape[1:])
 
 
 def _basis(places: int, elements: int) -> NDArray[np.float32]:
     """Values of cubic B-splines over so many elements, at evenly spaced places from end to end."""
-    at = np.linspace(0, elements, places) if places > 1 else np.array([elements / 2])
+    if places == 1:  # whatever the mesh is, a fit of one place is what it is
+        return np.ones((1, 1), np.float32)
+    at = np.linspace(0, elements, places)
     first = np.minimum(at.astype(np.intp), elements - 1)
     u = at - first
     values = np.zeros((places, elements + 3), np.float32)
@@ -289,9 +291,8 @@ def _sharpened(values: NDArray[np.float32], fwhm: float) -> NDArray[np.float32]:
     padding = (_LENGTH - _BINS) // 2
     padded = np.zeros(_LENGTH)
     padded[padding : padding + _BINS] = histogram
-    width = fwhm / step
-    blur = _FOURIER_GAIN / width * np.exp(-_FROM_PEAK * (4 * math.log(2) / width**2))
-    blurring = np.fft.rfft(blur).real
+    # Of a Gaussian of this width: its Fourier transform, which is real.
+    blurring = np.exp(_FREQUENCIES * (fwhm / step) ** 2)
     wiener = blurring / (blurring**2 + _WIENER)
     sharp = np.maximum(np.fft.irfft(np.fft.rfft(padded) * wiener, _LENGTH), 0)
     level = low + (np.arange(_LENGTH) - padding) * step

@@ -1,6 +1,6 @@
 """Measure the brain output of a model file against 60 brains whose outline is known.
 
-``python benchmarks/brains.py DATA --model FILE --out brains-NAME.json [--pictures FOLDER]``
+``python benchmarks/brains.py DATA --model FILE --out FILE.json [--only CONDITION...]``
 
 36 slices were outlined by eye (``brains.json`` beside this file says how), 24 are simulated. All go
 through the runtime as parts of their whole series. They are measured as scanned, and again
@@ -283,7 +283,9 @@ def on_grid(mask: Mask, result: SliceResult) -> Mask:
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Sum up the slices of one condition."""
-    dices = [row["dice"] for row in rows if row.get("dice") is not None]
+    # What was not analysed has no brain.
+    dices = [row.get("dice", 0.0) for row in rows]
+    dices = [dice for dice in dices if dice is not None]
     found = sum(row.get("found_px", 0) for row in rows)
     told: dict[str, Any] = {
         "slices": len(rows),
@@ -322,12 +324,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path, help="folder of lgg_flair/ and ms_ljubljana/")
     parser.add_argument("--model", type=Path, help="model file; default: the built-in one")
+    parser.add_argument("--only", nargs="+", metavar="CONDITION", help="by name; default: all")
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write")
     options = parser.parse_args()
     detector = Detector(options.model, provider="cpu", threads=2, force=True)
     every = [*marked_series(options.data), *simulated_series()]
     results: dict[str, Any] = {}
     for condition in conditions():
+        if options.only and condition.name not in options.only:
+            continue
         rows = [row for series in every for row in measure(detector, series, condition)]
         groups = {"all": rows} | {
             level: [row for row in rows if row["level"] == level] for level in LEVELS

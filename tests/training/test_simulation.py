@@ -42,6 +42,16 @@ def test_shapes_and_types(untouched: SimulatedHead) -> None:
     assert untouched.slice_thickness == pytest.approx(5.0)
 
 
+def test_the_brain_is_known_and_lies_inside_its_head(untouched: SimulatedHead) -> None:
+    brain = untouched.brain
+    assert brain.dtype == np.bool_
+    assert (untouched.pons <= brain).all()
+    assert 0.9 < np.median(untouched.pixels[brain]) / 400 < 1.2
+    assert brain[SLICES // 2].sum() > 4 * brain[0].sum()  # the medulla is the lowest
+    assert not brain[:, :3].any()  # the edge of the field is air
+    assert not brain[:, :, :3].any()
+
+
 def test_the_seed_decides_everything(untouched: SimulatedHead) -> None:
     again = simulate_head(slices=SLICES, size=SIZE, seed=SEED)
     another = simulate_head(slices=SLICES, size=SIZE, seed=SEED + 1)

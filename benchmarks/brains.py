@@ -248,6 +248,8 @@ def measure(detector: Detector, series: Series, condition: Condition) -> list[di
         row: dict[str, Any] = {"series": series.name, "slice": n, "level": level}
         if n in analysed:
             row |= compare(analysed[n], series.brains[n], lesions[n])
+        else:
+            row["dice"] = 0.0 if series.brains[n].mean() >= SMALLEST else None
         rows.append(row)
     return rows
 
@@ -283,9 +285,7 @@ def on_grid(mask: Mask, result: SliceResult) -> Mask:
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Sum up the slices of one condition."""
-    # What was not analysed has no brain.
-    dices = [row.get("dice", 0.0) for row in rows]
-    dices = [dice for dice in dices if dice is not None]
+    dices = [row["dice"] for row in rows if row["dice"] is not None]
     found = sum(row.get("found_px", 0) for row in rows)
     told: dict[str, Any] = {
         "slices": len(rows),
@@ -339,7 +339,9 @@ def main() -> None:
         }
         groups["simulated"] = [row for row in rows if row["series"].startswith("simulated")]
         groups["real"] = [row for row in rows if not row["series"].startswith("simulated")]
-        results[condition.name] = {key: summary(of) for key, of in groups.items()} | {"rows": rows}
+        results[condition.name] = {key: summary(of) for key, of in groups.items()}
+        if condition.name == "as scanned":
+            results[condition.name]["rows"] = rows
         print(f"{condition.name}: {json.dumps(results[condition.name]['all'])}", flush=True)
     settings = detector.settings
     told = {
@@ -348,7 +350,7 @@ def main() -> None:
         "sha256": settings.model_sha256,
         "conditions": results,
     }
-    options.out.write_text(json.dumps(told, indent=1) + "\n")
+    options.out.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

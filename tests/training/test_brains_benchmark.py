@@ -102,7 +102,7 @@ def test_the_output_itself_as_outline_has_a_dice_of_one_and_no_leak(result: Slic
 
 def test_a_slice_that_was_not_analysed_is_counted_as_lost() -> None:
     good = {"found_px": 100, "leak_px": 1, "dice": 0.96, "missed": 0.02}
-    told = brains.summary([good, {}])
+    told = brains.summary([good, {"dice": 0.0}])
     assert (told["slices"], told["not_analysed"], told["dice_at_least_0.95"]) == (2, 1, 0.5)
     assert told["leak"] == 0.01
 

@@ -16,7 +16,7 @@ from gliomart_export import calibration
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gliomart_export.calibration import Scores
+    from gliomart.findings.calibration import PatientScores
     from gliomart_export.converter import Converter
 
 INTENDED_USE = (
@@ -109,7 +109,7 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
     )
 
 
-def calibrated(card: ModelCard, folds: Sequence[Scores]) -> ModelCard:
+def calibrated(card: ModelCard, folds: Sequence[Sequence[PatientScores]]) -> ModelCard:
     """Set thresholds by what tumour-free slices scored.
 
     Raises

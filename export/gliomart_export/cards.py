@@ -88,6 +88,7 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
             for judge in calibration.UNCALIBRATED_JUDGES
             if any(output.role == judge.name for output in outputs)
         ),
+        site=None,
         images=(InputImage(description.modality, description.sequence),),
         plane=description.plane,
         outputs=outputs,

@@ -128,6 +128,7 @@ class Detector:
             false_alarm_rate=_checked_rate(false_alarm_rate, self.calibration),
             forced=given.choice("force", force),
             plane=plane,
+            site_calibrated=self.card.site.date if self.card.site else None,
         )
         self.budget = budget
         # One slice after the other leaves processors idle wherever a step is not parallel.

@@ -27,7 +27,9 @@ class Settings:
     """What produced a result: the model, the provider and the effective settings.
 
     ``forced`` says that what the model was not made for was to be analysed as well, ``plane`` which
-    colour plane of pictures was, from 1; None where all had to be alike.
+    colour plane of pictures was, from 1; None where all had to be alike. ``site_calibrated`` is the
+    date on which a site set the model's thresholds by its own scans, such as ``2026-11-28``; None
+    where they are the model's own.
     """
 
     model_name: str
@@ -37,6 +39,7 @@ class Settings:
     false_alarm_rate: float
     forced: bool = False
     plane: int | None = None
+    site_calibrated: str | None = None
 
 
 @dataclass(frozen=True)

@@ -176,6 +176,8 @@ def _problems(card: ModelCard) -> Iterator[str]:
         yield from checks.of_calibration(card.calibration)
     for judge in card.judges:
         yield from checks.of_judge(judge)
+    if card.site is not None:
+        yield from (f"its site's {problem}" for problem in checks.of_site(card.site))
 
 
 def _is_writable(values: object) -> bool:

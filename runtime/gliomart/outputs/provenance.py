@@ -33,11 +33,15 @@ class Model(TypedDict):
         As its card says.
     sha256
         Of the file, in hexadecimal.
+    site_calibrated
+        Date on which a site set its thresholds by scans of its own; null where they are the
+        model's own.
     """
 
     name: str
     version: str
     sha256: str
+    site_calibrated: str | None
 
 
 class Provider(TypedDict):
@@ -88,6 +92,7 @@ def provenance(settings: Settings) -> Provenance:
             "name": settings.model_name,
             "version": settings.model_version,
             "sha256": settings.model_sha256,
+            "site_calibrated": settings.site_calibrated,
         },
         "provider": provider_entry(settings.provider),
     }

@@ -134,7 +134,8 @@ def _model(settings: Settings) -> str:
 
 
 def _parameters(settings: Settings) -> dict[str, str]:
-    return {
+    date = settings.site_calibrated
+    return ({} if date is None else {"site_calibrated": date}) | {
         "model": _model(settings),
         "sha256": settings.model_sha256,
         "false_alarm_rate": f"{settings.false_alarm_rate:g}",

@@ -19,7 +19,14 @@ from gliomart.findings.scoring import highest_unflagged, p_value
 from gliomart.model import onnx_file
 from gliomart.model.contents import Signs
 from gliomart.model.model import built_in_file
-from gliomart.site.calibration import SitePatient, SiteScores, measure, models_own, site_card
+from gliomart.site.calibration import (
+    SitePatient,
+    SiteScores,
+    measure,
+    models_own,
+    site_card,
+    to_be_looked_at,
+)
 from gliomart.site.check import check, students_t
 from gliomart.site.scans import by_patient, scanners_of, sequences_of
 from processes import finish
@@ -136,7 +143,9 @@ def test_a_check_tells_patient_by_patient_and_writes_nothing(
     arguments = ["calibrate", str(scans), "--model", str(model), "--check"]
     assert cli.main([*arguments, "--out", str(tmp_path / "site.onnx")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[-1] for line in lines[1:41]] == [f"scans/p{n:02d}" for n in range(40)]
+    rows = [line.split() for line in lines[1:41]]
+    assert sorted(row[-1] for row in rows) == [f"scans/p{n:02d}" for n in range(40)]
+    assert [row[0] for row in rows] == sorted((row[0] for row in rows), reverse=True)
     assert "40 patients, 200 slices" in lines[41]
     assert "level 0.05" in lines[42]
     assert sorted(tmp_path.iterdir()) == before
@@ -202,6 +211,16 @@ def test_ill_patients_that_are_allowed_for_only_raise_thresholds() -> None:
         assert high >= low
     assert careful.site is not None
     assert careful.site.contaminated == 0.1
+
+
+def test_those_who_score_highest_are_to_be_looked_at() -> None:
+    assert [each.source for each in to_be_looked_at(_site(40), 0.05)] == [
+        "p39",
+        "p38",
+        "p37",
+        "p36",
+    ]
+    assert to_be_looked_at(_site(40), 0.0) == []
 
 
 def _tell(scanner: str, patient: str | None, study: str, number: int) -> object:

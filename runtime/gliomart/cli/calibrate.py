@@ -154,9 +154,10 @@ def _check(model: Path, inventory: Inventory, options: argparse.Namespace) -> No
 
     detector, site = _measured(model, inventory, options, least=2)
     found = check(site.patients, models_own(detector.card)[0])
-    streams.give(f"{'slices':>6}  {'flagged':>7}  {'mean p':>6}  patient, by its first series")
+    head = f"{'score':>6}  {'slices':>6}  {'flagged':>7}  {'mean p':>6}"
+    streams.give(f"{head}  patient, by the first series")
     for row in found.patients:
-        figures = f"{row.slices:6}  {row.flagged:7.3f}  {row.p_value:6.3f}"
+        figures = f"{row.score:6.3f}  {row.slices:6}  {row.flagged:7.3f}  {row.p_value:6.3f}"
         streams.give(f"{figures}  {printable(row.source)}")
     streams.give(*_verdict(site, detector.card))
 
@@ -172,6 +173,9 @@ def _calibrated(model: Path, inventory: Inventory, options: argparse.Namespace) 
     content = with_card(model, card, sha256)
     streams.give(f"{printable(model.name)}: {card.name} {card.version}")
     streams.give(*_verdict(site, detector.card), *_thresholds(card))
+    if suspects := calibration.to_be_looked_at(site, options.contaminated):
+        named = ", ".join(printable(patient.source) for patient in suspects)
+        streams.give(f"look at those who score highest, and leave out who is ill: {named}")
     return content
 
 

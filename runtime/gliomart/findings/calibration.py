@@ -9,8 +9,12 @@ the *lowest* scores as k patients have at most. Then the p-value of a new score 
 the one against n - k tumour-free patients alone, which is valid (Vovk et al. 2005): of the scores
 that are kept, at least as many are as high as it, and there are no more of them in all. So a
 tumour-free score is flagged no more often than promised, whoever the k are and whatever they score.
-The price is sensitivity: flags are rarer by the factor 1 - k/n where nobody is ill, and rarer still
-the higher the ill score.
+
+The price is sensitivity: flags are rarer by the factor 1 - k/n where nobody is ill, and much rarer
+where the k score high, since their scores then take the place of the highest tumour-free ones.
+Without further knowledge there is no other way: the same scores could be those of n tumour-free
+patients. Knowledge there is where somebody looks at those who score highest and leaves out who is
+ill (Bashari, Sesia and Romano, ICML 2025, who also show that contamination makes rarer flags).
 """
 
 from __future__ import annotations
@@ -220,10 +224,14 @@ def kept(by_patient: Sequence[Sequence[float]], contaminated: float = 0.0) -> tu
     return tuple(round(score, _DIGITS) for score in reversed(scores[: most - most % step : step]))
 
 
+def ill_at_most(patients: int, contaminated: float) -> int:
+    """Count who of so many may be ill, where no more than this share is."""
+    return math.floor(contaminated * patients + 1e-9)  # .29 of 100 are 28.999999999999996
+
+
 def _without_most(counts: Sequence[int], contaminated: float) -> int:
     """Add up counts, but those of the patients who may be ill: the largest, as nobody knows."""
-    ill = math.floor(contaminated * len(counts) + 1e-9)  # .29 of 100 are 28.999999999999996
-    return sum(sorted(counts)[: len(counts) - ill])
+    return sum(sorted(counts)[: len(counts) - ill_at_most(len(counts), contaminated)])
 
 
 def _exceeded(values: NDArray[np.float32], rate: float, count: int) -> float:

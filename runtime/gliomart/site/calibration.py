@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from gliomart._version import __version__
 from gliomart.errors import DatasetError, InputRefusedError
-from gliomart.findings.calibration import SeriesScores, calibrated, calibrated_pons
+from gliomart.findings.calibration import SeriesScores, calibrated, calibrated_pons, ill_at_most
 from gliomart.image.slices import Refusal
 from gliomart.model.contents import SiteCalibration
 from gliomart.site.scans import by_patient, scanners_of, sequences_of, suited
@@ -54,6 +54,11 @@ class SitePatient:
 
     source: str
     scores: PatientScores
+
+    @property
+    def highest(self) -> float:
+        """The highest score of a series."""
+        return max(series.score for series in self.scores)
 
 
 @dataclass(frozen=True)
@@ -241,6 +246,15 @@ def site_card(
         model_judges=judges,
     )
     return replace(card, calibration=new, judges=tuple(fitted), site=about)
+
+
+def to_be_looked_at(site: SiteScores, contaminated: float) -> list[SitePatient]:
+    """Find twice as many patients as may be ill: those who score highest, the highest first.
+
+    Whoever of them is ill costs sensitivity as long as the scans are among those that calibrate.
+    """
+    ranked = sorted(site.patients, key=lambda patient: patient.highest, reverse=True)
+    return ranked[: 2 * ill_at_most(len(ranked), contaminated)]
 
 
 def _judge(

@@ -37,6 +37,8 @@ class PatientCheck:
     ----------
     source
         As of :class:`gliomart.site.calibration.SitePatient`.
+    score
+        Highest score of a series.
     slices
         Number of them.
     flagged
@@ -46,6 +48,7 @@ class PatientCheck:
     """
 
     source: str
+    score: float
     slices: int
     flagged: float
     p_value: float
@@ -58,7 +61,7 @@ class SiteCheck:
     Attributes
     ----------
     patients
-        One by one.
+        One by one, the highest score first.
     flagged
         Share of all slices that the model's own calibration flags.
     p_value
@@ -92,13 +95,12 @@ def check(patients: Sequence[SitePatient], calibration: Calibration) -> SiteChec
     for patient in patients:
         scores = chain.from_iterable(series.slices for series in patient.scores)
         ps = np.array([p_value(score, calibration.slice_scores) for score in scores])
-        rows.append(
-            PatientCheck(patient.source, len(ps), float(np.mean(ps <= rate)), float(ps.mean()))
-        )
+        flagged, mean = float(np.mean(ps <= rate)), float(ps.mean())
+        rows.append(PatientCheck(patient.source, patient.highest, len(ps), flagged, mean))
     means = np.array([row.p_value for row in rows])
     slices = sum(row.slices for row in rows)
     return SiteCheck(
-        patients=tuple(rows),
+        patients=tuple(sorted(rows, key=lambda row: row.score, reverse=True)),
         flagged=sum(row.flagged * row.slices for row in rows) / slices,
         p_value=float(means.mean()),
         chance=_chance(means, calibration.patients),

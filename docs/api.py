@@ -32,6 +32,7 @@ CHAPTERS = {
     "card": (
         "ModelCard", "InputImage", "GraphOutput", "Limits", "Preprocessing", "Scoring",
         "Scalp", "Calibration", "JudgeCard", "PonsCalibration", "Signs",
+        "SiteCalibration", "CalibratedScanner",
     ),
 }  # fmt: skip
 _MARKED = re.compile(r"(<!-- (\w+): made by api\.py -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gliomart.image.steps import Preprocessing
     from gliomart.model.card import ModelCard
     from gliomart.model.contents import (
+        CalibratedScanner,
         Calibration,
         GraphOutput,
         InputImage,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         Scalp,
         Scoring,
         Signs,
+        SiteCalibration,
     )
     from gliomart.providers import ProviderChoice
     from gliomart.sources import Inventory, SeriesFiles, SourceFile, scan
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Box",
     "Budget",
+    "CalibratedScanner",
     "Calibration",
     "Concern",
     "Detector",
@@ -70,6 +73,7 @@ __all__ = [
     "SeriesResult",
     "Settings",
     "Signs",
+    "SiteCalibration",
     "Slice",
     "SliceResult",
     "SourceFile",
@@ -84,6 +88,7 @@ __all__ = [
 _NAMES = {
     "model.card": ("ModelCard",),
     "model.contents": (
+        "CalibratedScanner",
         "Calibration",
         "GraphOutput",
         "InputImage",
@@ -93,6 +98,7 @@ _NAMES = {
         "Scalp",
         "Scoring",
         "Signs",
+        "SiteCalibration",
     ),
     "detector": ("Detector",),
     "errors": ("GliomartError", "InputRefusedError"),

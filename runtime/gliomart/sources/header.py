@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 # No field is stronger than this; a number between both is one of mT, a larger one of gauss.
 _STRONGEST_T, _WEAKEST_GAUSS = 30.0, 1000.0
+# What says what was examined, and why.
+_EXAMINATION = (
+    "StudyDescription",
+    "PerformedProcedureStepDescription",
+    "RequestedProcedureDescription",
+)
 
 
 @dataclass(frozen=True, slots=True)  # there may be very many
@@ -184,12 +190,7 @@ class Header:
             description=text(dataset, "SeriesDescription"),
             protocol=text(dataset, "ProtocolName"),
             sequence_name=_joined(dataset, "SequenceName", "PulseSequenceName"),
-            examination=_joined(
-                dataset,
-                "StudyDescription",
-                "PerformedProcedureStepDescription",
-                "RequestedProcedureDescription",
-            ),
+            examination=_joined(dataset, *_EXAMINATION),
             body_part=text(dataset, "BodyPartExamined"),
             region=_anatomic_region(first),
             repetition_time=_positive(first, "RepetitionTime"),

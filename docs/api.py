@@ -26,7 +26,8 @@ CHAPTERS = {
     "entry": ("Detector", "Slice", "scan", "Inventory", "SeriesFiles", "SourceFile", "Budget"),
     "results": (
         "SliceResult", "SeriesResult", "Refusal", "Region", "Verdict", "StructureFinding",
-        "Section", "StructureVerdict", "Structure", "Concern", "Settings", "ProviderChoice",
+        "Section", "StructureVerdict", "Structure", "Concern", "Settings", "SiteThresholds",
+        "ProviderChoice",
         "Milliseconds", "Normalisation", "Box", "ImagePlane",
     ),
     "card": (

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from gliomart.detector import Detector
     from gliomart.errors import GliomartError, InputRefusedError
-    from gliomart.findings.results import Milliseconds, SeriesResult, Settings, SliceResult, Verdict
+    from gliomart.findings.results import (
+        Milliseconds,
+        SeriesResult,
+        Settings,
+        SiteThresholds,
+        SliceResult,
+        Verdict,
+    )
     from gliomart.findings.scoring import Region
     from gliomart.findings.structures import Section, Structure, StructureFinding, StructureVerdict
     from gliomart.image.geometry import ImagePlane
@@ -74,6 +81,7 @@ __all__ = [
     "Settings",
     "Signs",
     "SiteCalibration",
+    "SiteThresholds",
     "Slice",
     "SliceResult",
     "SourceFile",
@@ -108,7 +116,14 @@ _NAMES = {
     "image.normalisation": ("Normalisation",),
     "image.steps": ("Preprocessing",),
     "providers": ("ProviderChoice",),
-    "findings.results": ("Milliseconds", "SeriesResult", "Settings", "SliceResult", "Verdict"),
+    "findings.results": (
+        "Milliseconds",
+        "SeriesResult",
+        "Settings",
+        "SiteThresholds",
+        "SliceResult",
+        "Verdict",
+    ),
     "findings.scoring": ("Region",),
     "image.slices": ("Concern", "Refusal", "Slice"),
     "sources": ("Budget", "Inventory", "SeriesFiles", "SourceFile", "scan"),

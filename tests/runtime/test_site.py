@@ -86,7 +86,8 @@ def test_what_one_process_calibrates_another_uses(
     told = finish(command).stdout
     assert "thresholds: this site's own, of 20" in told
     results = json.loads((tmp_path / "r" / "results.json").read_text())
-    assert results["model"]["site_calibrated"]
+    assert results["model"]["site"]["patients"] == 40
+    assert results["model"]["site"]["kept"] == []
     detector = Detector(site_model, provider="cpu")
     for entry in results["slices"]:
         expected = p_value(entry["score"], detector.calibration.slice_scores)
@@ -359,6 +360,17 @@ def test_what_could_not_be_analysed_is_told(
     assert "not analysed, and left out: 1 " in capsys.readouterr().err
 
 
+def test_a_part_of_a_series_does_not_count(
+    scans: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = draw_patients(tmp_path / "part", 1, slices=4)
+    paths = [str(scans), str(part)]
+    assert cli.main(["calibrate", *paths, "--model", str(model), "--check"]) == 0
+    told = capsys.readouterr()
+    assert "40 patients, 200 slices" in told.out
+    assert "left out: 4 part-of-a-series" in told.err
+
+
 def test_two_patients_at_least_are_needed_to_tell_a_site_apart(scans: Path, model: Path) -> None:
     detector = Detector(model, provider="cpu")
     site = measure(detector, sources.scan([scans / "p00"]))
@@ -370,7 +382,7 @@ def test_two_patients_at_least_are_needed_to_tell_a_site_apart(scans: Path, mode
 def test_without_a_model_both_built_in_ones_are_calibrated(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scans = draw_patients(tmp_path / "scans", 20, slices=3)
+    scans = draw_patients(tmp_path / "scans", 20)
     assert cli.main(["calibrate", str(scans), "--out", str(tmp_path / "site.onnx")]) == 0
     told = capsys.readouterr().out
     assert "flair-dae.onnx: flair-dae" in told

@@ -202,8 +202,9 @@ def _outputs_not_written(document: Results) -> Iterator[str]:
 
 def _thresholds(document: Results) -> Iterator[str]:
     """Tell whose thresholds were used, where they are not the model's own."""
-    if date := document["model"]["site_calibrated"]:
-        yield f"thresholds: this site's own, of {printable(date)}"
+    if site := document["model"]["site"]:
+        kept = f" (the model's own: {', '.join(site['kept'])})" if site["kept"] else ""
+        yield printable(f"thresholds: this site's own, of {site['date']}{kept}")
 
 
 def _report(document: Results, out: Path) -> Iterator[str]:

@@ -118,7 +118,7 @@ def measure(
         for items in streams:
             with closing(items):
                 taken = _analysed(done.each(items), detector, left_out, reasons)
-                found.append(SeriesScores.of(taken, detector.card))
+                found.append(_whole(SeriesScores.of(taken, detector.card), detector, left_out))
     scores = {id(s): own for s, own in zip(series, found, strict=True) if own is not None}
     if not scores:
         such = f", such as {reasons[0]}" if reasons else ""
@@ -133,6 +133,16 @@ def measure(
         sequences,
         left_out,
     )
+
+
+def _whole(
+    scores: SeriesScores | None, detector: Detector, left_out: Counter[str]
+) -> SeriesScores | None:
+    """Leave out a series of fewer slices than its score is the mean of: it is a part of one."""
+    if scores is None or len(scores.slices) >= detector.card.scoring.series_top:
+        return scores
+    left_out["part-of-a-series"] += len(scores.slices)
+    return None
 
 
 def check_number(patients: int, least: int = LEAST_PATIENTS) -> None:

@@ -145,7 +145,7 @@ def _judged(
     pixels = sum(each.free.pixels for each in others)
     figures = {
         "false alarms": _flagged(free, calibration.slice_scores, rate),
-        "false alarms, slices alone": _flagged(alone, calibration.slice_scores, rate),
+        "false alarms, slices alone": _flagged(alone, calibration.of_slices(alone=True), rate),
         "sensitivity": _flagged(tumour, calibration.slice_scores, rate),
         "pixels marked, tumour-free": float(np.sum(highest > calibration.pixel_threshold)) / pixels,
     }

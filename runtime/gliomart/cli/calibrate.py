@@ -210,6 +210,7 @@ def _thresholds(card: ModelCard) -> Iterator[str]:
     rate = new.false_alarm_rate
     rows = {
         "slice": (new.slice_scores, own.slice_scores),
+        "slice by itself": (new.of_slices(alone=True), own.of_slices(alone=True)),
         "series": (new.series_scores, own.series_scores),
     }
     for judge, before in zip(card.judges, site.model_judges, strict=True):

@@ -168,12 +168,14 @@ def calibrated(
         known.pixel_false_alarm_rate,
         _without_most([sum(s.pixels for s in patient) for patient in patients], contaminated),
     )
+    singles = [[x for s in each for x in s.singles] for each in patients]
     return replace(
         known,
         pixel_threshold=threshold,
         display_limit=max(_DISPLAY_RANGE * threshold, SMALLEST_LIMIT),
         slice_scores=kept([[x for s in each for x in s.slices] for each in patients], contaminated),
         series_scores=kept([[s.score for s in each] for each in patients], contaminated),
+        single_scores=kept(singles, contaminated) if any(singles) else None,
         patients=len(patients),
         method=method,
     )

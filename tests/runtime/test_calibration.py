@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -62,6 +63,7 @@ def test_a_patient_of_several_series_is_one_patient() -> None:
     assert found.patients == 2
     assert len(found.series_scores) == 3
     assert found.slice_scores == (0.1, 0.1, 0.2, 0.2, 0.3)
+    assert found.single_scores == found.slice_scores
     assert (found.false_alarm_rate, found.method) == (known.false_alarm_rate, "m")
 
 
@@ -74,6 +76,13 @@ def test_the_pixel_threshold_rises_with_the_share_that_may_be_ill() -> None:
         for share in (0.0, 0.3)
     )
     assert clean < careful
+
+
+def test_slices_that_have_no_score_by_themselves_leave_that_open() -> None:
+    known = card().calibration
+    assert known is not None
+    alone = replace(_scores((0.1,)), singles=())
+    assert calibrated(known, [(alone,)], method="").single_scores is None
 
 
 def test_no_patient_at_all_is_an_error() -> None:

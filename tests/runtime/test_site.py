@@ -115,6 +115,8 @@ def test_the_card_keeps_both_calibrations_and_no_patient(site_model: Path, scans
     assert read.calibration.slice_scores != read.site.model_calibration.slice_scores
     assert len(read.calibration.slice_scores) == 200
     assert len(read.calibration.series_scores) == 40
+    assert read.calibration.single_scores is not None
+    assert len(read.calibration.single_scores) == 200
     assert read.site.model_judges[0].rules == PONS_RULES
     assert read.judges[0].rules is not None
     assert len(read.judges[0].rules.slice_scores) == 200

@@ -26,12 +26,14 @@ CHAPTERS = {
     "entry": ("Detector", "Slice", "scan", "Inventory", "SeriesFiles", "SourceFile", "Budget"),
     "results": (
         "SliceResult", "SeriesResult", "Refusal", "Region", "Verdict", "StructureFinding",
-        "Section", "StructureVerdict", "Structure", "Concern", "Settings", "ProviderChoice",
+        "Section", "StructureVerdict", "Structure", "Concern", "Settings", "SiteThresholds",
+        "ProviderChoice",
         "Milliseconds", "Normalisation", "Box", "ImagePlane",
     ),
     "card": (
         "ModelCard", "InputImage", "GraphOutput", "Limits", "Preprocessing", "Scoring",
         "Scalp", "Calibration", "JudgeCard", "PonsCalibration", "Signs",
+        "SiteCalibration", "CalibratedScanner",
     ),
 }  # fmt: skip
 _MARKED = re.compile(r"(<!-- (\w+): made by api\.py -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -36,6 +36,7 @@ LAYERS = (
     ("log",),
     ("families",),
     ("detector", "outputs"),
+    ("site",),
     ("run",),
     ("bench",),
     ("cli",),

@@ -36,7 +36,10 @@ def page_of(
     document = {
         "schema": 1,
         "software": {"name": "gliomart", "version": "0.1.0"},
-        "model": {"name": card.name, "version": card.version, "sha256": "0123456789abcdef" * 4},
+        "model": {
+            "name": card.name, "version": card.version, "sha256": "0123456789abcdef" * 4,
+            "site": None,
+        },
         "provider": {"requested": "auto", "effective": "CPUExecutionProvider", "degraded": False},
         "settings": {"false_alarm_rate": 0.05, "overlays": "flagged"},
         "inputs": {

@@ -133,6 +133,7 @@ def card(
         ),
         "family": "slice",
         "judges": judges,
+        "site": None,
         "outputs": usual_outputs(*(judge.name for judge in judges)),
         "images": (InputImage(modality, sequence),),
         "plane": "axial",

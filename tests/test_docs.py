@@ -44,6 +44,8 @@ NOT_RUN = {
     ("accuracy.md", "gliomart train lgg_flair --out runs/flair-dae.keras --folds 3"),
     ("accuracy.md", "gliomart train lgg_flair --folds 1 --epochs 8 --out runs/NAME.keras [OPTION]"),
     ("brainstem.md", "gliomart evaluate lgg_flair --pons --split dev --plots plots/"),
+    ("site.md", "gliomart calibrate scans/ --check    # does this site differ? writes nothing"),
+    ("site.md", "python benchmarks/site_calibration.py lgg_flair --split dev --out site-dev.json"),
     ("command-line.md", "gliomart train scans/ --out own.keras"),
     ("command-line.md", "gliomart export own.keras own.onnx"),
     ("command-line.md", "gliomart evaluate scans/ --split test  # the built-in model"),

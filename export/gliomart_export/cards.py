@@ -16,7 +16,7 @@ from gliomart_export import calibration
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from gliomart_export.calibration import Scores
+    from gliomart.findings.calibration import PatientScores
     from gliomart_export.converter import Converter
 
 INTENDED_USE = (
@@ -88,6 +88,7 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
             for judge in calibration.UNCALIBRATED_JUDGES
             if any(output.role == judge.name for output in outputs)
         ),
+        site=None,
         images=(InputImage(description.modality, description.sequence),),
         plane=description.plane,
         outputs=outputs,
@@ -109,7 +110,7 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
     )
 
 
-def calibrated(card: ModelCard, folds: Sequence[Scores]) -> ModelCard:
+def calibrated(card: ModelCard, folds: Sequence[Sequence[PatientScores]]) -> ModelCard:
     """Set thresholds by what tumour-free slices scored.
 
     Raises

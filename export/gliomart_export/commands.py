@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from gliomart.findings.calibration import PatientScores
     from gliomart.model.card import ModelCard
-    from gliomart_export.calibration import Scores
     from gliomart_export.cards import Description
     from gliomart_export.converter import Converter
     from gliomart_export.precision import PrecisionPlan
@@ -82,7 +82,7 @@ def _description(options: argparse.Namespace) -> Description:
     )
 
 
-def _calibrate_folds(converter: Converter, card: ModelCard) -> list[Scores]:
+def _calibrate_folds(converter: Converter, card: ModelCard) -> list[list[PatientScores]]:
     """Export the networks of the folds, and score with each the patients that it never saw.
 
     Their models stay beside the networks: held-out patients are evaluated with them.

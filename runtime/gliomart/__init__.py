@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
     from gliomart.detector import Detector
     from gliomart.errors import GliomartError, InputRefusedError
-    from gliomart.findings.results import Milliseconds, SeriesResult, Settings, SliceResult, Verdict
+    from gliomart.findings.results import (
+        Milliseconds,
+        SeriesResult,
+        Settings,
+        SiteThresholds,
+        SliceResult,
+        Verdict,
+    )
     from gliomart.findings.scoring import Region
     from gliomart.findings.structures import Section, Structure, StructureFinding, StructureVerdict
     from gliomart.image.geometry import ImagePlane
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
     from gliomart.image.steps import Preprocessing
     from gliomart.model.card import ModelCard
     from gliomart.model.contents import (
+        CalibratedScanner,
         Calibration,
         GraphOutput,
         InputImage,
@@ -36,6 +44,7 @@ if TYPE_CHECKING:
         Scalp,
         Scoring,
         Signs,
+        SiteCalibration,
     )
     from gliomart.providers import ProviderChoice
     from gliomart.sources import Inventory, SeriesFiles, SourceFile, scan
@@ -44,6 +53,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Box",
     "Budget",
+    "CalibratedScanner",
     "Calibration",
     "Concern",
     "Detector",
@@ -70,6 +80,8 @@ __all__ = [
     "SeriesResult",
     "Settings",
     "Signs",
+    "SiteCalibration",
+    "SiteThresholds",
     "Slice",
     "SliceResult",
     "SourceFile",
@@ -84,6 +96,7 @@ __all__ = [
 _NAMES = {
     "model.card": ("ModelCard",),
     "model.contents": (
+        "CalibratedScanner",
         "Calibration",
         "GraphOutput",
         "InputImage",
@@ -93,6 +106,7 @@ _NAMES = {
         "Scalp",
         "Scoring",
         "Signs",
+        "SiteCalibration",
     ),
     "detector": ("Detector",),
     "errors": ("GliomartError", "InputRefusedError"),
@@ -102,7 +116,14 @@ _NAMES = {
     "image.normalisation": ("Normalisation",),
     "image.steps": ("Preprocessing",),
     "providers": ("ProviderChoice",),
-    "findings.results": ("Milliseconds", "SeriesResult", "Settings", "SliceResult", "Verdict"),
+    "findings.results": (
+        "Milliseconds",
+        "SeriesResult",
+        "Settings",
+        "SiteThresholds",
+        "SliceResult",
+        "Verdict",
+    ),
     "findings.scoring": ("Region",),
     "image.slices": ("Concern", "Refusal", "Slice"),
     "sources": ("Budget", "Inventory", "SeriesFiles", "SourceFile", "scan"),

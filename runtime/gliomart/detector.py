@@ -13,7 +13,7 @@ from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.families import family_of, reading
 from gliomart.families.family import Setup
 from gliomart.findings import scoring
-from gliomart.findings.results import SeriesResult, Settings, SliceResult
+from gliomart.findings.results import SeriesResult, Settings, SiteThresholds, SliceResult
 from gliomart.findings.verdict import SeriesTally
 from gliomart.host import processors
 from gliomart.host.clock import ms_since
@@ -128,6 +128,7 @@ class Detector:
             false_alarm_rate=_checked_rate(false_alarm_rate, self.calibration),
             forced=given.choice("force", force),
             plane=plane,
+            site=SiteThresholds.of(self.card),
         )
         self.budget = budget
         # One slice after the other leaves processors idle wherever a step is not parallel.

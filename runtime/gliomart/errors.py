@@ -15,7 +15,7 @@ status    meaning
 5         the execution provider asked for does not run here
 6         results could not be written
 7         an optional part of gliomart is not installed, or does not load
-8         a dataset for training or evaluation was refused
+8         a dataset for training, evaluation or calibration was refused
 9         a latency budget was exceeded
 10        a training came to nothing
 11        written in part: some inputs or outputs failed, the rest was written
@@ -177,7 +177,7 @@ class BrokenExtraError(GliomartError, ImportError):
 
 
 class DatasetError(GliomartError, ValueError):
-    """A dataset folder cannot be trained or evaluated on."""
+    """Scans cannot be trained, evaluated or calibrated on."""
 
     code = "dataset"
     exit_status = 8

@@ -136,12 +136,13 @@ def test_the_pons_is_calibrated_on_its_tumour_free_sections(tmp_path: Path) -> N
     assert len(rules.series_scores) == 4
     assert list(rules.slice_scores) == sorted(rules.slice_scores)
     assert np.exp(rules.medians.size) == pytest.approx(804, abs=10)  # of tiny_model's disk
-    sections = [s for fold in scores for patient in fold.sections for s in patient]
-    expected = sorted(section_score(signs, rules) for signs in sections)
+    series = [part for fold in scores for patient in fold for part in patient]
+    sections = [section for part in series for section in part.sections]
+    expected = sorted(section_score(section.signs, rules) for section in sections)
     assert rules.slice_scores == pytest.approx(expected, abs=1e-5)
     assert rules.slice_scores[0] >= 0
     assert rules.slice_scores[-1] < 4 * 4  # four signs, none of them four deviations up
-    pixels = np.concatenate([fold.pons_pixels for fold in scores])
+    pixels = np.concatenate([section.pixels for section in sections])
     assert np.mean(pixels > rules.pixel_threshold) <= rules.pixel_false_alarm_rate
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from gliomart.findings.results import Settings
     from gliomart.model.card import ModelCard
-    from gliomart.model.contents import Calibration
+    from gliomart.model.contents import Calibration, SiteCalibration
 
 _WIDEST = 100
 # Figures of an evaluation: where they are in it, and what they are called.
@@ -107,6 +107,24 @@ def _calibration(card: ModelCard, calibration: Calibration) -> Iterator[str]:
             f"The {judge.name} is judged by itself, against {len(judge.rules.slice_scores)}"
             f" tumour-free sections of {len(judge.rules.series_scores)} patients."
         )
+    if card.site is not None:
+        yield from _site(card.site)
+
+
+def _site(site: SiteCalibration) -> Iterator[str]:
+    yield (
+        f"Set by a site on {site.date}, on scans of its own: {site.patients} patients,"
+        f" {site.series} series, {site.slices} slices."
+    )
+    for scanner in site.scanners:
+        words = filter(None, (scanner.manufacturer, scanner.model))
+        field = "" if scanner.field_strength_t is None else f" ({scanner.field_strength_t:g} T)"
+        yield f"{' '.join(words) or 'A scanner without a name'}{field}: {scanner.series} series."
+    if site.contaminated:
+        yield f"Up to {site.contaminated:.0%} of the patients may not have been tumour-free."
+    if site.kept:
+        yield f"For want of patients as the model came: {', '.join(site.kept)}."
+    yield f"The model's own calibration is kept: {site.model_calibration.method}."
 
 
 def _measured(metrics: Mapping[str, object]) -> Iterator[str]:
@@ -124,10 +142,18 @@ def _measured(metrics: Mapping[str, object]) -> Iterator[str]:
 
 def _limits(card: ModelCard, calibration: Calibration) -> Iterator[str]:
     yield "It shows where a scan departs from those it learned from, not what is wrong there."
-    yield (
-        "It was calibrated on these scans alone: other scanners and protocols may be flagged more"
-        " often, or less. Run tumour-free scans of your own first."
-    )
+    if card.site is None:
+        yield (
+            "It was calibrated on these scans alone: other scanners and protocols may be flagged"
+            " more often, or less. gliomart calibrate sets thresholds by tumour-free scans of your"
+            " own."
+        )
+    else:
+        yield (
+            "Its thresholds are those of one site's scans: elsewhere, and after a change of scanner"
+            " or protocol, others may be flagged more often, or less."
+        )
+        yield "The figures above were measured with the model's own thresholds."
     if len(calibration.series_scores) + 1 < 1 / calibration.false_alarm_rate:
         yield "It was calibrated on too few patients to judge a whole series."
     measured = [_at(card.metrics, ("model", key)) for key in ("name", "version")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gliomart._version import __version__
-from gliomart.cli import bench, completion, demo, external, infer, info
+from gliomart.cli import bench, calibrate, completion, demo, external, infer, info
 from gliomart.cli.arguments import ArgumentParser
 from gliomart.errors import UsageError
 
@@ -31,7 +31,7 @@ def parser() -> ArgumentParser:
     parser.add_argument("-V", "--version", action="version", version=f"gliomart {__version__}")
     parser.set_defaults(run=_no_command)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in (infer, demo, info, bench, external, completion):
+    for command in (infer, demo, info, calibrate, bench, external, completion):
         command.add_to(commands)
     return parser
 

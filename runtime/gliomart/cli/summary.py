@@ -68,6 +68,7 @@ def plain(document: Results, out: Path) -> Iterator[str]:
         yield f"not analysed: {_place(refusal)}: {reason}"
     if document["inputs"]["ignored"]:
         yield outcome.ignored(document)
+    yield from _thresholds(document)
     yield f"results: {printable(str(out))}"
     yield from _outputs_not_written(document)
     yield from _report(document, out)
@@ -111,6 +112,7 @@ def brief(document: Results, out: Path, width: int, ink: Ink) -> Iterator[str]:
         yield ink.warning(line)
     if document["inputs"]["ignored"]:
         yield ink.faint(_ignored(document, width))
+    yield from map(ink.faint, _thresholds(document))
     yield from map(ink.warning, _outputs_not_written(document))
     yield from _report(document, out)
     yield ink.faint(_DISCLAIMER)
@@ -196,6 +198,13 @@ def _outputs_not_written(document: Results) -> Iterator[str]:
     missing = document.get("not_written", [])
     for (kind, reason), count in Counter((e["object"], e["reason"]) for e in missing).items():
         yield f"not written: {count} {kind}{'s' if count > 1 else ''}: {printable(reason)}"
+
+
+def _thresholds(document: Results) -> Iterator[str]:
+    """Tell whose thresholds were used, where they are not the model's own."""
+    if site := document["model"]["site"]:
+        kept = f" (the model's own: {', '.join(site['kept'])})" if site["kept"] else ""
+        yield printable(f"thresholds: this site's own, of {site['date']}{kept}")
 
 
 def _report(document: Results, out: Path) -> Iterator[str]:

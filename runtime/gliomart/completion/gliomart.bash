@@ -5,11 +5,12 @@
 #    source ~/.local/share/bash_completion/gliomart
 # See also: https://github.com/scop/bash-completion/blob/main/doc/configuration.md
 
-_shtab_gliomart_subparsers=(infer demo info bench train evaluate export completion)
+_shtab_gliomart_subparsers=(infer demo info calibrate bench train evaluate export completion)
 
 _shtab_gliomart_infer_option_strings=(-h --help --out --json --quiet --overwrite --resume --overlays --plane --maps --dicom-out --identify --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
 _shtab_gliomart_demo_option_strings=(-h --help --out --json --quiet --overwrite --resume --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
 _shtab_gliomart_info_option_strings=(-h --help --json)
+_shtab_gliomart_calibrate_option_strings=(-h --help --out --model --contaminated --check --overwrite --plane --limit --threads)
 _shtab_gliomart_bench_option_strings=(-h --help --repeats --budget --json --out --plot --load --overlays --compare --float --rounds --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
 _shtab_gliomart_train_option_strings=(-h --help --network --out --split --corruption --channels --folds --epochs --batch-size --learning-rate --seed --resume --overwrite)
 _shtab_gliomart_evaluate_option_strings=(-h --help --model --held-out --compare --pons --plots --split --provider --bootstrap --seed --out --json)
@@ -23,6 +24,9 @@ _shtab_gliomart_infer___model_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_demo___out_COMPGEN=_shtab_compgen_dirs
 _shtab_gliomart_demo___model_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_info_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_gliomart_calibrate_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_gliomart_calibrate___out_COMPGEN=_shtab_compgen_files
+_shtab_gliomart_calibrate___model_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_bench_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_bench___budget_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_bench___out_COMPGEN=_shtab_compgen_files
@@ -53,7 +57,7 @@ _shtab_gliomart_train___channels_choices=(plain clahe both)
 _shtab_gliomart_evaluate___provider_choices=(auto tensorrt tensorrt-rtx cuda cpu)
 _shtab_gliomart_export___precision_choices=(fp32 fp16 int8)
 _shtab_gliomart_completion_pos_0_choices=(bash zsh fish)
-_shtab_gliomart_pos_0_choices=(infer demo info bench train evaluate export completion)
+_shtab_gliomart_pos_0_choices=(infer demo info calibrate bench train evaluate export completion)
 
 _shtab_gliomart_infer_pos_0_nargs=+
 _shtab_gliomart_infer__h_nargs=0
@@ -78,6 +82,11 @@ _shtab_gliomart_demo___force_nargs=0
 _shtab_gliomart_info__h_nargs=0
 _shtab_gliomart_info___help_nargs=0
 _shtab_gliomart_info___json_nargs=0
+_shtab_gliomart_calibrate_pos_0_nargs=+
+_shtab_gliomart_calibrate__h_nargs=0
+_shtab_gliomart_calibrate___help_nargs=0
+_shtab_gliomart_calibrate___check_nargs=0
+_shtab_gliomart_calibrate___overwrite_nargs=0
 _shtab_gliomart_bench__h_nargs=0
 _shtab_gliomart_bench___help_nargs=0
 _shtab_gliomart_bench___json_nargs=0

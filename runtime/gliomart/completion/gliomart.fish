@@ -50,8 +50,8 @@ function _shtab_gliomart_using
   test "$_shtab_gliomart_cmdpath" = "$argv"
 end
 
-set -g _shtab_gliomart_commands infer demo info bench train evaluate export completion
-set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --corruption --data --epochs --false-alarm-rate --float --folds --held-out --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --plane --plot --plots --precision --provider --repeats --rounds --seed --sequence --split --threads --trained-on
+set -g _shtab_gliomart_commands infer demo info calibrate bench train evaluate export completion
+set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --epochs --false-alarm-rate --float --folds --held-out --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --plane --plot --plots --precision --provider --repeats --rounds --seed --sequence --split --threads --trained-on
 
 complete -c gliomart -e
 complete -c gliomart -f
@@ -96,6 +96,17 @@ complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -
 complete -c gliomart -n '_shtab_gliomart_using info' -s h -l help -d 'show this help message and exit'
 complete -c gliomart -n '_shtab_gliomart_using info' -l json -d 'print the whole card as JSON'
 complete -c gliomart -n '_shtab_gliomart_using info; and test $_shtab_gliomart_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'model file (default: the built-in one)'
+complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -eq 0' -a calibrate -d 'Set a model'"'"'s thresholds by a site'"'"'s own tumour-free scans, of at least 20 patients (40 for verdicts on series), given as whole series. The weights stay the same, and the scans are not kept.'
+complete -c gliomart -n '_shtab_gliomart_using calibrate' -s h -l help -d 'show this help message and exit'
+complete -c gliomart -n '_shtab_gliomart_using calibrate' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'where the new model goes'
+complete -c gliomart -n '_shtab_gliomart_using calibrate' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model to calibrate (default: both built-in ones, the second as SITE-fp32.onnx)'
+complete -c gliomart -n '_shtab_gliomart_using calibrate' -l contaminated -x -d 'share of the patients who may not be tumour-free, below 0.5; false alarms stay as promised, at the cost of sensitivity (default: 0)'
+complete -c gliomart -n '_shtab_gliomart_using calibrate' -l check -d 'tell whether the site differs from the model'"'"'s own calibration; writes nothing'
+complete -c gliomart -n '_shtab_gliomart_using calibrate' -l overwrite -d 'replace an earlier SITE.onnx'
+complete -c gliomart -n '_shtab_gliomart_using calibrate' -l plane -x -d 'colour plane of pictures to analyse, from 1 (default: refuse pictures whose planes differ)'
+complete -c gliomart -n '_shtab_gliomart_using calibrate' -l limit -x -d 'limit on reading one file, such as seconds=5; may be given several times (see docs/dicom.md)'
+complete -c gliomart -n '_shtab_gliomart_using calibrate' -l threads -x -d 'CPU threads (default: one for each processor)'
+complete -c gliomart -n '_shtab_gliomart_using calibrate; and test $_shtab_gliomart_npos -ge 0' -ka "(__fish_complete_path (commandline -ct))" -d 'files, or folders of any depth, of tumour-free patients'
 complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -eq 0' -a bench -d 'Time every stage on this machine, cold start and memory included.'
 complete -c gliomart -n '_shtab_gliomart_using bench' -s h -l help -d 'show this help message and exit'
 complete -c gliomart -n '_shtab_gliomart_using bench' -l repeats -x -d 'passes over the folder (default: 10)'

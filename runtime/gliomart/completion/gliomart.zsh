@@ -11,6 +11,7 @@
 _shtab_gliomart_commands() {
   local _commands=(
     bench:'Time every stage on this machine, cold start and memory included.'
+    calibrate:'Set a model'"'"'s thresholds by a site'"'"'s own tumour-free scans, of at least 20 patients (40 for verdicts on series), given as whole series. The weights stay the same, and the scans are not kept.'
     completion:'Print a script with which a shell completes gliomart'"'"'s commands and options.'
     demo:'Analyse the built-in simulated study: a head with a pontine lesion.'
     evaluate:'Run a model over a folder with tumour masks (index.csv) and measure it beside trivial baselines, or beside another model, on the images'"'"' own pixel grid.'
@@ -54,6 +55,22 @@ _shtab_gliomart_bench_options=(
 
 # guard to ensure default positional specs are added only once per session
 _shtab_gliomart_bench_defaults_added=0
+
+_shtab_gliomart_calibrate_options=(
+  "(- : *)"{-h,--help}"[show this help message and exit]"
+  "--out[where the new model goes]:SITE.onnx:_files"
+  "--model[model to calibrate (default\: both built-in ones, the second as SITE-fp32.onnx)]:FILE:_files"
+  "--contaminated[share of the patients who may not be tumour-free, below 0.5\; false alarms stay as promised, at the cost of sensitivity (default\: 0)]:SHARE:"
+  "--check[tell whether the site differs from the model\'s own calibration\; writes nothing]"
+  "--overwrite[replace an earlier SITE.onnx]"
+  "--plane[colour plane of pictures to analyse, from 1 (default\: refuse pictures whose planes differ)]:N:"
+  "*--limit[limit on reading one file, such as seconds\=5\; may be given several times (see docs\/dicom.md)]:NAME=VALUE:"
+  "--threads[CPU threads (default\: one for each processor)]:N:"
+  "(*):files, or folders of any depth, of tumour-free patients:_files"
+)
+
+# guard to ensure default positional specs are added only once per session
+_shtab_gliomart_calibrate_defaults_added=0
 
 _shtab_gliomart_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
@@ -194,6 +211,7 @@ _shtab_gliomart() {
       curcontext="${curcontext%:*:*}:_shtab_gliomart-$line[1]:"
       case $line[1] in
         bench) _arguments -C -s $_shtab_gliomart_bench_options ;;
+        calibrate) _arguments -C -s $_shtab_gliomart_calibrate_options ;;
         completion) _arguments -C -s $_shtab_gliomart_completion_options ;;
         demo) _arguments -C -s $_shtab_gliomart_demo_options ;;
         evaluate) _arguments -C -s $_shtab_gliomart_evaluate_options ;;

@@ -19,7 +19,34 @@ if TYPE_CHECKING:
     from gliomart.findings.structures import StructureFinding, StructureVerdict
     from gliomart.image.normalisation import Normalisation
     from gliomart.image.slices import Concern, Refusal, Slice
+    from gliomart.model.card import ModelCard
     from gliomart.providers import ProviderChoice
+
+
+@dataclass(frozen=True)
+class SiteThresholds:
+    """Thresholds that a site set by its own scans, see :class:`gliomart.SiteCalibration`.
+
+    Attributes
+    ----------
+    date
+        When, such as ``2026-11-28``.
+    patients
+        How many patients' scans they were.
+    kept
+        Levels whose thresholds are still the model's own.
+    """
+
+    date: str
+    patients: int
+    kept: tuple[str, ...]
+
+    @classmethod
+    def of(cls, card: ModelCard) -> SiteThresholds | None:
+        """Take from a card what results tell; None where no site calibrated it."""
+        if card.site is None:
+            return None
+        return cls(card.site.date, card.site.patients, card.site.kept)
 
 
 @dataclass(frozen=True)
@@ -27,7 +54,8 @@ class Settings:
     """What produced a result: the model, the provider and the effective settings.
 
     ``forced`` says that what the model was not made for was to be analysed as well, ``plane`` which
-    colour plane of pictures was, from 1; None where all had to be alike.
+    colour plane of pictures was, from 1; None where all had to be alike. ``site`` is whose
+    scans set the model's thresholds; None where they are the model's own.
     """
 
     model_name: str
@@ -37,6 +65,7 @@ class Settings:
     false_alarm_rate: float
     forced: bool = False
     plane: int | None = None
+    site: SiteThresholds | None = None
 
 
 @dataclass(frozen=True)

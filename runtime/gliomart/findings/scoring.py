@@ -6,6 +6,7 @@ The embedding of a model file in another language has to repeat what is here and
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -90,6 +91,20 @@ def p_value(score: float, healthy: Sequence[float]) -> float:
 def smallest_p_value(healthy: Sequence[float]) -> float:
     """Return the p-value that nothing can go below: the resolution of a calibration."""
     return 1 / (len(healthy) + 1)
+
+
+def highest_unflagged(healthy: Sequence[float], false_alarm_rate: float) -> float | None:
+    """Give the score above which one is flagged; None where so few healthy scores cannot tell.
+
+    Parameters
+    ----------
+    healthy
+        Rising.
+    false_alarm_rate
+        In (0, 1).
+    """
+    above = math.floor(false_alarm_rate * (len(healthy) + 1) + 1e-9) - 1
+    return healthy[-above - 1] if 0 <= above < len(healthy) else None
 
 
 def flag(p: float, healthy: Sequence[float], false_alarm_rate: float) -> bool | None:

@@ -26,6 +26,7 @@ from gliomart.model.contents import (
     Limits,
     PonsCalibration,
     Scoring,
+    SiteCalibration,
 )
 from gliomart.model.decoding import build
 from gliomart.model.migration import migrated
@@ -62,6 +63,8 @@ class ModelCard:
         None only while a model is being calibrated.
     judges
         The structures that are looked for and judged by themselves.
+    site
+        How a site calibrated it; None where it did not.
     training
         Data, patients, recipe, seeds, library versions.
     metrics
@@ -86,6 +89,7 @@ class ModelCard:
     limits: Limits
     calibration: Calibration | None
     judges: tuple[JudgeCard, ...]
+    site: SiteCalibration | None
     training: Mapping[str, object]
     metrics: Mapping[str, object]
     parity: Mapping[str, float]
@@ -172,6 +176,8 @@ def _problems(card: ModelCard) -> Iterator[str]:
         yield from checks.of_calibration(card.calibration)
     for judge in card.judges:
         yield from checks.of_judge(judge)
+    if card.site is not None:
+        yield from (f"its site's {problem}" for problem in checks.of_site(card.site))
 
 
 def _is_writable(values: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gliomart.model.contents import ANOMALY_MAP, BRAIN, RECONSTRUCTION
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         Limits,
         PonsCalibration,
         Scoring,
+        SiteCalibration,
     )
 
 _SMALLEST, _LARGEST = 32, 2048  # sides of a model's grid
@@ -143,6 +145,16 @@ def of_judge(judge: JudgeCard) -> Iterator[str]:
     found = _not_lengths({"minimum_area_px": judge.minimum_area_px})
     rules = () if judge.rules is None else _of_rules(judge.rules)
     yield from (f"{judge.name} {problem}" for each in (found, rules) for problem in each)
+
+
+def of_site(site: SiteCalibration) -> Iterator[str]:
+    """Check what a site's calibration tells, the model's own among it."""
+    if not 0 <= site.contaminated < 1:
+        yield f"contaminated {site.contaminated} is not in [0, 1)"
+    counts = _named(site, "patients", "series", "slices")
+    yield from (f"{name} {count} is below 0" for name, count in counts.items() if count < 0)
+    yield from of_calibration(site.model_calibration)
+    yield from chain.from_iterable(map(of_judge, site.model_judges))
 
 
 def _of_rules(rules: PonsCalibration) -> Iterator[str]:

@@ -264,3 +264,67 @@ class JudgeCard:
     name: Literal["pons"]
     minimum_area_px: float
     rules: PonsCalibration | None
+
+
+@dataclass(frozen=True)
+class CalibratedScanner:
+    """A kind of scanner whose scans calibrated a model.
+
+    Attributes
+    ----------
+    manufacturer, model
+        As headers say (DICOM PS3.3 C.7.5.1); empty where they do not.
+    field_strength_t
+        Magnetic Field Strength in T (PS3.3 C.8.3.1); None where headers do not say.
+    series
+        Number of its series.
+    """
+
+    manufacturer: str
+    model: str
+    field_strength_t: float | None
+    series: int
+
+
+@dataclass(frozen=True)
+class SiteCalibration:
+    """How a site calibrated a model on its own scans; nothing in it tells of a patient.
+
+    What counts stands in the card's ``calibration`` and ``judges``, as in any other card.
+
+    Attributes
+    ----------
+    date
+        Of the calibration, such as ``2026-11-28``.
+    software
+        Version of gliomart that made it.
+    patients, series, slices
+        How many of them calibrated it.
+    scanners
+        Those that scanned them, as far as headers say.
+    sequences
+        Their sequences, as far as headers or names say.
+    contaminated
+        Share of the patients, in [0, 0.5), who may not be tumour-free: what is promised holds
+        whoever they are (:mod:`gliomart.findings.calibration`).
+    kept
+        Levels that there were too few patients for, and whose thresholds are the model's own:
+        ``series``, or a judge's name, or that with `` series`` added.
+    model_sha256
+        Of the file that was calibrated.
+    model_calibration, model_judges
+        The model's own.
+    """
+
+    date: str
+    software: str
+    patients: int
+    series: int
+    slices: int
+    scanners: tuple[CalibratedScanner, ...]
+    sequences: tuple[str, ...]
+    contaminated: float
+    kept: tuple[str, ...]
+    model_sha256: str
+    model_calibration: Calibration
+    model_judges: tuple[JudgeCard, ...]

@@ -8,7 +8,8 @@ schema  what it was
 3       a pons output, judged by two signs, which were computed in three ways under this number
 4       the pons judged by four signs
 5       family, images, limits, outputs and judges are said, which software took for granted
-6       shading is undone, a slice is scored with its neighbours in a series, and by itself
+6       shading is undone, a slice is scored with its neighbours in a series, and by itself; a site
+        may have calibrated the model
 ======  ====================================================================================
 
 Nothing is made up: what a model lacks is absent, and numbers that nothing can be held against today
@@ -79,6 +80,7 @@ def _to_6(values: Json) -> Json:
         preprocessing=_with(preprocessing, "preprocessing", shading=None),
         scoring=_with(scoring, "scoring", neighbours=[]),
         calibration=calibration,
+        site=None,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
 from importlib import resources
@@ -32,7 +33,7 @@ from gliomart.providers.probe import would_use_gpu
 from gliomart.providers.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     import onnxruntime
     from numpy.typing import NDArray
@@ -62,6 +63,49 @@ def default_model(provider: Requested = "cpu") -> Path:
     on_gpu = would_use_gpu() if provider == "auto" else provider != "cpu"
     name = "flair-dae-fp32.onnx" if on_gpu else "flair-dae.onnx"
     return Path(str(resources.files("gliomart") / _MODELS / name))
+
+
+@contextmanager
+def built_in_file(provider: Requested) -> Iterator[Path]:
+    """Give the file of the model that comes with gliomart; a copy where that is in an archive."""
+    name = default_model(provider).name
+    try:
+        with resources.as_file(resources.files("gliomart") / _MODELS / name) as path:
+            yield path
+    except FileNotFoundError as error:
+        raise _missing(name) from error
+
+
+def with_card(path: Path, card: ModelCard, sha256: str) -> bytes:
+    """Put another card into a model file; all its other bytes stay as they are.
+
+    Parameters
+    ----------
+    path
+        The file, which has been opened as a :class:`Model`.
+    card
+        The new card, of this schema.
+    sha256
+        Of the file as it was opened.
+
+    Returns
+    -------
+    The content of the new file.
+
+    Raises
+    ------
+    ModelError
+        The file is not what it was, the card cannot be read again, or is too large.
+    """
+    content = _read(path)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(f"{path}: changed while it was in use")
+    text = card.to_json()
+    if ModelCard.from_json(text) != card:
+        raise ModelCardError(f"{path}: the new card is not read as it was written")
+    changed = onnx_file.with_metadata(content, METADATA_KEY, text)
+    onnx_file.check(changed)
+    return changed
 
 
 class Model:
@@ -274,7 +318,11 @@ def _bundled(name: str) -> bytes:
     try:
         return (resources.files("gliomart") / _MODELS / name).read_bytes()
     except OSError as error:
-        raise ModelNotFoundError(f"{name}: gliomart came without this model of its own") from error
+        raise _missing(name) from error
+
+
+def _missing(name: str) -> ModelNotFoundError:
+    return ModelNotFoundError(f"{name}: gliomart came without this model of its own")
 
 
 def _read(path: Path) -> bytes:

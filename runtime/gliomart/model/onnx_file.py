@@ -46,6 +46,7 @@ _REFUSED = {
 }
 _RAW_DATA = ("tensor", 9)
 _DOMAIN = ("node", 7)
+_METADATA = 14  # metadata_props of a model
 _OUR_DOMAINS = (b"", b"ai.onnx")  # two names of ONNX's own operators
 
 # Wire types of the protocol buffers encoding; groups (3 and 4) are not part of ONNX.
@@ -72,7 +73,7 @@ def check(content: bytes) -> None:
     pending = [("model", 0, len(content))]
     while pending:
         message, start, end = pending.pop()
-        for number, value, begin in _fields(content, start, end):
+        for number, value, begin, _ in _fields(content, start, end):
             field = (message, number)
             if field in _REFUSED and (value or begin is not None):
                 raise ModelError(f"the model has {_REFUSED[field]}, which is refused")
@@ -95,16 +96,69 @@ def check(content: bytes) -> None:
         )
 
 
-def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int | None]]:
-    """Yield each field of a message: its number, and its value or length and where it begins."""
+def with_metadata(content: bytes, key: str, value: str) -> bytes:
+    """Replace one entry of a model's metadata; all other bytes stay as they are.
+
+    Parameters
+    ----------
+    content
+        The whole file, which :func:`check` has passed.
+    key, value
+        Of the entry, ``metadata_props`` in ``onnx.proto``; it is added where there is none.
+    """
+    entry = _message(1, key.encode()) + _message(2, value.encode())
+    parts, at = [], 0
+    for number, length, begin, start in _fields(content, 0, len(content)):
+        if number == _METADATA and begin is not None:
+            end = begin + length
+            if _key(content, begin, end) == key.encode():
+                parts.append(content[at:start])
+                at = end
+    parts.append(content[at:])
+    first, *rest = parts if len(parts) > 1 else (content, b"")
+    return b"".join([first, _message(_METADATA, entry), *rest])
+
+
+def _key(content: bytes, start: int, end: int) -> bytes:
+    """Read the key of an entry; the last of several counts."""
+    key = b""
+    for number, length, begin, _ in _fields(content, start, end):
+        if number == 1 and begin is not None:
+            key = content[begin : begin + length]
+    return key
+
+
+def _message(number: int, content: bytes) -> bytes:
+    """Encode a field of a length and so many bytes."""
+    return _encoded(number << 3 | _LENGTH) + _encoded(len(content)) + content
+
+
+def _encoded(value: int) -> bytes:
+    """Write a number, seven bits a byte, lowest first."""
+    encoded = bytearray()
+    while value > 0x7F:  # noqa: PLR2004
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int | None, int]]:
+    """Yield each field of a message.
+
+    Yields
+    ------
+    Its number, its value or length, where its content begins (None of a number), and where it does.
+    """
     while at < end:
+        start = at
         tag, at = _varint(content, at)
         if tag >= _LARGEST_TAG:  # parsers that take it for a shorter one would see another field
             raise ModelError("not an ONNX file")
         number, wire_type = tag >> 3, tag & 7
         if wire_type == _VARINT:
             value, at = _varint(content, at)
-            yield number, value, None
+            yield number, value, None, start
             continue
         if wire_type == _LENGTH:
             length, at = _varint(content, at)
@@ -114,7 +168,7 @@ def _fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int |
             raise ModelError("not an ONNX file")
         if length > end - at:
             raise ModelError("not an ONNX file, or the end of it is missing")
-        yield number, length, at if wire_type == _LENGTH else None
+        yield number, length, at if wire_type == _LENGTH else None, start
         at += length
     if at > end:
         raise ModelError("not an ONNX file, or the end of it is missing")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypedDict
 from gliomart._version import __version__
 
 if TYPE_CHECKING:
-    from gliomart.findings.results import Settings
+    from gliomart.findings.results import Settings, SiteThresholds
     from gliomart.providers import ProviderChoice
 
 
@@ -24,6 +24,24 @@ class Software(TypedDict):
     version: str
 
 
+class Site(TypedDict):
+    """Thresholds that a site set by its own scans.
+
+    Attributes
+    ----------
+    date
+        When, such as ``2026-11-28``.
+    patients
+        How many patients' scans they were.
+    kept
+        Levels whose thresholds are still the model's own.
+    """
+
+    date: str
+    patients: int
+    kept: list[str]
+
+
 class Model(TypedDict):
     """The model file that ran.
 
@@ -33,11 +51,14 @@ class Model(TypedDict):
         As its card says.
     sha256
         Of the file, in hexadecimal.
+    site
+        Whose scans set its thresholds; null where they are the model's own.
     """
 
     name: str
     version: str
     sha256: str
+    site: Site | None
 
 
 class Provider(TypedDict):
@@ -88,9 +109,14 @@ def provenance(settings: Settings) -> Provenance:
             "name": settings.model_name,
             "version": settings.model_version,
             "sha256": settings.model_sha256,
+            "site": None if settings.site is None else _site_entry(settings.site),
         },
         "provider": provider_entry(settings.provider),
     }
+
+
+def _site_entry(site: SiteThresholds) -> Site:
+    return {"date": site.date, "patients": site.patients, "kept": list(site.kept)}
 
 
 def provider_entry(provider: ProviderChoice) -> Provider:

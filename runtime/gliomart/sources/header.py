@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 
 # No field is stronger than this; a number between both is one of mT, a larger one of gauss.
 _STRONGEST_T, _WEAKEST_GAUSS = 30.0, 1000.0
+# What says what was examined, and why.
+_EXAMINATION = (
+    "StudyDescription",
+    "PerformedProcedureStepDescription",
+    "RequestedProcedureDescription",
+)
 
 
 @dataclass(frozen=True, slots=True)  # there may be very many
@@ -61,6 +67,11 @@ class Header:
         All of them, in ms.
     field_strength
         Magnetic Field Strength in T.
+    scanner
+        Manufacturer, Manufacturer's Model Name, and Device Serial Number or else Station Name
+        (PS3.3 C.7.5.1).
+    acquisition_type
+        MR Acquisition Type: ``2D`` or ``3D``.
     b_value
         Diffusion b-value in s/mm².
     scanning_sequence
@@ -110,6 +121,8 @@ class Header:
     inversion_time: float | None = None
     inversion_times: tuple[float, ...] = ()
     field_strength: float | None = None
+    scanner: tuple[str, str, str] = ("", "", "")
+    acquisition_type: str = ""
     b_value: float | None = None
     scanning_sequence: frozenset[str] = frozenset()
     acquisition_contrast: str = ""
@@ -177,12 +190,7 @@ class Header:
             description=text(dataset, "SeriesDescription"),
             protocol=text(dataset, "ProtocolName"),
             sequence_name=_joined(dataset, "SequenceName", "PulseSequenceName"),
-            examination=_joined(
-                dataset,
-                "StudyDescription",
-                "PerformedProcedureStepDescription",
-                "RequestedProcedureDescription",
-            ),
+            examination=_joined(dataset, *_EXAMINATION),
             body_part=text(dataset, "BodyPartExamined"),
             region=_anatomic_region(first),
             repetition_time=_positive(first, "RepetitionTime"),
@@ -190,6 +198,8 @@ class Header:
             inversion_time=max(inversions, default=None),
             inversion_times=inversions,
             field_strength=_tesla(_positive(first, "MagneticFieldStrength")),
+            scanner=_scanner(dataset),
+            acquisition_type=text(dataset, "MRAcquisitionType"),
             b_value=_positive(first, "DiffusionBValue"),
             scanning_sequence=frozenset(words(dataset, "ScanningSequence")),
             acquisition_contrast=(
@@ -260,6 +270,11 @@ def _tesla(strength: float | None) -> float | None:
     if strength is None or strength < _STRONGEST_T:
         return strength
     return strength / (1e3 if strength < _WEAKEST_GAUSS else 1e4)
+
+
+def _scanner(dataset: Dataset) -> tuple[str, str, str]:
+    device = text(dataset, "DeviceSerialNumber") or text(dataset, "StationName")
+    return text(dataset, "Manufacturer"), text(dataset, "ManufacturerModelName"), device
 
 
 def _joined(dataset: Dataset, *keywords: str) -> str:

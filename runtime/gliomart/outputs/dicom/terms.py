@@ -134,7 +134,9 @@ def _model(settings: Settings) -> str:
 
 
 def _parameters(settings: Settings) -> dict[str, str]:
-    return {
+    site = settings.site
+    thresholds = {"thresholds": f"of a site, {site.date}"} if site else {}
+    return thresholds | {
         "model": _model(settings),
         "sha256": settings.model_sha256,
         "false_alarm_rate": f"{settings.false_alarm_rate:g}",

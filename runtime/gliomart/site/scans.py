@@ -1,0 +1,109 @@
+"""A site's scans: whose each series is, of which sequence, and which scanner made it."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from gliomart.errors import DatasetError
+from gliomart.findings.sequences import SEQUENCES, sequence_of
+from gliomart.findings.suitability import concerns_of_series
+from gliomart.model.contents import CalibratedScanner
+from gliomart.printable import printable
+from gliomart.sources.traits import patients
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from gliomart.model.card import ModelCard
+    from gliomart.sources import SeriesFiles
+    from gliomart.sources.header import Header
+
+# A subject's label in a path, and what a file is called after its sequence (BIDS 1.10, entities
+# and MRI suffixes).
+_SUBJECT = re.compile(r"(?:^|/)sub-([0-9A-Za-z]+)(?=[_/])")
+_SUFFIX = re.compile(r"(?:^|/)sub-[^/]*_([0-9A-Za-z]+)\.nii(?:\.gz)?$")
+_BIDS_SEQUENCES = {"FLAIR": "FLAIR", "T1w": "T1", "T2w": "T2", "PDw": "PD", "T2starw": "T2*"}
+_LONGEST_WORD = 64  # of a Long String (PS3.5 6.2)
+
+
+def by_patient(every_series: Sequence[SeriesFiles]) -> list[list[SeriesFiles]]:
+    """Put together what is of one patient.
+
+    DICOM series are of one patient where Patient ID or Patient's Name agree and nothing else of
+    them contradicts (:func:`gliomart.sources.traits.patients`); where headers name nobody, every
+    study is a patient. Of other files those with one label ``sub-`` in their path (BIDS) are of
+    one patient; where there is none, every series is a patient.
+
+    Returns
+    -------
+    The series of each patient, in the order in which patients were met.
+    """
+    headers = [header for series in every_series if (header := _header(series)) is not None]
+    persons = patients([header.patient for header in headers])
+
+    def owner(series: SeriesFiles) -> Hashable:
+        header = _header(series)
+        if header is None:
+            subject = _SUBJECT.search(series.files[0].source)
+            return ("subject", subject[1]) if subject else ("series", series.id)
+        if any(header.patient):
+            return "person", persons[header.patient]
+        return ("study", header.study) if header.study else ("series", series.id)
+
+    found: defaultdict[Hashable, list[SeriesFiles]] = defaultdict(list)
+    for series in every_series:
+        found[owner(series)].append(series)
+    return list(found.values())
+
+
+def sequences_of(every_series: Iterable[SeriesFiles], card: ModelCard) -> tuple[str, ...]:
+    """Tell the sequences of series, as far as headers or BIDS names say; each once.
+
+    Raises
+    ------
+    DatasetError
+        There are several, and each has scores of its own; or the model was made for others.
+    """
+    found = Counter(filter(None, map(_sequence, every_series)))
+    told = ", ".join(f"{name} ({count} series)" for name, count in found.most_common())
+    if len(found) > 1:
+        raise DatasetError(f"the scans are of mixed sequences, {told}; give those of one")
+    made_for = [image.sequence for image in card.images if image.sequence in SEQUENCES]
+    if made_for and not found.keys() <= set(made_for):
+        kinds = " and ".join(filter(None, made_for))
+        raise DatasetError(f"the scans are of {told}; the model was made for {kinds}")
+    return tuple(found)
+
+
+def scanners_of(every_series: Iterable[SeriesFiles]) -> tuple[CalibratedScanner, ...]:
+    """Count the series of each kind of scanner that headers name; none of what has no header."""
+    headers = filter(None, map(_header, every_series))
+    found = Counter((*h.scanner[:2], h.field_strength) for h in headers)
+    return tuple(
+        CalibratedScanner(
+            printable(manufacturer)[:_LONGEST_WORD],
+            printable(model)[:_LONGEST_WORD],
+            None if strength is None else round(strength, 2),
+            count,
+        )
+        for (manufacturer, model, strength), count in found.most_common()
+    )
+
+
+def suited(every_series: Iterable[SeriesFiles], card: ModelCard) -> list[SeriesFiles]:
+    """Leave out the series of which nothing would be analysed, as their headers say."""
+    return [series for series in every_series if not all(concerns_of_series(series, card).values())]
+
+
+def _header(series: SeriesFiles) -> Header | None:
+    return series.files[0].header
+
+
+def _sequence(series: SeriesFiles) -> str | None:
+    header = _header(series)
+    if header is not None:
+        return sequence_of(header)
+    suffix = _SUFFIX.search(series.files[0].source)
+    return _BIDS_SEQUENCES.get(suffix[1]) if suffix else None

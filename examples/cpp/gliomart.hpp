@@ -329,7 +329,7 @@ inline double slice_score(const Image& anomaly_map, double top_fraction) {
 }
 
 // A slice's map averaged with its neighbours', by the card's weights. `beside` are as many maps as
-// weights, in the order of the slices, with the slice's own in the middle; null where there is none.
+// weights, in the order of the slices, the own one in the middle; null where there is none.
 inline Image averaged(const std::vector<const Image*>& beside, const std::vector<double>& weights) {
   double whole = 0;
   for (std::size_t k = 0; k < weights.size(); ++k) whole += beside[k] ? weights[k] : 0;

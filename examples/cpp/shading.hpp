@@ -28,7 +28,7 @@ struct SliceField {
 };
 
 struct Field {
-  std::vector<int> numbers;  // of the slices that it is known for: their places in the series, from 0
+  std::vector<int> numbers;  // of the slices it is known for: their places in the series, from 0
   std::vector<SliceField> slices;
 };
 

@@ -170,7 +170,7 @@ def _after_the_graph(rules: Scoring) -> Iterator[Row]:
     for region in regions:
         yield "region", (*region.box, region.area_px, *region.centroid, region.peak)
     yield "neighbours", _NEIGHBOURS
-    below, above = drawn[:, ::-1], drawn[::-1] / 2
+    below, above = drawn[:, ::-1], drawn[::-1] * np.float32(0.5)
     for beside in ((below, drawn, above), (None, drawn, above), (below, drawn, None)):
         yield "series_slice", (slice_score(averaged(beside, _NEIGHBOURS), rules),)
 

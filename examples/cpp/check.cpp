@@ -81,7 +81,7 @@ static void check_light(const Rows& rows, const std::string& name) {
   }
 }
 
-// Scores of slices in a series, with their neighbours' maps: below, mirrored; above, turned over.
+// Scores of slices in a series, with neighbours' maps: below, mirrored; above, turned over.
 static void check_neighbours(const Rows& rows, const gliomart::Image& map, double top_fraction) {
   gliomart::Image below = map, above = map;
   for (int y = 0; y < map.height; ++y)

@@ -86,7 +86,7 @@ static class Check
         }
     }
 
-    // Scores of slices in a series, with their neighbours' maps: below, mirrored; above, turned over.
+    // Scores of slices in a series, with neighbours' maps: below, mirrored; above, turned over.
     static void CheckNeighbours(Dictionary<string, List<double[]>> rows, Image map)
     {
         Image below = new Image(map.Height, map.Width), above = new Image(map.Height, map.Width);

@@ -7,15 +7,18 @@ built-in model. A test compares what it would write with what is there.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gliomart import Box, Detector, Normalisation, Slice
-from gliomart.findings.scoring import find_regions, p_value, slice_score, to_source
-from gliomart.image.normalisation import estimate_normalisation
+from gliomart.findings.scoring import averaged, find_regions, p_value, slice_score, to_source
+from gliomart.image.normalisation import SAMPLED_SLICES, estimate_normalisation
 from gliomart.image.preprocess import prepare
+from gliomart.image.sampling import evenly_spaced
+from gliomart.image.steps import Shading
 from gliomart.model.model import Model
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gliomart import Scoring
+    from gliomart import Preprocessing, Scoring
 
 REFERENCE = Path(__file__).with_name("reference.txt")
 PAGE = Path(__file__).parents[1] / "docs" / "other-languages.md"
@@ -35,17 +38,41 @@ Row = tuple[str, tuple[float, ...]]
 _LOOKED_AT = ((128, 128), (60, 100), (153, 168), (200, 90), (128, 30), (10, 10), (250, 128))
 _PIXELS = ((160, 136), (195, 175), (40, 136), (160, 45), (0, 0))
 _ON_SOURCE = ((5, 10), (20, 8), (21, 9), (30, 20), (40, 35), (59, 43))
+_IN_FIELD = ((16, 16), (7, 12), (25, 11), (1, 1))
+_SPACING = (0.9, 0.8)
+# Every second slice of a series of 13; of it and between them.
+_SAMPLED = tuple(range(0, 13, 2))
+_SEEN = (4, 5, 10)
+# Of the maps of three slices in a row.
+_NEIGHBOURS = (0.25, 0.5, 0.25)
 
 
 def synthetic() -> NDArray[np.float32]:
     """Draw the image of the page: a head with a bright spot."""
+    return _drawn(np.ones(()), np.ones(()))
+
+
+def lit(number: int, *, uneven: bool = False) -> Slice:
+    """Draw one of the 13 slices of the page, in the light of a coil behind and above the head.
+
+    Where the series is uneven, slices differ in brightness two by two.
+    """
+    y, x = np.mgrid[:320, :272].astype(np.float64)
+    height = number - 6
+    light = np.exp((x - 136) / 700 + (y - 160) / 500 + height / 25)
+    jump = 1.3 if uneven and number // 2 % 2 else 1.0
+    return Slice(_drawn(np.sqrt(1 - (height / 12) ** 2), light * jump), spacing=_SPACING)
+
+
+def _drawn(width: NDArray[np.float64], light: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Draw the head at so many times its size and brightness."""
     y, x = np.mgrid[:320, :272].astype(np.float64)
     u, v = (x - 136) / 100, (y - 160) / 128
-    r = np.sqrt(u * u + v * v)
+    r = np.sqrt(u * u + v * v) / width
     spot = 260 * np.exp(-((x - 175) ** 2 + (y - 195) ** 2) / 392)
     brain = 400 + 40 * np.cos(9 * u) * np.cos(7 * v) + spot
     rings = [r > 1, r > 0.92, r > 0.86]
-    return np.floor(np.select(rings, [0.0, 900.0, 60.0], brain) + 0.5).astype(np.float32)
+    return np.floor(np.select(rings, [0.0, 900.0, 60.0], brain) * light + 0.5).astype(np.float32)
 
 
 def anomalies() -> NDArray[np.float32]:
@@ -61,24 +88,13 @@ def anomalies() -> NDArray[np.float32]:
 def rows() -> Iterator[Row]:
     """Everything that is compared, as a name and numbers."""
     detector = Detector(provider="cpu")
-    spec, rules = detector.card.preprocessing, detector.card.scoring
-    source = Slice(synthetic(), spacing=(0.9, 0.8))
-    norm = estimate_normalisation([source], spec)
-    yield "image", source.pixels.shape
-    yield "spacing", (0.9, 0.8)
-    yield from _at("pixel", source.pixels, _PIXELS)
-    yield "size", (spec.size,)
-    yield "margin", (spec.margin,)
-    yield "brain_level", (spec.brain_level,)
-    yield "head", (spec.head_level, spec.minimum_head)
-    yield "box", _edges(norm.box)
-    yield "levels", (norm.black, norm.brain)
-    prepared = prepare(source, norm, spec)
-    yield from _at("input", prepared.plain, _LOOKED_AT)
-    small = Normalisation(Box(-10, 120, 200, 180), norm.black, norm.brain)
-    yield "small_box", _edges(small.box)
-    yield from _at("small_input", prepare(source, small, spec).plain, _LOOKED_AT)
-    yield from _after_the_graph(rules)
+    card = detector.card
+    source = Slice(synthetic(), spacing=_SPACING)
+    yield from _before_the_graph(source, replace(card.preprocessing, shading=None))
+    yield from _in_even_light(replace(card.preprocessing, shading=Shading()))
+    yield from _after_the_graph(card.scoring)
+    spec = card.preprocessing
+    prepared = prepare(source, estimate_normalisation([source], spec), spec)
     outputs = Model(provider="cpu").run(prepared.image)
     for role in ("reconstruction", "anomaly_map", "brain"):
         yield from _at(role, outputs.by_role[role][0], _LOOKED_AT)
@@ -86,6 +102,51 @@ def rows() -> Iterator[Row]:
     yield "slice", (result.score, result.p_value)
     for region in result.regions:
         yield "slice_region", (*region.box, region.area_px)
+
+
+def _before_the_graph(source: Slice, spec: Preprocessing) -> Iterator[Row]:
+    """Prepare the image of the page, in the light that it has."""
+    norm = estimate_normalisation([source], spec)
+    yield "image", source.pixels.shape
+    yield "spacing", _SPACING
+    yield from _at("pixel", source.pixels, _PIXELS)
+    yield "size", (spec.size,)
+    yield "margin", (spec.margin,)
+    yield "brain_level", (spec.brain_level,)
+    yield "head", (spec.head_level, spec.minimum_head)
+    yield "box", _edges(norm.box)
+    yield "levels", (norm.black, norm.brain)
+    yield from _at("input", prepare(source, norm, spec).plain, _LOOKED_AT)
+    small = Normalisation(Box(-10, 120, 200, 180), norm.black, norm.brain)
+    yield "small_box", _edges(small.box)
+    yield from _at("small_input", prepare(source, small, spec).plain, _LOOKED_AT)
+
+
+def _in_even_light(spec: Preprocessing) -> Iterator[Row]:
+    """Prepare an image, a series, and one whose slices disagree, whose light is uneven."""
+    rules = spec.shading
+    assert rules is not None  # noqa: S101  # the caller gives one
+    yield "shading", (rules.side, rules.levels, rules.steps)
+    yield "shading_limits", (rules.sharpness, rules.limit, rules.disagreement)
+    yield "sampled", (100, *evenly_spaced(range(100), SAMPLED_SLICES))
+    for name, numbers, seen in (
+        ("alone", (8,), (8,)),
+        ("series", _SAMPLED, _SEEN),
+        ("uneven", _SAMPLED, _SEEN),
+    ):
+        slices = {n: lit(n, uneven=name == "uneven") for n in {*numbers, *seen}}
+        norm = estimate_normalisation([slices[n] for n in numbers], spec, numbers)
+        yield f"{name}_numbers", numbers
+        for number in seen:
+            yield from _at(f"{name}_pixel", slices[number].pixels, _PIXELS[:2], number)
+        yield f"{name}_box", _edges(norm.box)
+        yield f"{name}_levels", (norm.black, norm.brain)
+        for number in seen:
+            own = norm.at(number)
+            assert own.field is not None  # noqa: S101  # there is a brain
+            yield from _at(f"{name}_field", own.field.log[0], _IN_FIELD, number)
+            prepared = prepare(slices[number], own, spec)
+            yield from _at(f"{name}_input", prepared.plain, _LOOKED_AT[:4], number)
 
 
 def _after_the_graph(rules: Scoring) -> Iterator[Row]:
@@ -108,10 +169,16 @@ def _after_the_graph(rules: Scoring) -> Iterator[Row]:
     yield from _at("source", on_source, _ON_SOURCE)
     for region in regions:
         yield "region", (*region.box, region.area_px, *region.centroid, region.peak)
+    yield "neighbours", _NEIGHBOURS
+    below, above = drawn[:, ::-1], drawn[::-1] * np.float32(0.5)
+    for beside in ((below, drawn, above), (None, drawn, above), (below, drawn, None)):
+        yield "series_slice", (slice_score(averaged(beside, _NEIGHBOURS), rules),)
 
 
-def _at(name: str, image: NDArray[np.float32], places: Iterable[tuple[int, int]]) -> Iterator[Row]:
-    return ((name, (y, x, float(image[y, x]))) for y, x in places)
+def _at(
+    name: str, image: NDArray[np.float32], places: Iterable[tuple[int, int]], *of: float
+) -> Iterator[Row]:
+    return ((name, (*of, y, x, float(image[y, x]))) for y, x in places)
 
 
 def _edges(box: Box) -> tuple[float, ...]:

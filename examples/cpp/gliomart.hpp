@@ -64,6 +64,14 @@ inline void extend(Box& box, int x, int y) {
   box.height = y + 1 - box.y;
 }
 
+// What a mask is within.
+inline Box bounds_of(const std::vector<std::uint8_t>& mask, int height, int width) {
+  Box bounds;
+  for (int i = 0; i < height * width; ++i)
+    if (mask[i]) extend(bounds, i % width, i / width);
+  return bounds;
+}
+
 // --- Before the graph ---------------------------------------------------------------------------
 
 // Mean of step x step pixels, every step-th in both directions.
@@ -207,15 +215,9 @@ inline Normalisation estimate_normalisation(const std::vector<Image>& slices, do
     Image lifted = plane;
     for (float& value : lifted.pixels) value -= static_cast<float>(black);
     const auto head = head_mask(lifted, level);
-    Box bounds;
-    std::size_t size = 0;
-    for (int y = 0; y < plane.height; ++y)
-      for (int x = 0; x < plane.width; ++x)
-        if (head[y * plane.width + x]) {
-          ++size;
-          extend(bounds, x, y);
-        }
+    const auto size = std::accumulate(head.begin(), head.end(), std::size_t{0});
     if (size <= 0.02 * head.size()) continue;
+    const Box bounds = bounds_of(head, plane.height, plane.width);
     lefts.push_back(bounds.x), rights.push_back(bounds.x + bounds.width);
     tops.push_back(bounds.y), bottoms.push_back(bounds.y + bounds.height);
     const auto deep = depth(head, plane.height, plane.width);
@@ -284,19 +286,28 @@ inline Image resized_area(const Image& image, int height, int width) {
   return result;
 }
 
-// The model's input, size x size, in [0, 1].
-inline Image prepared(const Image& image, const Normalisation& norm, int size, double brain_level) {
+// A slice on the model's grid, size x size, on which black is 0 and the brain's median brain_level.
+inline Image on_grid(const Image& image, const Normalisation& norm, int size, double brain_level) {
   const Box& box = norm.box;
   Image cut(box.height, box.width, static_cast<float>(norm.black));
   for (int y = std::max(box.y, 0); y < std::min(box.y + box.height, image.height); ++y)
     for (int x = std::max(box.x, 0); x < std::min(box.x + box.width, image.width); ++x)
       cut.at(y - box.y, x - box.x) = image.at(y, x);
-  Image input = std::min(box.width, box.height) > size ? resized_area(cut, size, size)
-                                                       : resized_linear(cut, size, size);
+  Image result = std::min(box.width, box.height) > size ? resized_area(cut, size, size)
+                                                        : resized_linear(cut, size, size);
   const double scale = brain_level / (norm.brain - norm.black);
-  for (float& value : input.pixels)
-    value = static_cast<float>(std::clamp((value - norm.black) * scale, 0.0, 1.0));
-  return input;
+  for (float& value : result.pixels) value = static_cast<float>((value - norm.black) * scale);
+  return result;
+}
+
+inline Image clipped(Image image) {
+  for (float& value : image.pixels) value = std::clamp(value, 0.f, 1.f);
+  return image;
+}
+
+// The model's input, size x size, in [0, 1], of a model whose card has no shading.
+inline Image prepared(const Image& image, const Normalisation& norm, int size, double brain_level) {
+  return clipped(on_grid(image, norm, size, brain_level));
 }
 
 // Whether the model's input shows enough of a head to be analysed.
@@ -315,6 +326,18 @@ inline double slice_score(const Image& anomaly_map, double top_fraction) {
       std::max(1.0, std::nearbyint(top_fraction * static_cast<double>(values.size()))));
   std::nth_element(values.begin(), values.begin() + (count - 1), values.end(), std::greater<>());
   return std::accumulate(values.begin(), values.begin() + count, 0.0) / count;
+}
+
+// A slice's map averaged with its neighbours', by the card's weights. `beside` are as many maps as
+// weights, in the order of the slices, the own one in the middle; null where there is none.
+inline Image averaged(const std::vector<const Image*>& beside, const std::vector<double>& weights) {
+  double whole = 0;
+  for (std::size_t k = 0; k < weights.size(); ++k) whole += beside[k] ? weights[k] : 0;
+  Image result(beside[beside.size() / 2]->height, beside[beside.size() / 2]->width);
+  for (std::size_t k = 0; k < weights.size(); ++k)
+    for (std::size_t i = 0; beside[k] && i < result.pixels.size(); ++i)
+      result.pixels[i] += static_cast<float>(weights[k] / whole) * beside[k]->pixels[i];
+  return result;
 }
 
 inline double series_score(std::vector<double> slice_scores, std::size_t series_top) {

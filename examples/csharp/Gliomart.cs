@@ -78,9 +78,7 @@ namespace Gliomart
                     lifted.Pixels[i] = plane.Pixels[i] - (float)black;
                 bool[] head = HeadMask(lifted, level);
                 if (head.Count(part => part) <= 0.02 * head.Length) continue;
-                var bounds = new Box();
-                for (int i = 0; i < head.Length; ++i)
-                    if (head[i]) bounds = bounds.Extended(i % plane.Width, i / plane.Width);
+                Box bounds = BoundsOf(head, plane.Width);
                 lefts.Add(bounds.X);
                 rights.Add(bounds.X + bounds.Width);
                 tops.Add(bounds.Y);
@@ -113,22 +111,36 @@ namespace Gliomart
             };
         }
 
-        // The model's input, size x size, in [0, 1].
+        // The model's input, size x size, in [0, 1], of a model whose card has no shading.
         public static Image Prepared(Image image, Normalisation norm, int size, double brainLevel)
+        {
+            return Clipped(OnGrid(image, norm, size, brainLevel));
+        }
+
+        // A slice on the model's grid, size x size, on which black is 0 and the brain's median
+        // brainLevel.
+        internal static Image OnGrid(Image image, Normalisation norm, int size, double brainLevel)
         {
             Box box = norm.Box;
             var cut = new Image(box.Height, box.Width, (float)norm.Black);
             for (int y = Math.Max(box.Y, 0); y < Math.Min(box.Y + box.Height, image.Height); ++y)
                 for (int x = Math.Max(box.X, 0); x < Math.Min(box.X + box.Width, image.Width); ++x)
                     cut[y - box.Y, x - box.X] = image[y, x];
-            Image input = Math.Min(box.Width, box.Height) > size
+            Image result = Math.Min(box.Width, box.Height) > size
                 ? ResizedArea(cut, size, size)
                 : ResizedLinear(cut, size, size);
             double scale = brainLevel / (norm.Brain - norm.Black);
-            for (int i = 0; i < input.Pixels.Length; ++i)
-                input.Pixels[i] = (float)Math.Min(
-                    Math.Max((input.Pixels[i] - norm.Black) * scale, 0), 1);
-            return input;
+            for (int i = 0; i < result.Pixels.Length; ++i)
+                result.Pixels[i] = (float)((result.Pixels[i] - norm.Black) * scale);
+            return result;
+        }
+
+        internal static Image Clipped(Image image)
+        {
+            var result = new Image(image.Height, image.Width);
+            for (int i = 0; i < result.Pixels.Length; ++i)
+                result.Pixels[i] = Math.Min(Math.Max(image.Pixels[i], 0), 1);
+            return result;
         }
 
         // Whether the model's input shows enough of a head to be analysed.
@@ -140,7 +152,7 @@ namespace Gliomart
         }
 
         // The value that a fraction of all values lies below, interpolated between neighbours.
-        static double Quantile(IEnumerable<double> values, double fraction)
+        internal static double Quantile(IEnumerable<double> values, double fraction)
         {
             double[] sorted = values.ToArray();
             Array.Sort(sorted);
@@ -201,8 +213,17 @@ namespace Gliomart
             return result;
         }
 
+        // What a mask, so many pixels wide, is within.
+        internal static Box BoundsOf(bool[] mask, int width)
+        {
+            var bounds = new Box();
+            for (int i = 0; i < mask.Length; ++i)
+                if (mask[i]) bounds = bounds.Extended(i % width, i / width);
+            return bounds;
+        }
+
         // The largest thing above a level, with its holes filled.
-        static bool[] HeadMask(Image image, double level)
+        internal static bool[] HeadMask(Image image, double level)
         {
             int height = image.Height, width = image.Width;
             Image smooth = Blurred(image, Math.Max(height, width) / 128.0);
@@ -239,7 +260,7 @@ namespace Gliomart
 
         // Distance of every pixel of a mask from what is outside: a chamfer distance of 5 x 5
         // pixels, added up in single precision, as OpenCV does.
-        static float[] Depth(bool[] mask, int height, int width)
+        internal static float[] Depth(bool[] mask, int height, int width)
         {
             int[] down = { 0, -1, -1, -1, -1, -1, -2, -2 }, right = { -1, 0, -1, 1, -2, 2, -1, 1 };
             float[] lengths = { 1, 1, 1.4f, 1.4f, 2.1969f, 2.1969f, 2.1969f, 2.1969f };
@@ -281,7 +302,7 @@ namespace Gliomart
             return result;
         }
 
-        static Image ResizedArea(Image image, int height, int width)
+        internal static Image ResizedArea(Image image, int height, int width)
         {
             var down = Shares(image.Height, height);
             var across = Shares(image.Width, width);
@@ -324,6 +345,20 @@ namespace Gliomart
             float[] sorted = (float[])anomalyMap.Pixels.Clone();
             Array.Sort(sorted);
             return sorted.Skip(sorted.Length - count).Average(value => (double)value);
+        }
+
+        // A slice's map averaged with its neighbours', by the card's weights. `beside` are as many
+        // maps as weights, in the order of the slices, the own one in the middle; null where there
+        // is none.
+        public static Image Averaged(IList<Image> beside, IList<double> weights)
+        {
+            Image own = beside[beside.Count / 2];
+            double whole = weights.Where((_, k) => beside[k] != null).Sum();
+            var result = new Image(own.Height, own.Width);
+            for (int k = 0; k < weights.Count; ++k)
+                for (int i = 0; beside[k] != null && i < result.Pixels.Length; ++i)
+                    result.Pixels[i] += (float)(weights[k] / whole) * beside[k].Pixels[i];
+            return result;
         }
 
         public static double SeriesScore(IEnumerable<double> sliceScores, int seriesTop)

@@ -1,6 +1,6 @@
 // Runs a gliomart model with the package Microsoft.ML.OnnxRuntime (1.21 or later), here on the
-// worked example: Session.cs, Example.cs and Gliomart.cs in a project of their own, then
-// dotnet add package Microsoft.ML.OnnxRuntime && dotnet run flair-dae.onnx
+// worked example: Session.cs, Example.cs, Gliomart.cs and Shading.cs in a project of their own,
+// then dotnet add package Microsoft.ML.OnnxRuntime && dotnet run flair-dae.onnx
 using System;
 using System.Collections.Generic;
 using System.Linq;
@@ -35,11 +35,11 @@ namespace Gliomart
                 throw new InvalidOperationException("the file carries no gliomart card");
             card = JsonDocument.Parse(text).RootElement;
             int schema = card.GetProperty("schema").GetInt32();
-            if (schema != 4 && schema != 5)
+            if (schema < 4 || schema > 6)
                 throw new InvalidOperationException("a card of another schema");
-            if (schema == 5 && (card.GetProperty("family").GetString() != "slice"
+            if (schema > 4 && (card.GetProperty("family").GetString() != "slice"
                 || card.GetProperty("images").GetArrayLength() != 1
-                || card.GetProperty("scoring").GetProperty("scalp").ValueKind != JsonValueKind.Null))
+                || Part("scoring", "scalp").HasValue))
                 throw new InvalidOperationException("a model that asks for more than is done here");
             var channels = card.GetProperty("preprocessing").GetProperty("channels");
             var names = channels.EnumerateArray().Select(channel => channel.GetString());
@@ -47,25 +47,57 @@ namespace Gliomart
                 throw new InvalidOperationException("channels that Gliomart.cs does not make");
         }
 
-        public Normalisation Normalise(IList<Image> slices, double rowMm, double columnMm)
-        {
-            double margin = Number("preprocessing", "margin");
-            return Before.EstimateNormalisation(slices, rowMm, columnMm, margin);
-        }
-
-        // One slice, as its series is normalised.
-        public Finding Analyse(Image slice, Normalisation norm)
+        // A whole series in order, all of one size; null for a slice that shows no head. One image
+        // that has no series is `alone`.
+        public List<Finding> Analyse(IList<Image> slices, double rowMm, double columnMm,
+                                     bool alone = false)
         {
             int size = (int)Number("preprocessing", "size");
             double brainLevel = Number("preprocessing", "brain_level");
-            Image input = Before.Prepared(slice, norm, size, brainLevel);
-            if (!Before.ShowsHead(input, brainLevel, Number("preprocessing", "head_level"),
-                                  Number("preprocessing", "minimum_head")))
-                throw new InvalidOperationException("blank-slice");
+            double headLevel = Number("preprocessing", "head_level");
+            int[] numbers = Field.Sampled(slices.Count);
+            List<Image> sample = numbers.Select(number => slices[number]).ToList();
+            Normalisation norm = Before.EstimateNormalisation(
+                sample, rowMm, columnMm, Number("preprocessing", "margin"));
+            Shading rules = ReadShading();
+            Field field = rules == null
+                ? null : Field.Estimate(sample, numbers, norm, brainLevel, headLevel, rules);
 
-            var map = new Image(size, size);  // restricted to the brain already
+            var maps = new List<Image>();
+            for (int i = 0; i < slices.Count; ++i)
+            {
+                Image input = field == null
+                    ? Before.Prepared(slices[i], norm, size, brainLevel)
+                    : Field.Prepared(slices[i], norm, field.At(i), size, brainLevel);
+                bool shown = Before.ShowsHead(input, brainLevel, headLevel,
+                                              Number("preprocessing", "minimum_head"));
+                maps.Add(shown ? AnomalyMap(input) : null);
+            }
+            return Enumerable.Range(0, slices.Count).Select(i => maps[i] == null
+                ? null : Judged(maps[i], Scored(maps, i), slices[i], norm, alone)).ToList();
+        }
+
+        // How uneven light is undone; null where it is left, as by all cards before schema 6.
+        Shading ReadShading()
+        {
+            if (!Part("preprocessing", "shading").HasValue) return null;
+            JsonElement rules = Part("preprocessing", "shading").Value;
+            return new Shading
+            {
+                Side = rules.GetProperty("side").GetInt32(),
+                Levels = rules.GetProperty("levels").GetInt32(),
+                Steps = rules.GetProperty("steps").GetInt32(),
+                Sharpness = rules.GetProperty("sharpness").GetDouble(),
+                Limit = rules.GetProperty("limit").GetDouble(),
+                Disagreement = rules.GetProperty("disagreement").GetDouble(),
+            };
+        }
+
+        Image AnomalyMap(Image input)
+        {
+            var map = new Image(input.Height, input.Width);  // restricted to the brain already
             using (var image = OrtValue.CreateTensorValueFromMemory(
-                input.Pixels, new long[] { 1, size, size, 1 }))
+                input.Pixels, new long[] { 1, input.Height, input.Width, 1 }))
             using (var run = new RunOptions())
             using (var results = session.Run(
                 run, new Dictionary<string, OrtValue> { { "image", image } },
@@ -73,20 +105,35 @@ namespace Gliomart
                 results[0].GetTensorDataAsSpan<float>().CopyTo(map.Pixels);
             if (map.Pixels.Any(value => float.IsNaN(value) || float.IsInfinity(value)))
                 throw new InvalidOperationException("the graph gave no finite map");
+            return map;
+        }
 
-            double score = After.SliceScore(map, Number("scoring", "top_fraction"));
-            double[] healthy = card.GetProperty("calibration").GetProperty("slice_scores")
-                .EnumerateArray().Select(value => value.GetDouble()).ToArray();
-            double p = After.PValue(score, healthy);
+        // What a slice is scored by: its map, averaged with its neighbours' where the card says so.
+        Image Scored(IList<Image> maps, int number)
+        {
+            double[] weights = Numbers("scoring", "neighbours");
+            if (weights.Length == 0) return maps[number];
+            int first = number - weights.Length / 2;
+            return After.Averaged(Enumerable.Range(first, weights.Length)
+                .Select(i => i >= 0 && i < maps.Count ? maps[i] : null).ToList(), weights);
+        }
+
+        // Its outlines are those of its own map.
+        Finding Judged(Image own, Image scored, Image slice, Normalisation norm, bool alone)
+        {
+            bool single = alone && Part("calibration", "single_scores").HasValue;
+            double score = After.SliceScore(scored, Number("scoring", "top_fraction"));
+            double p = After.PValue(
+                score, Numbers("calibration", single ? "single_scores" : "slice_scores"));
             double pixelsPerPixel =
-                (double)norm.Box.Width * norm.Box.Height / map.Pixels.Length;
+                (double)norm.Box.Width * norm.Box.Height / own.Pixels.Length;
             return new Finding
             {
                 Score = score,
                 PValue = p,
                 Flagged = p <= Number("calibration", "false_alarm_rate"),
                 Regions = After.FindRegions(
-                    After.ToSource(map, norm.Box, slice.Height, slice.Width),
+                    After.ToSource(own, norm.Box, slice.Height, slice.Width),
                     Number("calibration", "pixel_threshold"),
                     Number("scoring", "minimum_area_px") * pixelsPerPixel),
             };
@@ -94,8 +141,17 @@ namespace Gliomart
 
         public void Dispose() => session.Dispose();
 
-        double Number(string part, string key) =>
-            card.GetProperty(part).GetProperty(key).GetDouble();
+        double Number(string part, string key) => Part(part, key).Value.GetDouble();
+
+        // None where the card has none.
+        double[] Numbers(string part, string key) => Part(part, key) is JsonElement values
+            ? values.EnumerateArray().Select(value => value.GetDouble()).ToArray()
+            : new double[0];
+
+        // What the card has of that name; nothing where it has none, or null.
+        JsonElement? Part(string part, string key) =>
+            card.GetProperty(part).TryGetProperty(key, out JsonElement value)
+            && value.ValueKind != JsonValueKind.Null ? value : (JsonElement?)null;
     }
     static class Program
     {
@@ -104,7 +160,7 @@ namespace Gliomart
             Image slice = Example.Synthetic(320, 272);
             Finding finding;
             using (var model = new Model(arguments[0]))
-                finding = model.Analyse(slice, model.Normalise(new[] { slice }, 0.9, 0.8));
+                finding = model.Analyse(new[] { slice }, 0.9, 0.8, alone: true)[0];
             Console.WriteLine(FormattableString.Invariant(
                 $"slice {finding.Score:G9} {finding.PValue:G9}"));
             foreach (Region region in finding.Regions)

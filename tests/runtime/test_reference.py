@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gliomart import Preprocessing, Slice, scan
 from gliomart.image.grid import crop
 from gliomart.image.normalisation import SAMPLED_SLICES, estimate_normalisation
 from gliomart.image.preprocess import normalise
+from gliomart.image.steps import Shading
 from gliomart.model.model import default_model
 from gliomart.sources import read_series
 from samples import GOLDEN, SHARED, needs_real_images
@@ -25,6 +27,11 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 # What a network may differ by; a graph of another precision has the same names and shapes.
 NETWORK = {"reconstruction": 0.02, "anomaly_map": 0.01, "brain": 0.1}
 SCORE = 0.1  # of itself
+# Rows of which a check says if one of their numbers is another.
+COMPARED = (
+    *("levels", "input", "small_input", "score", "p_value", "source", "region", "series_slice"),
+    *("alone_field", "alone_input", "series_field", "series_input", "uneven_field", "uneven_input"),
+)
 AGAIN = "where the built-in model was replaced, run: python examples/reference.py"
 
 
@@ -94,7 +101,7 @@ def _check(command: list[str | Path], text: str, folder: Path) -> None:
     reference.write_text(text)
     agreed = subprocess.run([*command, reference], capture_output=True, text=True, check=False)
     assert (agreed.returncode, agreed.stdout) == (0, "agrees with the reference\n")
-    for name in ("levels", "input", "small_input", "score", "p_value", "source", "region"):
+    for name in COMPARED:
         reference.write_text(_disagreeing(text, name))
         differs = subprocess.run([*command, reference], capture_output=True, text=True, check=False)
         assert differs.returncode == 1, name
@@ -119,19 +126,24 @@ def test_cpp_agrees_with_the_vector(text: str, tmp_path: Path) -> None:
     ],
     ids=lambda study: study.name,
 )
-def test_cpp_prepares_whole_series_as_the_runtime_does(study: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("interleaved", [False, True], ids=["as it is", "interleaved"])
+def test_cpp_prepares_whole_series_as_the_runtime_does(
+    study: Path, interleaved: bool, tmp_path: Path
+) -> None:
     program = tmp_path / "normalisations"
     source = Path(__file__).with_name("normalisations.cpp")
     include = f"-I{EXAMPLES / 'cpp'}"
     subprocess.run(["g++", "-std=c++17", "-O2", include, source, "-o", program], check=True)
-    spec = Preprocessing()
+    spec = Preprocessing(shading=Shading())
     for files in scan([study]).series:
         read = read_series(files.files, files.source)
         slices = [item for item in read if isinstance(item, Slice)][:SAMPLED_SLICES]
+        scale = 1 + 0.3 * (np.arange(len(slices)) % 2) * interleaved
+        slices = [replace(s, pixels=s.pixels * k) for s, k in zip(slices, scale, strict=True)]
         height, width = slices[0].pixels.shape
         np.stack([item.pixels for item in slices]).tofile(tmp_path / "slices")
         numbers = (len(slices), height, width, *(slices[0].spacing or (1.0, 1.0)))
-        numbers = (*numbers, spec.margin, spec.brain_level)
+        numbers = (*numbers, spec.margin, spec.brain_level, spec.head_level)
         command = [program, tmp_path / "slices", *map(str, numbers), tmp_path / "prepared"]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         norm = estimate_normalisation(slices, spec)
@@ -139,10 +151,18 @@ def test_cpp_prepares_whole_series_as_the_runtime_does(study: Path, tmp_path: Pa
         assert [float(word) for word in said.split()] == pytest.approx(
             [box.x, box.y, box.width, box.height, norm.black, norm.brain], rel=1e-6
         )
-        prepared = np.fromfile(tmp_path / "prepared", np.float32).reshape(-1, spec.size, spec.size)
-        for image, item in zip(prepared, slices, strict=True):
+        values = np.fromfile(tmp_path / "prepared", np.float32)
+        as_lit, even = values[: 2 * len(slices) * spec.size**2].reshape(
+            2, len(slices), spec.size, spec.size
+        )
+        assert norm.field is not None
+        assert (norm.field.expected is not None) == interleaved
+        assert values[as_lit.size + even.size :] == pytest.approx(norm.field.log.ravel(), abs=1e-5)
+        unshaded = replace(norm, field=None)
+        for number, item in enumerate(slices):
             cropped = crop(item.pixels, box, spec.size, norm.black)
-            assert np.abs(image - normalise(cropped, norm, spec)).max() < 1e-4
+            assert np.abs(as_lit[number] - normalise(cropped, unshaded, spec)).max() < 1e-4
+            assert np.abs(even[number] - normalise(cropped, norm.at(number), spec)).max() < 1e-4
 
 
 def test_cpp_gets_the_same_from_the_model(text: str, tmp_path: Path) -> None:
@@ -169,7 +189,8 @@ def test_cpp_gets_the_same_from_the_model(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("mcs") is None, reason="there is no mcs (mono-mcs)")
 def test_csharp_agrees_with_the_vector(text: str, tmp_path: Path) -> None:
-    sources = [EXAMPLES / "csharp" / name for name in ("Check.cs", "Example.cs", "Gliomart.cs")]
+    names = ("Check.cs", "Example.cs", "Gliomart.cs", "Shading.cs")
+    sources = [EXAMPLES / "csharp" / name for name in names]
     program = tmp_path / "Check.exe"
     subprocess.run(["mcs", "-warnaserror", f"-out:{program}", *sources], check=True)
     _check(["mono", program], text, tmp_path)

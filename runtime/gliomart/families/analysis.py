@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
 from gliomart.errors import InputRefusedError
 from gliomart.families.reading import open_alone
 from gliomart.findings import scoring, suitability
@@ -24,6 +22,7 @@ from gliomart.pipeline import in_order, windows
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from gliomart.families.family import Setup
@@ -211,17 +210,14 @@ def _averaged(
     """Average a slice's map with its neighbours', as far as they are there and lie on its grid."""
     box = own.entered.normalisation.box
     maps = [
-        (weight, other.prediction.anomaly_map)
-        for weight, other in zip(rules.neighbours, beside, strict=False)
+        other.prediction.anomaly_map
         if isinstance(other, _Seen) and other.entered.normalisation.box == box
+        else None
+        for other in beside
     ]
-    if len(maps) < 2:  # noqa: PLR2004  # nothing beside itself
+    if sum(values is not None for values in maps) == 1:  # nothing beside itself
         return None
-    whole = sum(weight for weight, _ in maps)
-    return sum(
-        (np.float32(weight / whole) * values for weight, values in maps[1:]),
-        np.float32(maps[0][0] / whole) * maps[0][1],
-    )
+    return scoring.averaged(maps, rules.neighbours)
 
 
 def one_alone(image: One, setup: Setup, predict: Predict) -> SliceResult:

@@ -1,7 +1,7 @@
 """From an anomaly map to a mask, regions, a score and its p-value.
 
 The embedding of a model file in another language has to repeat what is here and in
-``preprocess``; all parameters are in the model's card.
+``image.normalisation``, ``shading`` and ``preprocess``; all parameters are in the model's card.
 """
 
 from __future__ import annotations
@@ -63,6 +63,21 @@ def without_scalp(
         return anomaly_map
     inside = inside_skull(head, scalp.thickness_px, scalp.dome_px)
     return np.where(inside, anomaly_map, np.float32(0))
+
+
+def averaged(
+    maps: Sequence[NDArray[np.float32] | None], weights: Sequence[float]
+) -> NDArray[np.float32]:
+    """Average the maps (size, size) of slices in a row by their weights, as far as they are there.
+
+    As many maps as weights; at least one is there.
+    """
+    there = [(w, values) for w, values in zip(weights, maps, strict=True) if values is not None]
+    whole = sum(weight for weight, _ in there)
+    result = np.zeros_like(there[0][1])
+    for weight, values in there:
+        result += np.float32(weight / whole) * values
+    return result
 
 
 def slice_score(anomaly_map: NDArray[np.float32], scoring: Scoring) -> float:

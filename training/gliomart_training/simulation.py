@@ -25,13 +25,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nilearn.datasets import load_mni152_template
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
+
+from gliomart_training.head_parts import BENEATH_THE_SCALP, THROUGH_THE_SKIN, Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,41 +65,6 @@ BASILAR_ARTERY = (-14.0, -6.0, 2.0, 14.0), (7.0, 12.5, 16.0, 17.0)
 T1_KNOTS = (0.25, 0.42, 0.56, 0.62, 0.68, 0.80, 1.00)  # fluid ... cortex ... white matter
 FLAIR_KNOTS = (0.18, 0.30, 1.00, 1.14, 1.15, 1.04, 0.95)
 BRAIN_NOT_FLUID = 0.6
-
-
-class _Part(NamedTuple):
-    """An ellipsoid of one tissue; off the midline, it stands for its mirror image too."""
-
-    centre: tuple[float, float, float]  # ICBM mm
-    radii: tuple[float, float, float]  # mm
-    yaw: float  # degrees, positive turns the front to the side
-    signal: float
-
-
-BENEATH_THE_SCALP = (
-    _Part((62, 22, -30), (8, 24, 32), 12, 0.5),  # temporal muscle
-    _Part((57, 46, -50), (10, 16, 14), 20, 1.7),  # fat about the cheekbone
-    _Part((28, 50, -66), (14, 17, 14), 0, 0.06),  # maxillary sinus
-    _Part((0, 46, -42), (13, 28, 14), 0, 0.12),  # ethmoid cells
-    _Part((0, 12, -42), (14, 13, 11), 0, 0.06),  # sphenoid sinus
-    _Part((0, -4, -46), (11, 5, 12), 0, 1.0),  # marrow of the clivus
-    _Part((11, 77, -12), (10, 5, 10), 0, 0.08),  # frontal sinus
-    _Part((52, -32, -46), (18, 12, 13), -20, 0.1),  # petrous bone and mastoid
-)
-THROUGH_THE_SKIN = (
-    _Part((25, 44, -38), (12, 26, 14), 25, 2.6),  # orbital fat
-    _Part((31, 56, -38), (15, 14, 15), 0, 2.4),
-    _Part((39, 48, -38), (2.5, 20, 6), 15, 0.7),  # lateral rectus muscle
-    _Part((20, 44, -38), (2.5, 20, 6), 15, 0.7),  # medial rectus muscle
-    _Part((25, 40, -38), (2.5, 18, 2.5), 25, 0.9),  # optic nerve
-    _Part((33, 64, -38), (13, 13, 13), 0, 0.9),  # coats of the eye
-    _Part((33, 64, -38), (11.6, 11.6, 11.6), 0, 0.3),  # vitreous
-    _Part((33, 73, -38), (5, 2.4, 5), 0, 0.55),  # lens
-    _Part((0, 56, -66), (13, 36, 16), 0, 0.1),  # nasal cavity
-    _Part((7, 52, -66), (2.5, 24, 9), 0, 1.5),  # turbinate
-    _Part((0, 60, -60), (1.2, 34, 22), 0, 0.9),  # nasal septum
-    _Part((75, -24, -50), (2.5, 9, 18), -25, 1.1),  # ear
-)
 
 
 @dataclass(frozen=True)
@@ -375,7 +342,7 @@ def _fine(volume: Values) -> Values:
     return volume
 
 
-def _paint(flair: Values, part: _Part) -> None:
+def _paint(flair: Values, part: Part) -> None:
     """Paint a part of the head, and its mirror image if it lies to one side."""
     for side in (1, -1) if part.centre[0] else (1,):
         centre = np.array(part.centre) * (side, 1, 1)

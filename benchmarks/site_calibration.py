@@ -18,7 +18,6 @@ import numpy as np
 
 from gliomart import Detector
 from gliomart.findings.calibration import SeriesScores, calibrated, calibrated_pons
-from gliomart.findings.pons import section_score
 from gliomart.findings.scoring import p_value
 from gliomart.model.contents import PONS
 from gliomart.outputs.folder import write_atomically
@@ -150,8 +149,7 @@ def _judged(
         "pixels marked, tumour-free": float(np.sum(highest > calibration.pixel_threshold)) / pixels,
     }
     if pons is not None:
-        signs = [section.signs for each in others for section in each.free.sections]
-        scores = [section_score(each, pons) for each in signs]
+        scores = calibrated_pons(pons, [(each.free,) for each in others]).slice_scores
         figures["pons false alarms"] = _flagged(scores, pons.slice_scores, rate)
     return figures
 

@@ -13,10 +13,11 @@ import pytest
 
 import niftis
 from gliomart import Detector, cli, sources
-from gliomart.errors import DatasetError
+from gliomart.errors import DatasetError, ModelCardError
 from gliomart.findings.calibration import SectionValues, SeriesScores
 from gliomart.findings.scoring import highest_unflagged, p_value
 from gliomart.model import onnx_file
+from gliomart.model.card import ModelCard
 from gliomart.model.contents import Signs
 from gliomart.model.model import built_in_file
 from gliomart.site.calibration import (
@@ -191,6 +192,20 @@ def test_fewer_than_forty_patients_leave_the_series_to_the_model() -> None:
     assert made.judges[0].rules is not None
     assert made.judges[0].rules.series_scores == PONS_RULES.series_scores
     assert len(made.judges[0].rules.slice_scores) == 25
+
+
+def test_a_card_whose_site_makes_no_sense_is_refused() -> None:
+    made = site_card(card(pons=PONS_RULES), "0" * 64, _site(25, sections=True))
+    assert made.site is not None
+    odd = replace(made.site.model_calibration, pixel_threshold=-1.0)
+    for change, words in (
+        ({"contaminated": 2.0}, "its site's contaminated 2.0"),
+        ({"patients": -1}, "its site's patients -1"),
+        ({"model_calibration": odd}, "its site's pixel_threshold"),
+    ):
+        site = replace(made.site, **change)  # type: ignore[arg-type]
+        with pytest.raises(ModelCardError, match=words):
+            ModelCard.from_json(replace(made, site=site).to_json())
 
 
 def test_a_pons_that_few_patients_show_is_left_to_the_model() -> None:

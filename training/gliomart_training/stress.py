@@ -95,7 +95,7 @@ class Stress:
         }
         return cls(windowed=windowed, **drawn)
 
-    def apply(self, patient: Patient, copy: str = "") -> Patient:
+    def apply(self, patient: Patient, name: str = "") -> Patient:
         """Show a patient as this scanner would.
 
         Parameters
@@ -103,15 +103,15 @@ class Stress:
         patient
             All slices of it; those of one shape are one volume. A volume in which no head is found
             stays as it is.
-        copy
-            Another name draws another shading and noise for the same patient.
+        name
+            Another one draws another shading and noise for the same patient.
 
         Returns
         -------
         Patient
             Masks and marks of the pons lie where the head does; refused slices stay refused.
         """
-        random = _generator(f"{patient.id}/{copy}")
+        random = _generator(f"{patient.id}/{name}")
         examples = list(patient.examples)
         for shape in dict.fromkeys(e.slice.pixels.shape for e in examples):
             numbers = [n for n, e in enumerate(examples) if e.slice.pixels.shape == shape]
@@ -253,12 +253,9 @@ BETWEEN_SLICES = {
 }
 
 
-def copies(patient: Patient, count: int) -> list[Patient]:
-    """Show a patient at so many drawn scanners; the same ones at every call."""
-    return [
-        Stress.draw(_generator(f"{patient.id}/scanner {n}")).apply(patient, f"scanner {n}")
-        for n in range(1, count + 1)
-    ]
+def at_drawn_scanner(patient: Patient, name: str) -> Patient:
+    """Show a patient at a scanner that is drawn by a name, the same one at every call."""
+    return Stress.draw(_generator(f"{patient.id}/scanner {name}")).apply(patient, name)
 
 
 def _generator(name: str) -> np.random.Generator:

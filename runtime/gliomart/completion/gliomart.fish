@@ -148,6 +148,7 @@ complete -c gliomart -n '_shtab_gliomart_using evaluate' -l model -xka "(__fish_
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l held-out -xka "(__fish_complete_directories)" -d 'folder of an exported training run: each fold'"'"'s model on the patients it never saw'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l compare -xka "(__fish_complete_path (commandline -ct))" -d 'two models, each a FILE or a RUN as above, paired patient by patient'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l pons -d 'measure how the pons is found, and simulated gliomas put into it, instead (needs a pons.csv that marks it)'
+complete -c gliomart -n '_shtab_gliomart_using evaluate' -l stress -d 'measure it on what other scanners would have made of the same heads instead: shading, contrast, noise, thickness and more, a row each'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l plots -xka "(__fish_complete_directories)" -d 'write plots, and pictures of slices of the data set, into this folder'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l split -x -d 'split of index.csv (needed where it names several)'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l provider -xka "auto tensorrt tensorrt-rtx cuda cpu" -d 'execution provider (default: the fastest that runs)'

@@ -105,6 +105,7 @@ _shtab_gliomart_evaluate_options=(
   "--held-out[folder of an exported training run\: each fold\'s model on the patients it never saw]:RUN:_files -/"
   "--compare[two models, each a FILE or a RUN as above, paired patient by patient]:('A', 'B'):_files"
   "--pons[measure how the pons is found, and simulated gliomas put into it, instead (needs a pons.csv that marks it)]"
+  "--stress[measure it on what other scanners would have made of the same heads instead\: shading, contrast, noise, thickness and more, a row each]"
   "--plots[write plots, and pictures of slices of the data set, into this folder]:DIR:_files -/"
   "--split[split of index.csv (needed where it names several)]:NAME:"
   "--provider[execution provider (default\: the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"

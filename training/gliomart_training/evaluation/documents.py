@@ -174,6 +174,34 @@ class Evaluation(Evaluated):
     seconds: Seconds
 
 
+class StressRow(TypedDict):
+    """Figures under one change of all series.
+
+    ``changes`` are those fields of :class:`gliomart_training.stress.Stress` that it sets, empty
+    where nothing is changed or every patient's are drawn; ``less_as_scanned`` are ``figures`` less
+    those of the series as scanned, on the same resamples.
+    """
+
+    name: str
+    changes: dict[str, float | bool]
+    analysed: int
+    refused: dict[str, int]
+    figures: Figures
+    less_as_scanned: Figures
+
+
+class StressEvaluation(Evaluated):
+    """What :func:`.stresses.evaluate` returns."""
+
+    schema: int
+    dataset: Dataset
+    protocol: dict[str, str]
+    nominal: float
+    rows: list[StressRow]
+    bootstrap: BootstrapEntry
+    seconds: float
+
+
 class Side(Evaluated):
     """One of two models that are compared."""
 

@@ -18,6 +18,8 @@ from gliomart_training.evaluation.metrics import BINS, histogram
 from gliomart_training.patients import results_of_examples
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from gliomart.detector import Detector
@@ -112,16 +114,18 @@ class PatientOutcome:
     false_alarm: bool | None
 
 
-def observe(patient: Patient, detector: Detector) -> PatientOutcome:
-    """Run the model and the baselines over one patient."""
+def observe(
+    patient: Patient, detector: Detector, columns: Sequence[str] = COLUMNS
+) -> PatientOutcome:
+    """Run the model, and those of the baselines that are among the columns, over one patient."""
     result = detector.detect_series(patient.slices)
-    pixels = {name: np.zeros((len(THIRDS), 2, BINS), np.uint32) for name in COLUMNS}
+    pixels = {name: np.zeros((len(THIRDS), 2, BINS), np.uint32) for name in columns}
     slices = []
     results = results_of_examples(patient, result)
     for example, third, found in zip(patient.examples, _thirds(patient), results, strict=True):
         truth = example.truth()
-        columns = _columns(found, detector.card, truth.shape)
-        for name, scored in columns.items():
+        scores = _scored(found, detector.card, columns, truth.shape)
+        for name, scored in scores.items():
             pixels[name][third] += histogram(scored.map, truth)
         mask = found.mask if found else np.zeros_like(truth)
         slices.append(
@@ -130,7 +134,7 @@ def observe(patient: Patient, detector: Detector) -> PatientOutcome:
                 third=third,
                 analysed=found is not None,
                 flagged=found is not None and found.flagged,
-                scores={name: scored.score for name, scored in columns.items()},
+                scores={name: scored.score for name, scored in scores.items()},
                 found=int((mask & truth).sum()),
                 false=int((mask & ~truth).sum()),
                 missed=int((truth & ~mask).sum()),
@@ -155,13 +159,17 @@ def observe(patient: Patient, detector: Detector) -> PatientOutcome:
     )
 
 
-def _columns(
-    found: SliceResult | None, card: ModelCard, shape: tuple[int, ...]
+def _scored(
+    found: SliceResult | None, card: ModelCard, columns: Sequence[str], shape: tuple[int, ...]
 ) -> dict[str, Scored]:
     if found is None:
-        return dict.fromkeys(COLUMNS, Scored(np.zeros(shape, np.float32), _REFUSED))
-    baselines = {name: baseline(found, card) for name, baseline in BASELINES.items()}
-    return {MODEL: Scored(found.anomaly_map, found.score), **baselines}
+        return dict.fromkeys(columns, Scored(np.zeros(shape, np.float32), _REFUSED))
+    return {
+        name: Scored(found.anomaly_map, found.score)
+        if name == MODEL
+        else BASELINES[name](found, card)
+        for name in columns
+    }
 
 
 def _kind(example: Example, truth: NDArray[np.bool_]) -> Kind:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
         FigureEntry,
         PonsEvaluation,
         Side,
+        StressEvaluation,
     )
+
+    # What has one heading: a model, a dataset, and where intervals are from.
+    Measured = Evaluation | PonsEvaluation | StressEvaluation
 
 _LABELS = {
     "pixel_average_precision": "pixel AP",
@@ -84,13 +88,13 @@ def _differences(result: Comparison) -> Iterator[str]:
     yield "(B better: fraction of the resamples; distances and false alarms are better low)"
 
 
-def heading(result: Evaluation | PonsEvaluation) -> Iterator[str]:
+def heading(result: Measured) -> Iterator[str]:
     """Tell what was run on what, and what intervals come from."""
     yield _what(result)
     yield _how(result, result["bootstrap"])
 
 
-def _what(result: Evaluation | PonsEvaluation | Side) -> str:
+def _what(result: Measured | Side) -> str:
     model, data = result["model"], result["dataset"]
     split = f", split {data['split']}" if data["split"] else ""
     what = f"{model['name']} {model['version']} ({model['sha256'][:12]})"
@@ -99,7 +103,7 @@ def _what(result: Evaluation | PonsEvaluation | Side) -> str:
     return f"{what} on {data['folder']}{split}"
 
 
-def _how(result: Evaluation | PonsEvaluation | Side, bootstrap: BootstrapEntry) -> str:
+def _how(result: Measured | Side, bootstrap: BootstrapEntry) -> str:
     return (
         f"{result['provider']['effective']}, gliomart {result['software']['version']};"
         f" 95 % intervals from {bootstrap['resamples']} resamples of"

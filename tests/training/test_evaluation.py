@@ -218,6 +218,24 @@ def test_baselines_are_measured_alike(result: dict[str, Any]) -> None:
             assert 0 <= low <= high <= 1
 
 
+def test_the_model_is_set_against_the_strongest_baseline(result: dict[str, Any]) -> None:
+    lead, baseline = result["less_baseline"], "equalised and smoothed"
+    assert lead["baseline"] == baseline
+    sides = [(lead["figures"], result["method"], result["baselines"][baseline])]
+    for third, figures in lead["heights"].items():
+        columns = result["heights"][third]["columns"]
+        sides.append((figures, columns[MODEL], columns[baseline]))
+    for figures, of_model, of_baseline in sides:
+        for name, difference in figures.items():
+            if difference["value"] is None:
+                continue
+            exact = of_model[name]["value"] - of_baseline[name]["value"]
+            assert difference["value"] == pytest.approx(exact, abs=2e-6)
+            low, high = difference["interval"]
+            assert low <= high
+    assert f"model less {baseline}" in text_table.table(result)  # type: ignore[arg-type]
+
+
 def test_patients_can_be_paired(result: dict[str, Any], literal: TheLongWay) -> None:
     rows = result["patients"]
     assert [row["tumour_slices"] for row in rows] == [2, 3, 0]

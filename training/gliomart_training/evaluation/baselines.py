@@ -70,6 +70,8 @@ BASELINES: dict[str, Callable[[SliceResult, ModelCard], Scored]] = {
     "equalised intensity": equalised_intensity,
     "equalised and smoothed": smoothed_intensity,
 }
+# The one that a model is set against, figure by figure.
+STRONGEST = "equalised and smoothed"
 
 
 def _ranks(result: SliceResult, card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -150,6 +150,14 @@ class PatientRow(TypedDict):
     false_alarm: bool | None
 
 
+class LessBaseline(TypedDict):
+    """The model's ranking figures less those of a baseline, on the same resamples of patients."""
+
+    baseline: str
+    figures: Figures
+    heights: dict[str, Figures]
+
+
 class Seconds(TypedDict):
     """How long it took."""
 
@@ -165,6 +173,7 @@ class Evaluation(Evaluated):
     protocol: dict[str, str]
     method: Figures
     baselines: dict[str, Figures]
+    less_baseline: NotRequired[LessBaseline]
     false_alarm: FalseAlarm
     beside_tumour: BesideTumour
     series: SeriesPart

@@ -42,12 +42,14 @@ _VERDICTS = {
     "sensitivity": "sensitivity, series",
     "false_alarm": "false alarms, series",
 }
+# Figures in which a model is set against a baseline; of thirds the first two.
+_LEADING = ("pixel_average_precision", "slice_auroc", "sensitivity_at_95_specificity")
 _MISSING = "-"
 
 
 def table(result: Evaluation) -> str:
     """Lay out what :func:`gliomart_training.evaluation.evaluation.evaluate` returns."""
-    sections = (heading, _figures, _heights, _verdicts, _counts)
+    sections = (heading, _figures, _heights, _lead, _verdicts, _counts)
     return "\n\n".join("\n".join(section(result)) for section in sections)
 
 
@@ -127,6 +129,20 @@ def _heights(result: Evaluation) -> Iterator[str]:
         for name in ("pixel_average_precision", "slice_auroc"):
             cells = [figure_cell(column[name]) for column in figures["columns"].values()]
             rows.append([f"{third}: {_LABELS[name]}", *cells])
+    yield from aligned(rows)
+
+
+def _lead(result: Evaluation) -> Iterator[str]:
+    lead = result["less_baseline"]
+    yield f"model less {lead['baseline']}, on the same resamples:"
+    rows = [
+        [f"  {third}{_LABELS[name]}", figure_cell(figures.get(name), "+z.3f")]
+        for third, figures, names in (
+            ("", lead["figures"], _LEADING),
+            (f"{THIRDS[0]}: ", lead["heights"][THIRDS[0]], _LEADING[:2]),
+        )
+        for name in names
+    ]
     yield from aligned(rows)
 
 

@@ -21,7 +21,14 @@ from gliomart_training.evaluation import evaluation, stress_table, stresses
 from gliomart_training.evaluation.metrics import Bootstrap
 from gliomart_training.evaluation.panel import Candidate
 from gliomart_training.patients import Ellipse, Example, Patient
-from gliomart_training.stress import BETWEEN_SLICES, EFFECTS, MODERATE, Stress, at_drawn_scanner
+from gliomart_training.stress import (
+    BETWEEN_SLICES,
+    EFFECTS,
+    MODERATE,
+    Effect,
+    Stress,
+    at_drawn_scanner,
+)
 from heads import write_heads, write_model
 from samples import draw_head
 
@@ -89,10 +96,15 @@ def test_draws_stay_within_what_is_written() -> None:
     assert 0 < sum(stress.windowed for stress in drawn) < 60
 
 
+def documented(effect: Effect) -> str:
+    """Write an effect as a row of the table in the documentation."""
+    span = f"{effect.least:g} to {effect.most:g}"
+    return f"| `{effect.name}` | {span} | {effect.often:.0%} | {effect.source} |"
+
+
 def test_every_effect_is_written_in_the_documentation() -> None:
-    text = ACCURACY.read_text(encoding="utf-8")
-    for effect in EFFECTS:
-        assert f"| `{effect.name}` | {effect.least:g} to {effect.most:g} |" in text
+    rows = ACCURACY.read_text(encoding="utf-8").splitlines()
+    assert [row for row in rows if row in map(documented, EFFECTS)] == [*map(documented, EFFECTS)]
 
 
 def test_a_coil_that_darkens_with_height_does_so_on_a_line(patient: Patient) -> None:
@@ -202,7 +214,7 @@ def test_every_stress_is_a_row(result: dict[str, Any]) -> None:
         assert all(0 <= figure["value"] <= 1 and figure["interval"] for figure in defined)
         assert (len(defined) == len(row["figures"])) == (row["analysed"] > 0)
     changes = {row["name"]: row["changes"] for row in result["rows"]}
-    assert changes["darkens with height"] == {"along": -0.25}
+    assert changes["darkens with height"] == {"along": -0.2}
     assert changes["as scanned"] == {}
 
 

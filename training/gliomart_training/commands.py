@@ -298,26 +298,7 @@ def evaluate_parser() -> ArgumentParser:
         },
     )
     parser.add_argument("directory", type=place, metavar="DIR", help="dataset folder")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--model", type=place, metavar="FILE", help="model file (default: built in)")
-    what.add_argument(
-        "--held-out", type=place, metavar="RUN",
-        help="folder of an exported training run: each fold's model on the patients it never saw",
-    )  # fmt: skip
-    what.add_argument(
-        "--compare", type=place, nargs=2, metavar=("A", "B"),
-        help="two models, each a FILE or a RUN as above, paired patient by patient",
-    )  # fmt: skip
-    parser.add_argument(
-        "--pons", action="store_true",
-        help="measure how the pons is found, and simulated gliomas put into it, instead"
-        " (needs a pons.csv that marks it)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--stress", action="store_true",
-        help="measure it on what other scanners would have made of the same heads instead:"
-        " shading, contrast, noise, thickness and more, a row each",
-    )  # fmt: skip
+    _add_measured(parser)
     parser.add_argument(
         "--plots", type=place, metavar="DIR",
         help="write plots, and pictures of slices of the data set, into this folder",
@@ -339,3 +320,27 @@ def evaluate_parser() -> ArgumentParser:
     parser.add_argument("--out", type=place, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
+
+
+def _add_measured(parser: ArgumentParser) -> None:
+    """Add the options that say which model is measured, and what of it."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--model", type=place, metavar="FILE", help="model file (default: built in)")
+    what.add_argument(
+        "--held-out", type=place, metavar="RUN",
+        help="folder of an exported training run: each fold's model on the patients it never saw",
+    )  # fmt: skip
+    what.add_argument(
+        "--compare", type=place, nargs=2, metavar=("A", "B"),
+        help="two models, each a FILE or a RUN as above, paired patient by patient",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pons", action="store_true",
+        help="measure how the pons is found, and simulated gliomas put into it, instead"
+        " (needs a pons.csv that marks it)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stress", action="store_true",
+        help="measure it on what other scanners would have made of the same heads instead:"
+        " shading, contrast, noise, thickness and more, a row each",
+    )  # fmt: skip

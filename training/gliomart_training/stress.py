@@ -194,13 +194,13 @@ EFFECTS = (
     ),
     Effect(
         "thickness", 1.0, 2.0, 0.5,
-        "slices of 3 to 5 mm: Ellingson et al., Neuro-Oncology 2015;17:1188 ask for 4 mm at most,"
-        " ACR practice for 5 mm",
+        "slices of 3 to 5 mm: Ellingson et al., Neuro-Oncology 2015;17:1188, ask for 4 mm at most,"
+        " and many hospitals scan 5",
     ),
     Effect(
-        "along", -0.25, 0.25, 1.0,
-        "Vovk et al., IEEE TMI 2007;26:405; Simmons et al., MRM 1994;32:121: brightness varies by"
-        " 10 to 40 % over a head, most along the axis of the coil",
+        "along", -0.2, 0.2, 1.0,
+        "brightness varies by 10 to 40 % over a head: Vovk et al., IEEE TMI 2007;26:405, and"
+        " Simmons et al., MRM 1994;32:121",
     ),
     Effect(
         "across", 0.0, 0.2, 1.0,
@@ -236,8 +236,8 @@ MODERATE = {
     "contrast less": Stress(contrast=-0.375),
     "contrast more": Stress(contrast=0.375),
     "half as thick again": Stress(thickness=1.5),
-    "brighter with height": Stress(along=0.125),
-    "darker with height": Stress(along=-0.125),
+    "brighter with height": Stress(along=0.1),
+    "darker with height": Stress(along=-0.1),
     "shading across": Stress(across=0.1),
     "blur": Stress(blur=0.5),
     "wider field of view": Stress(field=1.1),
@@ -247,7 +247,7 @@ MODERATE = {
 }
 # Changes from slice to slice, as far as they go.
 BETWEEN_SLICES = {
-    "darkens with height": Stress(along=-0.25),
+    "darkens with height": Stress(along=-0.2),
     "every second slice brighter": Stress(interleaving=0.1),
     "each slice its own window": Stress(windowed=True),
 }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from gliomart.findings.verdict import verdict_on
-from gliomart_training.evaluation.baselines import BASELINES, Scored
+from gliomart_training.evaluation.baselines import BASELINES, Scored, of_series
 from gliomart_training.evaluation.boundary import compare_outlines
 from gliomart_training.evaluation.metrics import BINS, histogram
 from gliomart_training.patients import results_of_examples
@@ -122,9 +122,11 @@ def observe(
     pixels = {name: np.zeros((len(THIRDS), 2, BINS), np.uint32) for name in columns}
     slices = []
     results = results_of_examples(patient, result)
-    for example, third, found in zip(patient.examples, _thirds(patient), results, strict=True):
-        truth = example.truth()
-        scores = _scored(found, detector.card, columns, truth.shape)
+    of_columns = {name: _column(name, results, detector.card) for name in columns}
+    thirds = _thirds(patient)
+    for number, (example, found) in enumerate(zip(patient.examples, results, strict=True)):
+        truth, third = example.truth(), thirds[number]
+        scores = {name: of[number] or _missed(truth) for name, of in of_columns.items()}
         for name, scored in scores.items():
             pixels[name][third] += histogram(scored.map, truth)
         mask = found.mask if found else np.zeros_like(truth)
@@ -159,17 +161,17 @@ def observe(
     )
 
 
-def _scored(
-    found: SliceResult | None, card: ModelCard, columns: Sequence[str], shape: tuple[int, ...]
-) -> dict[str, Scored]:
-    if found is None:
-        return dict.fromkeys(columns, Scored(np.zeros(shape, np.float32), _REFUSED))
-    return {
-        name: Scored(found.anomaly_map, found.score)
-        if name == MODEL
-        else BASELINES[name](found, card)
-        for name in columns
-    }
+def _column(
+    name: str, results: Sequence[SliceResult | None], card: ModelCard
+) -> list[Scored | None]:
+    """Look at a series by the model or a baseline; None stands for refused slices."""
+    if name != MODEL:
+        return of_series(name, results, card)
+    return [found and Scored(found.anomaly_map, found.score) for found in results]
+
+
+def _missed(truth: NDArray[np.bool_]) -> Scored:
+    return Scored(np.zeros(truth.shape, np.float32), _REFUSED)
 
 
 def _kind(example: Example, truth: NDArray[np.bool_]) -> Kind:

@@ -70,7 +70,8 @@ class Stress:
     interleaving
         How much brighter every second slice is, as a fraction.
     windowed
-        Every slice is exported by itself: 8 bits between its own darkest and brightest pixels.
+        Every slice is exported by itself: 8 bits between its own darkest and brightest pixels; one
+        that shows no head is black.
     """
 
     contrast: float = 0.0
@@ -89,7 +90,7 @@ class Stress:
         """Draw a scanner from all of what is written in :data:`EFFECTS`."""
         windowed = random.random() < _WINDOWED_OFTEN
         drawn = {
-            effect.name: random.uniform(effect.least, effect.most)
+            effect.name: random.triangular(effect.least, getattr(cls, effect.name), effect.most)
             for effect in EFFECTS
             if random.random() < effect.often
         }
@@ -125,7 +126,7 @@ class Stress:
     ) -> Sequence[Example]:
         slices = [example.slice for example in examples]
         try:
-            norm = estimate_normalisation(slices, Preprocessing())
+            norm = estimate_normalisation(slices, Preprocessing(shading=None))
         except InputRefusedError:
             return examples
         unit = norm.brain - norm.black
@@ -171,7 +172,8 @@ class Effect(NamedTuple):
     name
         The field of :class:`Stress`.
     least, most
-        It is drawn evenly from between these.
+        It is drawn from between these; the ends are rare, and no change at all is likeliest
+        (triangular).
     often
         Fraction of scanners that have it.
     source
@@ -311,8 +313,8 @@ def _each(volume: Volume, change: Callable[[NDArray[np.float32]], Any]) -> Volum
 
 def _own_window(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     low, high = np.percentile(plane, _WINDOW)
-    if not high > low:
-        return plane
+    if high < _HEAD:  # nothing but air, which a window would turn into bright noise
+        return np.zeros_like(plane)
     return np.rint(np.clip((plane - low) / (high - low), 0, 1) * _GREYS).astype(np.float32)
 
 

@@ -167,7 +167,7 @@ def _column(
     """Look at a series by the model or a baseline; None stands for refused slices."""
     if name != MODEL:
         return of_series(name, results, card)
-    return [found and Scored(found.anomaly_map, found.score) for found in results]
+    return [None if found is None else Scored(found.anomaly_map, found.score) for found in results]
 
 
 def _missed(truth: NDArray[np.bool_]) -> Scored:

@@ -31,6 +31,7 @@ from gliomart.findings.calibration import (
 )
 from gliomart.findings.scoring import smallest_p_value
 from gliomart.model.contents import Calibration, JudgeCard, PonsCalibration, Signs
+from gliomart.site.calibration import alone
 from gliomart_training.patients import results_of_examples
 from gliomart_training.stress import at_drawn_scanner
 
@@ -109,8 +110,11 @@ def _score(patient: Patient, detector: Detector, scanners: int) -> PatientScores
 
 def _score_series(patient: Patient, detector: Detector) -> SeriesScores | None:
     results = results_of_examples(patient, detector.detect_series(patient.slices))
-    pairs = zip(patient.examples, results, strict=True)
-    analysed = [(r, None) for example, r in pairs if example.tumour_free and r is not None]
+    analysed = [
+        (result, alone(result, detector))
+        for example, result in zip(patient.examples, results, strict=True)
+        if example.tumour_free and result is not None
+    ]
     return SeriesScores.of(analysed, detector.card)
 
 

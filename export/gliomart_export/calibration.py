@@ -7,9 +7,9 @@ a series without its tumour slices scores like a healthy one, which has more sli
 scanners differ as :mod:`gliomart_training.stress` has it.
 
 Every patient is scored as scanned, and again as scanners that are drawn would have shown it. All
-these scores count alike, so what is promised is the rate over a third of scans as at the training
-hospital and two thirds as elsewhere. Copies make no more patients: a series is judged by copies
-only where there are patients enough to judge it without.
+these scores count alike: with two scanners, what is promised is the rate over a third of scans as
+at the training hospital and two thirds as elsewhere. Copies make no more patients: a series is
+judged by copies only where there are patients enough to judge it without.
 """
 
 from __future__ import annotations
@@ -50,9 +50,6 @@ PIXEL_FALSE_ALARM_RATE = 0.001
 # A pixel of a tumour-free pons lies above the pons' own threshold this often.
 PONS_PIXEL_FALSE_ALARM_RATE = 0.05
 
-# Scanners that are drawn for every patient.
-DRAWN_SCANNERS = 2
-
 # Lets a detector run before anything is known about scores.
 UNCALIBRATED = Calibration(
     false_alarm_rate=FALSE_ALARM_RATE,
@@ -83,9 +80,7 @@ UNCALIBRATED_PONS = PonsCalibration(
 UNCALIBRATED_JUDGES = (JudgeCard("pons", minimum_area_px=300.0, rules=UNCALIBRATED_PONS),)
 
 
-def score(
-    model: Path, patients: Sequence[Patient], scanners: int = DRAWN_SCANNERS
-) -> list[PatientScores]:
+def score(model: Path, patients: Sequence[Patient], scanners: int) -> list[PatientScores]:
     """Run a model file on patients; whole series are analysed, their tumour-free slices count.
 
     Returns

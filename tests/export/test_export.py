@@ -132,7 +132,7 @@ def test_calibration_takes_tumour_free_slices_of_every_fold(model: Path) -> None
 
 def test_patients_are_scored_as_scanned_and_at_drawn_scanners(model: Path) -> None:
     patients = _patients(4)
-    scores = calibration.score(model, patients)
+    scores = calibration.score(model, patients, scanners=2)
     assert [len(patient) for patient in scores] == [3] * 4
     without = calibration.score(model, patients, scanners=0)
     assert [patient[:1] for patient in scores] == without
@@ -142,7 +142,7 @@ def test_patients_are_scored_as_scanned_and_at_drawn_scanners(model: Path) -> No
     assert calibrated.method == (
         "patients held out of training; each as scanned and at 2 drawn scanners, all scores alike"
     )
-    assert calibration.calibrate([calibration.score(model, patients)]) == calibrated
+    assert calibration.calibrate([calibration.score(model, patients, scanners=2)]) == calibrated
 
 
 @pytest.mark.parametrize(("patients", "series"), [(18, 18), (19, 3 * 19)])
@@ -181,7 +181,7 @@ def test_the_pons_is_calibrated_on_its_tumour_free_sections(tmp_path: Path) -> N
 
 
 def test_nothing_to_calibrate_on_is_an_error(model: Path) -> None:
-    nothing = [calibration.score(model, [Patient("p", (), ())])]
+    nothing = [calibration.score(model, [Patient("p", (), ())], scanners=2)]
     with pytest.raises(DatasetError):
         calibration.calibrate(nothing)
     with pytest.raises(DatasetError, match="shows the pons"):

@@ -51,7 +51,7 @@ function _shtab_gliomart_using
 end
 
 set -g _shtab_gliomart_commands infer demo info calibrate bench train evaluate export completion
-set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --epochs --false-alarm-rate --float --folds --held-out --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --plane --plot --plots --precision --provider --repeats --rounds --seed --sequence --split --threads --trained-on
+set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --epochs --false-alarm-rate --float --folds --held-out --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --plane --plot --plots --precision --provider --repeats --rounds --scanners --seed --sequence --split --threads --trained-on
 
 complete -c gliomart -e
 complete -c gliomart -f
@@ -161,6 +161,7 @@ complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -
 complete -c gliomart -n '_shtab_gliomart_using export' -s h -l help -d 'show this help message and exit'
 complete -c gliomart -n '_shtab_gliomart_using export' -l data -xka "(__fish_complete_directories)" -d 'dataset, if it has moved'
 complete -c gliomart -n '_shtab_gliomart_using export' -l precision -xka "fp32 fp16 int8" -d 'int8 is fastest on CPUs, fp16 is for GPUs (default: fp32)'
+complete -c gliomart -n '_shtab_gliomart_using export' -l scanners -xka "0 1 2 3 4 5 6 7 8 9" -d 'scanners that are drawn for every held-out patient, so that thresholds hold at others than the one that scanned them; 0 for this one alone (default: 2)'
 complete -c gliomart -n '_shtab_gliomart_using export' -l name -x -d 'model name (default: <sequence>-<network>)'
 complete -c gliomart -n '_shtab_gliomart_using export' -l model-version -x -d 'version of the model (default: 1)'
 complete -c gliomart -n '_shtab_gliomart_using export' -l modality -x -d 'modality, as in DICOM (default: MR)'

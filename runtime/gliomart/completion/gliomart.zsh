@@ -123,6 +123,7 @@ _shtab_gliomart_export_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--data[dataset, if it has moved]:DIR:_files -/"
   "--precision[int8 is fastest on CPUs, fp16 is for GPUs (default\: fp32)]:precision:(fp32 fp16 int8)"
+  "--scanners[scanners that are drawn for every held-out patient, so that thresholds hold at others than the one that scanned them\; 0 for this one alone (default\: 2)]:N:(0 1 2 3 4 5 6 7 8 9)"
   "--name[model name (default\: \<sequence\>-\<network\>)]:name:"
   "--model-version[version of the model (default\: 1)]:VERSION:"
   "--modality[modality, as in DICOM (default\: MR)]:modality:"

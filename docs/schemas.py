@@ -30,7 +30,12 @@ from gliomart.model.card import ModelCard
 from gliomart.outputs.documents import Results
 from gliomart.outputs.journal import JournalEntry, JournalHead
 from gliomart.outputs.report_slice import ReportSlice
-from gliomart_training.evaluation.documents import Comparison, Evaluation, PonsEvaluation
+from gliomart_training.evaluation.documents import (
+    Comparison,
+    Evaluation,
+    PonsEvaluation,
+    StressEvaluation,
+)
 from gliomart_training.record import Record
 
 FOLDER = Path(__file__).with_name("schema")
@@ -50,6 +55,10 @@ FILES: dict[str, tuple[str, Any]] = {
     "pons-evaluation.json": (
         "evaluate --pons --json; brainstem.md says what figures mean",
         PonsEvaluation,
+    ),
+    "stress-evaluation.json": (
+        "evaluate --stress --json; accuracy.md says what figures mean",
+        StressEvaluation,
     ),
     "record.json": ("record.json of a run of train", Record),
 }

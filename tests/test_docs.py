@@ -42,6 +42,7 @@ NOT_RUN = {
     ),
     ("accuracy.md", "gliomart evaluate lgg_flair --split dev"),
     ("accuracy.md", "gliomart train lgg_flair --out runs/flair-dae.keras --folds 3"),
+    ("accuracy.md", "gliomart evaluate lgg_flair --held-out runs/flair-dae.run --stress"),
     ("accuracy.md", "gliomart train lgg_flair --folds 1 --epochs 8 --out runs/NAME.keras [OPTION]"),
     ("brainstem.md", "gliomart evaluate lgg_flair --pons --split dev --plots plots/"),
     ("site.md", "gliomart calibrate scans/ --check    # does this site differ? writes nothing"),

@@ -1,9 +1,15 @@
 """Calibration: what tumour-free slices of unseen patients score, through the runtime itself.
 
 A model for each fold runs on the patients that its fold held out; all their scores together
-calibrate the final model (cross-conformal prediction, Vovk 2015). Two assumptions stay unproven:
-that the final model, trained on more patients, scores new ones like the folds' models do, and that
-a series without its tumour slices scores like a healthy one, which has more slices.
+calibrate the final model (cross-conformal prediction, Vovk 2015). Three assumptions stay unproven:
+that the final model, trained on more patients, scores new ones like the folds' models do; that
+a series without its tumour slices scores like a healthy one, which has more slices; and that
+scanners differ as :mod:`gliomart_training.stress` has it.
+
+Every patient is scored as scanned, and again as scanners that are drawn would have shown it. All
+these scores count alike: with two scanners, what is promised is the rate over a third of scans as
+at the training hospital and two thirds as elsewhere. Copies make no more patients: a series is
+judged by copies only where there are patients enough to judge it without.
 """
 
 from __future__ import annotations
@@ -23,8 +29,11 @@ from gliomart.findings.calibration import (
     calibrated,
     calibrated_pons,
 )
+from gliomart.findings.scoring import smallest_p_value
 from gliomart.model.contents import Calibration, JudgeCard, PonsCalibration, Signs
+from gliomart.site.calibration import alone
 from gliomart_training.patients import results_of_examples
+from gliomart_training.stress import at_drawn_scanner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,18 +80,37 @@ UNCALIBRATED_PONS = PonsCalibration(
 UNCALIBRATED_JUDGES = (JudgeCard("pons", minimum_area_px=300.0, rules=UNCALIBRATED_PONS),)
 
 
-def score(model: Path, patients: Sequence[Patient]) -> list[PatientScores]:
-    """Run a model file on patients; whole series are analysed, their tumour-free slices count."""
+def score(model: Path, patients: Sequence[Patient], scanners: int) -> list[PatientScores]:
+    """Run a model file on patients; whole series are analysed, their tumour-free slices count.
+
+    Returns
+    -------
+    Of every patient the scores of the series as scanned, then those at so many drawn scanners; none
+    of a patient of whom nothing could be analysed as scanned.
+    """
     detector = Detector(model, provider="cpu")
-    return [_score(patient, detector) for patient in patients]
+    return [_score(patient, detector, scanners) for patient in patients]
 
 
-def _score(patient: Patient, detector: Detector) -> PatientScores:
+def _score(patient: Patient, detector: Detector, scanners: int) -> PatientScores:
+    as_scanned = _score_series(patient, detector)
+    if as_scanned is None:
+        return ()
+    drawn = (
+        _score_series(at_drawn_scanner(patient, f"calibration {number}"), detector)
+        for number in range(1, scanners + 1)
+    )
+    return (as_scanned, *(scores for scores in drawn if scores is not None))
+
+
+def _score_series(patient: Patient, detector: Detector) -> SeriesScores | None:
     results = results_of_examples(patient, detector.detect_series(patient.slices))
-    pairs = zip(patient.examples, results, strict=True)
-    analysed = [(r, None) for example, r in pairs if example.tumour_free and r is not None]
-    scores = SeriesScores.of(analysed, detector.card)
-    return () if scores is None else (scores,)
+    analysed = [
+        (result, alone(result, detector))
+        for example, result in zip(patient.examples, results, strict=True)
+        if example.tumour_free and result is not None
+    ]
+    return SeriesScores.of(analysed, detector.card)
 
 
 def calibrate(folds: Sequence[Sequence[PatientScores]]) -> Calibration:
@@ -93,12 +121,36 @@ def calibrate(folds: Sequence[Sequence[PatientScores]]) -> Calibration:
     DatasetError
         Not one tumour-free slice could be analysed.
     """
-    method = (
+    patients = list(chain.from_iterable(folds))
+    found = calibrated(UNCALIBRATED, patients, method=_method(folds))
+    without = calibrated(UNCALIBRATED, _as_scanned(patients), method=found.method)
+    return replace(found, series_scores=_of_series(found, without))
+
+
+def _method(folds: Sequence[Sequence[PatientScores]]) -> str:
+    """Say who was scored, by whom, and how: patients as scanned and at drawn scanners."""
+    most = max((len(patient) for fold in folds for patient in fold), default=0)
+    held_out = (
         f"every patient held out once, by {len(folds)} networks trained on the others"
         if len(folds) > 1
         else "patients held out of training"
     )
-    return calibrated(UNCALIBRATED, list(chain.from_iterable(folds)), method=method)
+    if most <= 1:
+        return held_out
+    return f"{held_out}; each as scanned and at {most - 1} drawn scanners, all scores alike"
+
+
+def _as_scanned(patients: Sequence[PatientScores]) -> list[PatientScores]:
+    """Leave out what was scored at drawn scanners."""
+    return [patient[:1] for patient in patients]
+
+
+def _of_series(
+    found: Calibration | PonsCalibration, as_scanned: Calibration | PonsCalibration
+) -> tuple[float, ...]:
+    """Take the series at drawn scanners in only where those as scanned suffice for a verdict."""
+    few = smallest_p_value(as_scanned.series_scores) > FALSE_ALARM_RATE
+    return as_scanned.series_scores if few else found.series_scores
 
 
 def calibrate_pons(folds: Sequence[Sequence[PatientScores]]) -> PonsCalibration:
@@ -110,14 +162,16 @@ def calibrate_pons(folds: Sequence[Sequence[PatientScores]]) -> PonsCalibration:
         Not one tumour-free slice shows the pons.
     """
     patients = list(chain.from_iterable(folds))
-    shown = [s.signs for patient in patients for series in patient for s in series.sections]
+    as_scanned = _as_scanned(patients)
+    shown = [s.signs for patient in as_scanned for series in patient for s in series.sections]
     if not shown:
         raise DatasetError("no tumour-free slice of a held-out patient shows the pons")
     signs = np.array([astuple(each) for each in shown])
     medians = np.median(signs, axis=0)
     spreads = [max(_upwards(values), SMALLEST_LIMIT) for values in (signs - medians).T]
     rules = replace(UNCALIBRATED_PONS, medians=Signs(*medians.tolist()), spreads=Signs(*spreads))
-    return calibrated_pons(rules, patients)
+    found, without = calibrated_pons(rules, patients), calibrated_pons(rules, as_scanned)
+    return replace(found, series_scores=_of_series(found, without))
 
 
 def _upwards(values: NDArray[np.float64]) -> float:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from gliomart_export.run import Run
 
 
+# More of them would take longer and tell no more.
+_MOST_SCANNERS = 9
+
+
 def export(arguments: Sequence[str]) -> int:
     """Turn a trained network into a calibrated model file."""
     options = export_parser().parse_args(arguments)
@@ -48,7 +52,7 @@ def export(arguments: Sequence[str]) -> int:
     card = uncalibrated(converter, _description(options))
     graph, parity = converter.convert(run.network, card)
     card = replace(card, parity=parity)
-    card = calibrated(card, _calibrate_folds(converter, card))
+    card = calibrated(card, _calibrate_folds(converter, card, options.scanners))
     write_atomically(options.model, with_card(graph, card))
     _report(options.model, card, converter.precision)
     return 0
@@ -82,8 +86,12 @@ def _description(options: argparse.Namespace) -> Description:
     )
 
 
-def _calibrate_folds(converter: Converter, card: ModelCard) -> list[list[PatientScores]]:
+def _calibrate_folds(
+    converter: Converter, card: ModelCard, scanners: int
+) -> list[list[PatientScores]]:
     """Export the networks of the folds, and score with each the patients that it never saw.
+
+    Each of them is scored as scanned, and at so many drawn scanners.
 
     Their models stay beside the networks: held-out patients are evaluated with them.
     """
@@ -100,7 +108,7 @@ def _calibrate_folds(converter: Converter, card: ModelCard) -> list[list[Patient
     scores = []
     for number, (file, group) in enumerate(zip(files, groups, strict=True), start=1):
         _step(f"calibrating on fold {number} of {len(groups)}: {len(group)} patients")
-        scores.append(calibration.score(file, group))
+        scores.append(calibration.score(file, group, scanners))
     for number, (file, graph) in enumerate(zip(files, graphs, strict=True)):
         # A fold is calibrated on the others, so that its false alarms are not counted in advance.
         others = [*scores[:number], *scores[number + 1 :]] or scores
@@ -166,6 +174,11 @@ def export_parser() -> ArgumentParser:
     parser.add_argument(
         "--precision", choices=PRECISIONS, default="fp32",
         help="int8 is fastest on CPUs, fp16 is for GPUs (default: fp32)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--scanners", type=int, choices=range(_MOST_SCANNERS + 1), metavar="N", default=2,
+        help="scanners that are drawn for every held-out patient, so that thresholds hold at others"
+        " than the one that scanned them; 0 for this one alone (default: 2)",
     )  # fmt: skip
     parser.add_argument("--name", help="model name (default: <sequence>-<network>)")
     parser.add_argument(

@@ -14,7 +14,9 @@ pytest.importorskip("tf2onnx", reason="needs the extra: export")
 
 from gliomart import Detector  # noqa: E402
 from gliomart.errors import DatasetError  # noqa: E402
+from gliomart.findings.calibration import SeriesScores  # noqa: E402
 from gliomart.findings.pons import section_score  # noqa: E402
+from gliomart.findings.scoring import flag  # noqa: E402
 from gliomart.image.normalisation import estimate_normalisation  # noqa: E402
 from gliomart.image.preprocess import prepare  # noqa: E402
 from gliomart.image.slices import Slice  # noqa: E402
@@ -111,8 +113,9 @@ def _patients(count: int) -> list[Patient]:
 def test_calibration_takes_tumour_free_slices_of_every_fold(model: Path) -> None:
     patients = _patients(4)
     calibrated = calibration.calibrate(
-        [calibration.score(model, part) for part in (patients[:2], patients[2:])]
+        [calibration.score(model, part, scanners=0) for part in (patients[:2], patients[2:])]
     )
+    assert "scanner" not in calibrated.method
     assert len(calibrated.slice_scores) == 8
     assert len(calibrated.series_scores) == calibrated.patients == 4
     assert list(calibrated.slice_scores) == sorted(calibrated.slice_scores)
@@ -127,10 +130,41 @@ def test_calibration_takes_tumour_free_slices_of_every_fold(model: Path) -> None
     assert max(calibrated.slice_scores) < min(ill)
 
 
+def test_patients_are_scored_as_scanned_and_at_drawn_scanners(model: Path) -> None:
+    patients = _patients(4)
+    scores = calibration.score(model, patients, scanners=2)
+    assert [len(patient) for patient in scores] == [3] * 4
+    without = calibration.score(model, patients, scanners=0)
+    assert [patient[:1] for patient in scores] == without
+    calibrated = calibration.calibrate([scores])
+    assert len(calibrated.slice_scores) == 3 * 8
+    assert calibrated.patients == 4
+    assert calibrated.method == (
+        "patients held out of training; each as scanned and at 2 drawn scanners, all scores alike"
+    )
+    assert calibration.calibrate([calibration.score(model, patients, scanners=2)]) == calibrated
+
+
+@pytest.mark.parametrize(("patients", "series"), [(18, 18), (19, 3 * 19)])
+def test_drawn_scanners_do_not_make_patients_enough_for_verdicts_on_series(
+    patients: int, series: int
+) -> None:
+    values = np.empty(0, np.float32)
+    scores = [
+        tuple(SeriesScores((score,), (), score, values, 10, ()) for score in (0.1, 0.2, 0.3))
+        for _ in range(patients)
+    ]
+    calibrated = calibration.calibrate([scores])
+    assert len(calibrated.slice_scores) == 3 * patients
+    assert len(calibrated.series_scores) == series
+    judged = flag(0.01, calibrated.series_scores, 0.05)
+    assert (judged is None) == (patients < 19)
+
+
 def test_the_pons_is_calibrated_on_its_tumour_free_sections(tmp_path: Path) -> None:
     model = tiny_model(tmp_path / "knowing.onnx", pons=True)
     patients = _patients(4)
-    scores = [calibration.score(model, part) for part in (patients[:2], patients[2:])]
+    scores = [calibration.score(model, part, scanners=0) for part in (patients[:2], patients[2:])]
     rules = calibration.calibrate_pons(scores)
     assert len(rules.slice_scores) == 8
     assert len(rules.series_scores) == 4
@@ -147,7 +181,7 @@ def test_the_pons_is_calibrated_on_its_tumour_free_sections(tmp_path: Path) -> N
 
 
 def test_nothing_to_calibrate_on_is_an_error(model: Path) -> None:
-    nothing = [calibration.score(model, [Patient("p", (), ())])]
+    nothing = [calibration.score(model, [Patient("p", (), ())], scanners=2)]
     with pytest.raises(DatasetError):
         calibration.calibrate(nothing)
     with pytest.raises(DatasetError, match="shows the pons"):

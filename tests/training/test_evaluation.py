@@ -16,12 +16,15 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from gliomart.detector import Detector
 from gliomart.errors import DatasetError
+from gliomart.findings.scoring import averaged, slice_score
 from gliomart_training import dataset
 from gliomart_training.evaluation import evaluation, text_table
+from gliomart_training.evaluation.baselines import BASELINES, of_series
 from gliomart_training.evaluation.boundary import compare_outlines
 from gliomart_training.evaluation.metrics import Bootstrap
 from gliomart_training.evaluation.outcomes import COLUMNS, MODEL, observe
 from gliomart_training.evaluation.panel import Candidate
+from gliomart_training.patients import results_of_examples
 from heads import BLANK, CALIBRATION, SIZE, SLICES, TUMOURS, write_heads, write_model
 
 if TYPE_CHECKING:
@@ -216,6 +219,50 @@ def test_baselines_are_measured_alike(result: dict[str, Any]) -> None:
         for figure in figures.values():
             low, high = figure["interval"]
             assert 0 <= low <= high <= 1
+
+
+def test_the_model_is_set_against_the_strongest_baseline(result: dict[str, Any]) -> None:
+    lead, baseline = result["less_baseline"], "equalised and smoothed"
+    assert lead["baseline"] == baseline
+    sides = [(lead["figures"], result["method"], result["baselines"][baseline])]
+    for third, figures in lead["heights"].items():
+        columns = result["heights"][third]["columns"]
+        sides.append((figures, columns[MODEL], columns[baseline]))
+    for figures, of_model, of_baseline in sides:
+        for name, difference in figures.items():
+            if difference["value"] is None:
+                continue
+            exact = of_model[name]["value"] - of_baseline[name]["value"]
+            assert difference["value"] == pytest.approx(exact, abs=2e-6)
+            low, high = difference["interval"]
+            assert low <= high
+    assert f"model less {baseline}" in text_table.table(result)  # type: ignore[arg-type]
+
+
+def test_baselines_are_scored_with_the_neighbours_that_the_model_has(
+    data: Path, model: Path
+) -> None:
+    patient = dataset.load(data, "dev")[0]
+    detector = Detector(model, provider="cpu")
+    results = results_of_examples(patient, detector.detect_series(patient.slices))
+    weights = (0.25, 0.5, 0.25)
+    beside = replace(detector.card, scoring=replace(detector.card.scoring, neighbours=weights))
+    for name, baseline in BASELINES.items():
+        maps = [r and baseline(r, beside).counted for r in results]
+        scored = of_series(name, results, beside)
+        assert [each is None for each in scored] == [r is None for r in results]
+        for number in (0, 4, len(maps) - 1):
+            around = [
+                maps[n] if 0 <= n < len(maps) else None for n in range(number - 1, number + 2)
+            ]
+            found = scored[number]
+            if found is not None:
+                expected = slice_score(averaged(around, weights), beside.scoring)
+                assert found.score == pytest.approx(expected)
+                alone = of_series(name, results, detector.card)[number]
+                assert alone is not None
+                assert np.array_equal(alone.map, found.map)
+                assert alone.score != found.score
 
 
 def test_patients_can_be_paired(result: dict[str, Any], literal: TheLongWay) -> None:

@@ -91,6 +91,8 @@ def evaluate(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if options.compare and (options.pons or options.plots):
         parser.error("--compare goes with neither --pons nor --plots, which show one model")
+    if options.stress and (options.compare or options.pons or options.plots):
+        parser.error("--stress goes with none of --compare, --pons and --plots")
     _check_outputs(options)
 
     # First, so that their absence names the extra before anything has been measured.
@@ -103,14 +105,22 @@ def evaluate(arguments: Sequence[str]) -> int:
     if options.split is None and _takes_split(options) and len(splits) > 1:
         named = ", ".join(sorted(splits))
         raise UsageError(f"{options.directory}: its index names splits; give --split ({named})")
-    kind = _compare if options.compare else _evaluate_pons if options.pons else _evaluate
-    figures, table = kind(options)
+    figures, table = _measured(options)
     if options.out is not None:
         write_atomically(options.out, (figures + "\n").encode())
     give(figures if options.json else table)
     if options.plots and not options.json:
         give(f"plots: {printable(str(options.plots))}")
     return 0
+
+
+def _measured(options: argparse.Namespace) -> tuple[str, str]:
+    """Measure what was asked for; JSON and a table."""
+    if options.compare:
+        return _compare(options)
+    if options.pons:
+        return _evaluate_pons(options)
+    return _evaluate_stressed(options) if options.stress else _evaluate(options)
 
 
 def _evaluate(options: argparse.Namespace) -> tuple[str, str]:
@@ -131,6 +141,14 @@ def _evaluate_pons(options: argparse.Namespace) -> tuple[str, str]:
         write_atomically(options.plots / "lesions.png", pons_sheet.draw(candidate))
         write_atomically(options.plots / "pons.png", pons_plot.plot(result))
     return json.dumps(result, indent=1), pons_table.table(result)
+
+
+def _evaluate_stressed(options: argparse.Namespace) -> tuple[str, str]:
+    """Measure likewise what other scanners would have made of the same heads."""
+    from gliomart_training.evaluation import stress_table, stresses
+
+    result = stresses.evaluate(_candidate(options), _bootstrap(options))
+    return json.dumps(result, indent=1), stress_table.table(result)
 
 
 def _compare(options: argparse.Namespace) -> tuple[str, str]:
@@ -276,24 +294,11 @@ def evaluate_parser() -> ArgumentParser:
             "gliomart evaluate scans/ --model own.onnx --split test --plots plots/": "with plots",
             "gliomart evaluate scans/ --held-out own.run": "on patients that training held out",
             "gliomart evaluate scans/ --compare a.onnx b.onnx --split test": "which is better",
+            "gliomart evaluate scans/ --held-out own.run --stress": "at scanners not yet seen",
         },
     )
     parser.add_argument("directory", type=place, metavar="DIR", help="dataset folder")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--model", type=place, metavar="FILE", help="model file (default: built in)")
-    what.add_argument(
-        "--held-out", type=place, metavar="RUN",
-        help="folder of an exported training run: each fold's model on the patients it never saw",
-    )  # fmt: skip
-    what.add_argument(
-        "--compare", type=place, nargs=2, metavar=("A", "B"),
-        help="two models, each a FILE or a RUN as above, paired patient by patient",
-    )  # fmt: skip
-    parser.add_argument(
-        "--pons", action="store_true",
-        help="measure how the pons is found, and simulated gliomas put into it, instead"
-        " (needs a pons.csv that marks it)",
-    )  # fmt: skip
+    _add_measured(parser)
     parser.add_argument(
         "--plots", type=place, metavar="DIR",
         help="write plots, and pictures of slices of the data set, into this folder",
@@ -315,3 +320,27 @@ def evaluate_parser() -> ArgumentParser:
     parser.add_argument("--out", type=place, metavar="FILE", help="write the figures as JSON")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
+
+
+def _add_measured(parser: ArgumentParser) -> None:
+    """Add the options that say which model is measured, and what of it."""
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--model", type=place, metavar="FILE", help="model file (default: built in)")
+    what.add_argument(
+        "--held-out", type=place, metavar="RUN",
+        help="folder of an exported training run: each fold's model on the patients it never saw",
+    )  # fmt: skip
+    what.add_argument(
+        "--compare", type=place, nargs=2, metavar=("A", "B"),
+        help="two models, each a FILE or a RUN as above, paired patient by patient",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pons", action="store_true",
+        help="measure how the pons is found, and simulated gliomas put into it, instead"
+        " (needs a pons.csv that marks it)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stress", action="store_true",
+        help="measure it on what other scanners would have made of the same heads instead:"
+        " shading, contrast, noise, thickness and more, a row each",
+    )  # fmt: skip

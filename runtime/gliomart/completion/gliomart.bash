@@ -13,8 +13,8 @@ _shtab_gliomart_info_option_strings=(-h --help --json)
 _shtab_gliomart_calibrate_option_strings=(-h --help --out --model --contaminated --check --overwrite --plane --limit --threads)
 _shtab_gliomart_bench_option_strings=(-h --help --repeats --budget --json --out --plot --load --overlays --compare --float --rounds --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
 _shtab_gliomart_train_option_strings=(-h --help --network --out --split --corruption --channels --folds --epochs --batch-size --learning-rate --seed --resume --overwrite)
-_shtab_gliomart_evaluate_option_strings=(-h --help --model --held-out --compare --pons --plots --split --provider --bootstrap --seed --out --json)
-_shtab_gliomart_export_option_strings=(-h --help --data --precision --name --model-version --modality --sequence --plane --trained-on --licence --metrics)
+_shtab_gliomart_evaluate_option_strings=(-h --help --model --held-out --compare --pons --stress --plots --split --provider --bootstrap --seed --out --json)
+_shtab_gliomart_export_option_strings=(-h --help --data --precision --scanners --name --model-version --modality --sequence --plane --trained-on --licence --metrics)
 _shtab_gliomart_completion_option_strings=(-h --help)
 _shtab_gliomart_option_strings=(-h --help -V --version)
 
@@ -56,6 +56,7 @@ _shtab_gliomart_train___corruption_choices=(none anywhere brain)
 _shtab_gliomart_train___channels_choices=(plain clahe both)
 _shtab_gliomart_evaluate___provider_choices=(auto tensorrt tensorrt-rtx cuda cpu)
 _shtab_gliomart_export___precision_choices=(fp32 fp16 int8)
+_shtab_gliomart_export___scanners_choices=(0 1 2 3 4 5 6 7 8 9)
 _shtab_gliomart_completion_pos_0_choices=(bash zsh fish)
 _shtab_gliomart_pos_0_choices=(infer demo info calibrate bench train evaluate export completion)
 
@@ -102,6 +103,7 @@ _shtab_gliomart_evaluate__h_nargs=0
 _shtab_gliomart_evaluate___help_nargs=0
 _shtab_gliomart_evaluate___compare_nargs=2
 _shtab_gliomart_evaluate___pons_nargs=0
+_shtab_gliomart_evaluate___stress_nargs=0
 _shtab_gliomart_evaluate___json_nargs=0
 _shtab_gliomart_export__h_nargs=0
 _shtab_gliomart_export___help_nargs=0

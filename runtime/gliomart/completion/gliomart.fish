@@ -51,7 +51,7 @@ function _shtab_gliomart_using
 end
 
 set -g _shtab_gliomart_commands infer demo info calibrate bench train evaluate export completion
-set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --epochs --false-alarm-rate --float --folds --held-out --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --plane --plot --plots --precision --provider --repeats --rounds --seed --sequence --split --threads --trained-on
+set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --epochs --false-alarm-rate --float --folds --held-out --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --plane --plot --plots --precision --provider --repeats --rounds --scanners --seed --sequence --split --threads --trained-on
 
 complete -c gliomart -e
 complete -c gliomart -f
@@ -148,6 +148,7 @@ complete -c gliomart -n '_shtab_gliomart_using evaluate' -l model -xka "(__fish_
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l held-out -xka "(__fish_complete_directories)" -d 'folder of an exported training run: each fold'"'"'s model on the patients it never saw'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l compare -xka "(__fish_complete_path (commandline -ct))" -d 'two models, each a FILE or a RUN as above, paired patient by patient'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l pons -d 'measure how the pons is found, and simulated gliomas put into it, instead (needs a pons.csv that marks it)'
+complete -c gliomart -n '_shtab_gliomart_using evaluate' -l stress -d 'measure it on what other scanners would have made of the same heads instead: shading, contrast, noise, thickness and more, a row each'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l plots -xka "(__fish_complete_directories)" -d 'write plots, and pictures of slices of the data set, into this folder'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l split -x -d 'split of index.csv (needed where it names several)'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l provider -xka "auto tensorrt tensorrt-rtx cuda cpu" -d 'execution provider (default: the fastest that runs)'
@@ -160,6 +161,7 @@ complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -
 complete -c gliomart -n '_shtab_gliomart_using export' -s h -l help -d 'show this help message and exit'
 complete -c gliomart -n '_shtab_gliomart_using export' -l data -xka "(__fish_complete_directories)" -d 'dataset, if it has moved'
 complete -c gliomart -n '_shtab_gliomart_using export' -l precision -xka "fp32 fp16 int8" -d 'int8 is fastest on CPUs, fp16 is for GPUs (default: fp32)'
+complete -c gliomart -n '_shtab_gliomart_using export' -l scanners -xka "0 1 2 3 4 5 6 7 8 9" -d 'scanners that are drawn for every held-out patient, so that thresholds hold at others than the one that scanned them; 0 for this one alone (default: 2)'
 complete -c gliomart -n '_shtab_gliomart_using export' -l name -x -d 'model name (default: <sequence>-<network>)'
 complete -c gliomart -n '_shtab_gliomart_using export' -l model-version -x -d 'version of the model (default: 1)'
 complete -c gliomart -n '_shtab_gliomart_using export' -l modality -x -d 'modality, as in DICOM (default: MR)'

@@ -141,8 +141,12 @@ def conclude(
     started = perf_counter()
     source, box = entered.prepared.source, entered.normalisation.box
     rules = setup.card.scoring
-    counted = scoring.without_scalp(prediction.anomaly_map, entered.prepared.head, rules.scalp)
-    score = scoring.slice_score(counted if scored is None else scored, rules)
+
+    def inside(anomaly_map: NDArray[np.float32]) -> NDArray[np.float32]:
+        return scoring.without_scalp(anomaly_map, entered.prepared.head, rules.scalp)
+
+    counted = inside(prediction.anomaly_map)
+    score = scoring.slice_score(counted if scored is None else inside(scored), rules)
     on_source, mask, regions = _segmented(counted, source, box, setup)
     p = scoring.p_value(score, setup.calibration.of_slices(alone=alone))
     shown = AnalysedSlice(entered.prepared.image[..., 0], prediction, on_source, box)

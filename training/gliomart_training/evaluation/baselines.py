@@ -7,16 +7,16 @@ brightness that is smoothed alike: on FLAIR that is the strongest of the three b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import cv2
 import numpy as np
 
-from gliomart.findings.scoring import likely_brain, slice_score, to_source
+from gliomart.findings.scoring import averaged, likely_brain, slice_score, to_source
 from gliomart.image.preprocess import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -44,32 +44,86 @@ class Scored:
     score: float
 
 
-def raw_intensity(result: SliceResult, card: ModelCard) -> Scored:
-    """Take the source's pixels as they are, and the mean of the brightest as the score."""
-    return Scored(result.slice.pixels, slice_score(result.slice.pixels, card.scoring))
+class Maps(NamedTuple):
+    """What a baseline makes of one slice.
+
+    Attributes
+    ----------
+    shown
+        float32 (H, W) on the source's grid, not negative.
+    counted
+        The map that the slice is scored by, float32 on whatever grid.
+    """
+
+    shown: NDArray[np.float32]
+    counted: NDArray[np.float32]
 
 
-def equalised_intensity(result: SliceResult, card: ModelCard) -> Scored:
+def raw_intensity(result: SliceResult, card: ModelCard) -> Maps:
+    """Take the source's pixels as they are."""
+    del card
+    return Maps(result.slice.pixels, result.slice.pixels)
+
+
+def equalised_intensity(result: SliceResult, card: ModelCard) -> Maps:
     """Rank the brain's pixels within their slice.
 
     Every slice has the same ranks, so their highest say nothing about the slice. What differs is
-    whether the bright pixels lie together: the score is that of :func:`smoothed_intensity`.
+    whether the bright pixels lie together: it is scored by the map of :func:`smoothed_intensity`.
     """
     ranks, smoothed = _ranks(result, card)
-    return Scored(_on_source(ranks, result), slice_score(smoothed, card.scoring))
+    return Maps(_on_source(ranks, result), smoothed)
 
 
-def smoothed_intensity(result: SliceResult, card: ModelCard) -> Scored:
+def smoothed_intensity(result: SliceResult, card: ModelCard) -> Maps:
     """Rank the brain's pixels within their slice, then smooth as the anomaly maps are."""
     _, smoothed = _ranks(result, card)
-    return Scored(_on_source(smoothed, result), slice_score(smoothed, card.scoring))
+    return Maps(_on_source(smoothed, result), smoothed)
 
 
-BASELINES: dict[str, Callable[[SliceResult, ModelCard], Scored]] = {
+BASELINES: dict[str, Callable[[SliceResult, ModelCard], Maps]] = {
     "raw intensity": raw_intensity,
     "equalised intensity": equalised_intensity,
     "equalised and smoothed": smoothed_intensity,
 }
+# The one that a model is set against, figure by figure.
+STRONGEST = "equalised and smoothed"
+
+
+def of_series(
+    name: str, results: Sequence[SliceResult | None], card: ModelCard
+) -> list[Scored | None]:
+    """Look at a series by a baseline, its slices scored with their neighbours as the model's are.
+
+    Parameters
+    ----------
+    name
+        One of :data:`BASELINES`.
+    results
+        What the model says of the slices, in order; None where one was refused.
+    card
+        Of the model.
+    """
+    maps = [None if result is None else BASELINES[name](result, card) for result in results]
+    boxes = [None if result is None else result.normalisation.box for result in results]
+    weights = card.scoring.neighbours
+    reach = len(weights) // 2
+
+    def beside(own: int, other: int) -> NDArray[np.float32] | None:
+        """Give the map of a slice that lies on the same grid as its neighbour's."""
+        there = 0 <= other < len(maps) and boxes[other] == boxes[own]
+        found = maps[other] if there else None
+        return None if found is None else found.counted
+
+    scored: list[Scored | None] = []
+    for number, own in enumerate(maps):
+        if own is None:
+            scored.append(None)
+            continue
+        window = [beside(number, other) for other in range(number - reach, number + reach + 1)]
+        counted = averaged(window, weights) if weights else own.counted
+        scored.append(Scored(own.shown, slice_score(counted, card.scoring)))
+    return scored
 
 
 def _ranks(result: SliceResult, card: ModelCard) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -150,6 +150,14 @@ class PatientRow(TypedDict):
     false_alarm: bool | None
 
 
+class LessBaseline(TypedDict):
+    """The model's ranking figures less those of a baseline, on the same resamples of patients."""
+
+    baseline: str
+    figures: Figures
+    heights: dict[str, Figures]
+
+
 class Seconds(TypedDict):
     """How long it took."""
 
@@ -165,6 +173,7 @@ class Evaluation(Evaluated):
     protocol: dict[str, str]
     method: Figures
     baselines: dict[str, Figures]
+    less_baseline: NotRequired[LessBaseline]
     false_alarm: FalseAlarm
     beside_tumour: BesideTumour
     series: SeriesPart
@@ -172,6 +181,34 @@ class Evaluation(Evaluated):
     patients: list[PatientRow]
     bootstrap: BootstrapEntry
     seconds: Seconds
+
+
+class StressRow(TypedDict):
+    """Figures under one change of all series.
+
+    ``changes`` are those fields of :class:`gliomart_training.stress.Stress` that it sets, empty
+    where nothing is changed or every patient's are drawn; ``less_as_scanned`` are ``figures`` less
+    those of the series as scanned, on the same resamples.
+    """
+
+    name: str
+    changes: dict[str, float | bool]
+    analysed: int
+    refused: dict[str, int]
+    figures: Figures
+    less_as_scanned: Figures
+
+
+class StressEvaluation(Evaluated):
+    """What :func:`.stresses.evaluate` returns."""
+
+    schema: int
+    dataset: Dataset
+    protocol: dict[str, str]
+    nominal: float
+    rows: list[StressRow]
+    bootstrap: BootstrapEntry
+    seconds: float
 
 
 class Side(Evaluated):

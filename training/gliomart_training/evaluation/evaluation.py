@@ -6,17 +6,18 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gliomart_training.dataset import NEIGHBOURHOOD
-from gliomart_training.evaluation.baselines import BASELINES
+from gliomart_training.evaluation.baselines import BASELINES, STRONGEST
 from gliomart_training.evaluation.boundary import TOLERANCE_PX
 from gliomart_training.evaluation.metrics import described
 from gliomart_training.evaluation.outcomes import COLUMNS, MODEL, THIRDS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from gliomart_training.evaluation.cohort import Cohort
-    from gliomart_training.evaluation.documents import Evaluation, Height, Seconds
-    from gliomart_training.evaluation.metrics import Bootstrap
+    from gliomart_training.evaluation.documents import Evaluation, Figures, Height, Seconds
+    from gliomart_training.evaluation.metrics import Bootstrap, Figure
     from gliomart_training.evaluation.panel import Candidate
 
 SCHEMA = 1
@@ -35,7 +36,8 @@ PROTOCOL = {
     "heights": "Thirds of each patient's slices in their order, lowest first.",
     "baselines": "Raw intensity; its rank within the slice's brain; and the rank smoothed as"
     " anomaly maps are. Refused slices are the model's.",
-    "intervals": "95 % percentile intervals from resampling patients with replacement.",
+    "intervals": "95 % percentile intervals from resampling patients with replacement; that of the"
+    " model less a baseline is of their difference on the same resamples.",
     "binning": "Pixel scores are known to a thousandth of themselves.",
     "oracle": "Best Dice is that at the threshold which is best for these masks, and which is not"
     " known before.",
@@ -70,13 +72,22 @@ def evaluate(
     panel.check()
     cohort = panel.observe(bootstrap.draw(len(panel.pairs)))
     analysed = perf_counter()
+    ranking = {name: cohort.ranking(name) for name in COLUMNS}
+    of_thirds = [
+        {name: cohort.ranking_of(third, name) for name in COLUMNS} for third in range(len(THIRDS))
+    ]
     result: Evaluation = {
         "schema": SCHEMA,
         **panel.provenance(),
         "dataset": panel.dataset(cohort.contents()),
         "protocol": PROTOCOL,
-        "method": described(cohort.ranking(MODEL) | cohort.thresholded()),
-        "baselines": {name: described(cohort.ranking(name)) for name in BASELINES},
+        "method": described(ranking[MODEL] | cohort.thresholded()),
+        "baselines": {name: described(ranking[name]) for name in BASELINES},
+        "less_baseline": {
+            "baseline": STRONGEST,
+            "figures": _lead(ranking),
+            "heights": {n: _lead(of) for n, of in zip(THIRDS, of_thirds, strict=True)},
+        },
         "false_alarm": {
             "nominal": panel.settings.false_alarm_rate,
             "realised": cohort.flagged("tumour-free").described(),
@@ -86,7 +97,9 @@ def evaluate(
             "flagged": cohort.flagged("beside tumour").described(),
         },
         "series": cohort.verdicts(),
-        "heights": {name: _height(cohort, third) for third, name in enumerate(THIRDS)},
+        "heights": {
+            name: _height(cohort, third, of_thirds[third]) for third, name in enumerate(THIRDS)
+        },
         "patients": cohort.rows(),
         "bootstrap": bootstrap.described(),
         "seconds": seconds(started, analysed),
@@ -106,11 +119,17 @@ def seconds(started: float, analysed: float) -> Seconds:
     }
 
 
-def _height(cohort: Cohort, third: int) -> Height:
+def _lead(ranking: Mapping[str, Mapping[str, Figure]]) -> Figures:
+    """Describe the model's figures less those of the strongest baseline, on the same resamples."""
+    model, baseline = ranking[MODEL], ranking[STRONGEST]
+    return described({name: model[name] - baseline[name] for name in model})
+
+
+def _height(cohort: Cohort, third: int, ranking: Mapping[str, Mapping[str, Figure]]) -> Height:
     return {
         "tumour_slices": cohort.count("tumour", third),
         "tumour_free_slices": cohort.count("tumour-free", third),
-        "columns": {name: described(cohort.ranking_of(third, name)) for name in COLUMNS},
+        "columns": {name: described(figures) for name, figures in ranking.items()},
         "flag_sensitivity": cohort.flagged("tumour", third).described(),
         "false_alarm_rate": cohort.flagged("tumour-free", third).described(),
     }

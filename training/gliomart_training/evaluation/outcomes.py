@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from gliomart.findings.verdict import verdict_on
-from gliomart_training.evaluation.baselines import BASELINES, Scored
+from gliomart_training.evaluation.baselines import BASELINES, Scored, of_series
 from gliomart_training.evaluation.boundary import compare_outlines
 from gliomart_training.evaluation.metrics import BINS, histogram
 from gliomart_training.patients import results_of_examples
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from gliomart.detector import Detector
@@ -112,16 +114,20 @@ class PatientOutcome:
     false_alarm: bool | None
 
 
-def observe(patient: Patient, detector: Detector) -> PatientOutcome:
-    """Run the model and the baselines over one patient."""
+def observe(
+    patient: Patient, detector: Detector, columns: Sequence[str] = COLUMNS
+) -> PatientOutcome:
+    """Run the model, and those of the baselines that are among the columns, over one patient."""
     result = detector.detect_series(patient.slices)
-    pixels = {name: np.zeros((len(THIRDS), 2, BINS), np.uint32) for name in COLUMNS}
+    pixels = {name: np.zeros((len(THIRDS), 2, BINS), np.uint32) for name in columns}
     slices = []
     results = results_of_examples(patient, result)
-    for example, third, found in zip(patient.examples, _thirds(patient), results, strict=True):
-        truth = example.truth()
-        columns = _columns(found, detector.card, truth.shape)
-        for name, scored in columns.items():
+    of_columns = {name: _column(name, results, detector.card) for name in columns}
+    thirds = _thirds(patient)
+    for number, (example, found) in enumerate(zip(patient.examples, results, strict=True)):
+        truth, third = example.truth(), thirds[number]
+        scores = {name: of[number] or _missed(truth) for name, of in of_columns.items()}
+        for name, scored in scores.items():
             pixels[name][third] += histogram(scored.map, truth)
         mask = found.mask if found else np.zeros_like(truth)
         slices.append(
@@ -130,7 +136,7 @@ def observe(patient: Patient, detector: Detector) -> PatientOutcome:
                 third=third,
                 analysed=found is not None,
                 flagged=found is not None and found.flagged,
-                scores={name: scored.score for name, scored in columns.items()},
+                scores={name: scored.score for name, scored in scores.items()},
                 found=int((mask & truth).sum()),
                 false=int((mask & ~truth).sum()),
                 missed=int((truth & ~mask).sum()),
@@ -155,13 +161,17 @@ def observe(patient: Patient, detector: Detector) -> PatientOutcome:
     )
 
 
-def _columns(
-    found: SliceResult | None, card: ModelCard, shape: tuple[int, ...]
-) -> dict[str, Scored]:
-    if found is None:
-        return dict.fromkeys(COLUMNS, Scored(np.zeros(shape, np.float32), _REFUSED))
-    baselines = {name: baseline(found, card) for name, baseline in BASELINES.items()}
-    return {MODEL: Scored(found.anomaly_map, found.score), **baselines}
+def _column(
+    name: str, results: Sequence[SliceResult | None], card: ModelCard
+) -> list[Scored | None]:
+    """Look at a series by the model or a baseline; None stands for refused slices."""
+    if name != MODEL:
+        return of_series(name, results, card)
+    return [None if found is None else Scored(found.anomaly_map, found.score) for found in results]
+
+
+def _missed(truth: NDArray[np.bool_]) -> Scored:
+    return Scored(np.zeros(truth.shape, np.float32), _REFUSED)
 
 
 def _kind(example: Example, truth: NDArray[np.bool_]) -> Kind:

@@ -16,12 +16,12 @@ from gliomart.outputs.provenance import provenance
 from gliomart.printable import printable
 from gliomart_training import dataset
 from gliomart_training.evaluation.cohort import Cohort
-from gliomart_training.evaluation.outcomes import observe
+from gliomart_training.evaluation.outcomes import MODEL, observe
 from gliomart_training.patients import count_masks, doubts
 from gliomart_training.record import folds_of, read_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from gliomart.findings.results import Settings
@@ -186,6 +186,16 @@ class Panel:
     def observe(self, resamples: Resamples, what: str = "evaluate") -> Cohort:
         """Analyse everyone; ``what`` is for the progress bar."""
         outcomes = [observe(patient, detector) for patient, detector in self.progress(what)]
+        return Cohort(outcomes, resamples)
+
+    def observe_changed(
+        self, change: Callable[[Patient], Patient], resamples: Resamples, what: str
+    ) -> Cohort:
+        """Analyse everyone after a change, by the model alone."""
+        outcomes = [
+            observe(change(patient), detector, (MODEL,))
+            for patient, detector in self.progress(what)
+        ]
         return Cohort(outcomes, resamples)
 
     def provenance(self) -> Evaluated:

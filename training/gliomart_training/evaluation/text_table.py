@@ -17,7 +17,11 @@ if TYPE_CHECKING:
         FigureEntry,
         PonsEvaluation,
         Side,
+        StressEvaluation,
     )
+
+    # What has one heading: a model, a dataset, and where intervals are from.
+    Measured = Evaluation | PonsEvaluation | StressEvaluation
 
 _LABELS = {
     "pixel_average_precision": "pixel AP",
@@ -38,12 +42,14 @@ _VERDICTS = {
     "sensitivity": "sensitivity, series",
     "false_alarm": "false alarms, series",
 }
+# Figures in which a model is set against a baseline; of thirds the first two.
+_LEADING = ("pixel_average_precision", "slice_auroc", "sensitivity_at_95_specificity")
 _MISSING = "-"
 
 
 def table(result: Evaluation) -> str:
     """Lay out what :func:`gliomart_training.evaluation.evaluation.evaluate` returns."""
-    sections = (heading, _figures, _heights, _verdicts, _counts)
+    sections = (heading, _figures, _heights, _lead, _verdicts, _counts)
     return "\n\n".join("\n".join(section(result)) for section in sections)
 
 
@@ -84,13 +90,13 @@ def _differences(result: Comparison) -> Iterator[str]:
     yield "(B better: fraction of the resamples; distances and false alarms are better low)"
 
 
-def heading(result: Evaluation | PonsEvaluation) -> Iterator[str]:
+def heading(result: Measured) -> Iterator[str]:
     """Tell what was run on what, and what intervals come from."""
     yield _what(result)
     yield _how(result, result["bootstrap"])
 
 
-def _what(result: Evaluation | PonsEvaluation | Side) -> str:
+def _what(result: Measured | Side) -> str:
     model, data = result["model"], result["dataset"]
     split = f", split {data['split']}" if data["split"] else ""
     what = f"{model['name']} {model['version']} ({model['sha256'][:12]})"
@@ -99,7 +105,7 @@ def _what(result: Evaluation | PonsEvaluation | Side) -> str:
     return f"{what} on {data['folder']}{split}"
 
 
-def _how(result: Evaluation | PonsEvaluation | Side, bootstrap: BootstrapEntry) -> str:
+def _how(result: Measured | Side, bootstrap: BootstrapEntry) -> str:
     return (
         f"{result['provider']['effective']}, gliomart {result['software']['version']};"
         f" 95 % intervals from {bootstrap['resamples']} resamples of"
@@ -123,6 +129,20 @@ def _heights(result: Evaluation) -> Iterator[str]:
         for name in ("pixel_average_precision", "slice_auroc"):
             cells = [figure_cell(column[name]) for column in figures["columns"].values()]
             rows.append([f"{third}: {_LABELS[name]}", *cells])
+    yield from aligned(rows)
+
+
+def _lead(result: Evaluation) -> Iterator[str]:
+    lead = result["less_baseline"]
+    yield f"model less {lead['baseline']}, on the same resamples:"
+    rows = [
+        [f"  {third}{_LABELS[name]}", figure_cell(figures.get(name), "+z.3f")]
+        for third, figures, names in (
+            ("", lead["figures"], _LEADING),
+            (f"{THIRDS[0]}: ", lead["heights"][THIRDS[0]], _LEADING[:2]),
+        )
+        for name in names
+    ]
     yield from aligned(rows)
 
 

@@ -95,7 +95,7 @@ def grow(
     normal = float(np.median(pixels[inside])) if inside.any() else 0.0
     if normal <= 0:
         return Implanted(pixels.copy(), inside, np.zeros_like(inside))
-    soft = cv2.GaussianBlur(pixels, (0, 0), max(0.6, radius / 20))
+    soft = np.asarray(cv2.GaussianBlur(pixels, (0, 0), max(0.6, radius / 20)), np.float32)
     tissue = sigmoid((soft / normal - _TISSUE) / _TISSUE_WIDTH)
     angle, away = 2 * np.pi * random.random(), _START * math.sqrt(random.random())
     seed = (pons.cx + away * pons.rx * np.cos(angle), pons.cy + away * pons.ry * np.sin(angle))

@@ -32,7 +32,7 @@ CHAPTERS = {
     ),
     "card": (
         "ModelCard", "InputImage", "GraphOutput", "Limits", "Preprocessing", "Scoring",
-        "Scalp", "Calibration", "JudgeCard", "PonsCalibration", "Signs",
+        "Scalp", "Calibration", "JudgeCard", "PonsCalibration", "Scales", "Signs",
         "SiteCalibration", "CalibratedScanner",
     ),
 }  # fmt: skip

@@ -71,6 +71,8 @@ PONS_RULES = PonsCalibration(
     border_px=4.0,
     medians=Signs(brightness=0.0, size=float(np.log(800)), unevenness=-3.0, crowding=-0.1),
     spreads=Signs(brightness=0.1, size=0.1, unevenness=1.0, crowding=0.1),
+    weights=Signs(brightness=1.0, size=1.0, unevenness=1.0, crowding=1.0),
+    scales=None,
     pixel_threshold=0.02,
     pixel_false_alarm_rate=0.05,
     series_top=2,

@@ -25,12 +25,14 @@ from gliomart.errors import DatasetError
 from gliomart.findings.calibration import (
     SMALLEST_LIMIT,
     PatientScores,
+    SectionValues,
     SeriesScores,
     calibrated,
     calibrated_pons,
 )
+from gliomart.findings.pons import sum_of_signs
 from gliomart.findings.scoring import smallest_p_value
-from gliomart.model.contents import Calibration, JudgeCard, PonsCalibration, Signs
+from gliomart.model.contents import Calibration, JudgeCard, PonsCalibration, Scales, Signs
 from gliomart.site.calibration import alone
 from gliomart_training.patients import results_of_examples
 from gliomart_training.stress import at_drawn_scanner
@@ -71,6 +73,9 @@ UNCALIBRATED_PONS = PonsCalibration(
     border_px=4.0,
     medians=Signs(0.0, 0.0, 0.0, 0.0),
     spreads=Signs(1.0, 1.0, 1.0, 1.0),
+    # What the anomaly map sees as well counts half: the sum is there for what it does not see.
+    weights=Signs(brightness=0.5, size=1.0, unevenness=0.5, crowding=1.0),
+    scales=None,
     pixel_threshold=1e9,
     pixel_false_alarm_rate=PONS_PIXEL_FALSE_ALARM_RATE,
     series_top=2,
@@ -163,15 +168,27 @@ def calibrate_pons(folds: Sequence[Sequence[PatientScores]]) -> PonsCalibration:
     """
     patients = list(chain.from_iterable(folds))
     as_scanned = _as_scanned(patients)
-    shown = [s.signs for patient in as_scanned for series in patient for s in series.sections]
+    shown = _sections(as_scanned)
     if not shown:
         raise DatasetError("no tumour-free slice of a held-out patient shows the pons")
-    signs = np.array([astuple(each) for each in shown])
+    signs = np.array([astuple(each.signs) for each in shown])
     medians = np.median(signs, axis=0)
     spreads = [max(_upwards(values), SMALLEST_LIMIT) for values in (signs - medians).T]
     rules = replace(UNCALIBRATED_PONS, medians=Signs(*medians.tolist()), spreads=Signs(*spreads))
+    rules = replace(rules, scales=_scales(_sections(patients), rules))
     found, without = calibrated_pons(rules, patients), calibrated_pons(rules, as_scanned)
     return replace(found, series_scores=_of_series(found, without))
+
+
+def _sections(patients: Sequence[PatientScores]) -> list[SectionValues]:
+    return [section for patient in patients for series in patient for section in series.sections]
+
+
+def _scales(shown: Sequence[SectionValues], rules: PonsCalibration) -> Scales:
+    """Find what each test exceeds in as many tumour-free sections as may be flagged."""
+    tests = [(sum_of_signs(each.signs, rules), each.anomaly) for each in shown]
+    scales = np.quantile(tests, 1 - FALSE_ALARM_RATE, axis=0)
+    return Scales(*np.maximum(scales, SMALLEST_LIMIT).tolist())
 
 
 def _upwards(values: NDArray[np.float64]) -> float:

@@ -15,7 +15,7 @@ pytest.importorskip("tf2onnx", reason="needs the extra: export")
 from gliomart import Detector  # noqa: E402
 from gliomart.errors import DatasetError  # noqa: E402
 from gliomart.findings.calibration import SeriesScores  # noqa: E402
-from gliomart.findings.pons import section_score  # noqa: E402
+from gliomart.findings.pons import section_score, sum_of_signs  # noqa: E402
 from gliomart.findings.scoring import flag  # noqa: E402
 from gliomart.image.normalisation import estimate_normalisation  # noqa: E402
 from gliomart.image.preprocess import prepare  # noqa: E402
@@ -172,10 +172,16 @@ def test_the_pons_is_calibrated_on_its_tumour_free_sections(tmp_path: Path) -> N
     assert np.exp(rules.medians.size) == pytest.approx(804, abs=10)  # of tiny_model's disk
     series = [part for fold in scores for patient in fold for part in patient]
     sections = [section for part in series for section in part.sections]
-    expected = sorted(section_score(section.signs, rules) for section in sections)
+    expected = sorted(section_score(section.signs, section.anomaly, rules) for section in sections)
     assert rules.slice_scores == pytest.approx(expected, abs=1e-5)
     assert rules.slice_scores[0] >= 0
-    assert rules.slice_scores[-1] < 4 * 4  # four signs, none of them four deviations up
+    assert rules.scales is not None
+    for test, scale in (
+        (lambda shown: sum_of_signs(shown.signs, rules), rules.scales.signs),
+        (lambda shown: shown.anomaly, rules.scales.anomaly),
+    ):
+        values = [test(section) for section in sections]
+        assert scale == pytest.approx(max(np.quantile(values, 0.95), 1e-3), abs=1e-9)
     pixels = np.concatenate([section.pixels for section in sections])
     assert np.mean(pixels > rules.pixel_threshold) <= rules.pixel_false_alarm_rate
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from gliomart import Detector, cli
@@ -14,7 +15,7 @@ from gliomart.errors import ModelCardError, ModelError
 from gliomart.findings import pons
 from gliomart.findings.pons import STRUCTURE
 from gliomart.image.slices import Slice
-from gliomart.model.contents import Signs
+from gliomart.model.contents import Scales, Signs
 from gliomart.model.model import Model
 from gliomart.model.prediction import Prediction
 from samples import PONS, PONS_RULES, card, draw_head, needs_real_images, pons_judge, tiny_model
@@ -82,16 +83,64 @@ def _flat(value: float = 0.4) -> np.ndarray:
     return np.full((256, 256), value, np.float32)
 
 
-def test_the_score_adds_up_what_is_more_than_usual() -> None:
+def test_the_signs_add_up_what_is_more_than_usual() -> None:
     usual = PONS_RULES.medians
-    assert pons.section_score(usual, PONS_RULES) == 0
+    assert pons.sum_of_signs(usual, PONS_RULES) == 0
     bright = replace(usual, brightness=0.2)
-    assert pons.section_score(bright, PONS_RULES) == pytest.approx(2.0)
+    assert pons.sum_of_signs(bright, PONS_RULES) == pytest.approx(2.0)
     swollen = replace(bright, size=usual.size + 0.3)
-    assert pons.section_score(swollen, PONS_RULES) == pytest.approx(5.0)
+    assert pons.sum_of_signs(swollen, PONS_RULES) == pytest.approx(5.0)
     # Less than usual takes nothing off.
     even = replace(swollen, unevenness=-9.0, crowding=-1.0)
-    assert pons.section_score(even, PONS_RULES) == pytest.approx(5.0)
+    assert pons.sum_of_signs(even, PONS_RULES) == pytest.approx(5.0)
+    halved = replace(PONS_RULES, weights=Signs(0.5, 1.0, 0.5, 1.0))
+    assert pons.sum_of_signs(swollen, halved) == pytest.approx(4.0)
+
+
+def test_the_score_is_the_greater_of_two_tests_each_by_its_scale() -> None:
+    rules = replace(PONS_RULES, scales=Scales(signs=4.0, anomaly=0.02))
+    swollen = replace(PONS_RULES.medians, size=PONS_RULES.medians.size + 0.6)
+    assert pons.section_score(swollen, 0.01, rules) == pytest.approx(6.0 / 4.0)
+    assert pons.section_score(swollen, 0.05, rules) == pytest.approx(0.05 / 0.02)
+
+
+def test_without_scales_the_signs_alone_are_the_score() -> None:
+    bright = replace(PONS_RULES.medians, brightness=0.2)
+    assert pons.section_score(bright, 9.0, PONS_RULES) == pytest.approx(2.0)
+
+
+def test_the_anomaly_is_that_of_the_quarter_of_the_section_where_the_map_is_highest() -> None:
+    outputs = _outputs(_disk())
+    spot = _disk((128, 160, 8))  # a quarter of the section has twice its radius
+    outputs.anomaly_map[spot & _disk()] = 0.3
+    outputs.anomaly_map[~_disk()] = 5.0  # what lies beside the section is not its own
+    section = pons.find_section(_flat(), outputs, pons_judge())
+    assert section is not None
+    quarter = round(PONS_RULES.top_fraction * section.mask.sum())
+    expected = 0.3 * min(1, (spot & section.mask).sum() / quarter)
+    assert section.anomaly == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_lesion_that_the_map_shows_is_flagged_whatever_the_signs_say(tmp_path: Path) -> None:
+    """The same file, with and without the second test; a brightness that signs are used to."""
+    usual = replace(PONS_RULES.medians, brightness=1.0, unevenness=1.0, crowding=1.0)
+    by_signs = replace(PONS_RULES, medians=usual)
+    by_both = replace(by_signs, scales=Scales(signs=1.0, anomaly=1e-3))
+    found = []
+    for name, rules in (("signs", by_signs), ("both", by_both)):
+        path = tiny_model(tmp_path / f"{name}.onnx", pons=True)
+        values = json.loads(card(pons=rules).to_json())
+        graph = onnx.load(path)
+        onnx.helper.set_model_props(graph, {"gliomart": json.dumps(values)})
+        onnx.save(graph, path)
+        found.append(Detector(path, provider="cpu").detect(_head(lesion=0.9)).pons)
+    signs, both = found
+    assert signs is not None
+    assert both is not None
+    assert signs.flagged is False
+    assert both.flagged is True
+    assert np.array_equal(signs.mask, both.mask)
+    assert signs.fraction_anomalous == both.fraction_anomalous
 
 
 def test_the_section_is_the_largest_part_and_has_a_smallest_size() -> None:

@@ -57,13 +57,14 @@ class SectionValues(ByContent):
 
     Attributes
     ----------
-    signs
+    signs, anomaly
         As the judge of the pons sees them.
     pixels
         float32 (N,): the anomaly map in it.
     """
 
     signs: Signs
+    anomaly: float
     pixels: NDArray[np.float32]
 
 
@@ -113,9 +114,10 @@ class SeriesScores(ByContent):
             maps.append(result.anomaly_map[result.anomaly_map > 0])
             pixels += result.anomaly_map.size
             found = result.structures.get(PONS)
-            if found and found.section and found.section.signs:
+            section = found.section if found else None
+            if found and section and section.signs and section.anomaly is not None:
                 values = result.anomaly_map[found.mask]
-                sections.append(SectionValues(found.section.signs, values))
+                sections.append(SectionValues(section.signs, section.anomaly, values))
         if not slices:
             return None
         assert card.calibration is not None  # noqa: S101  # no detector is made of a card without
@@ -196,7 +198,10 @@ def calibrated_pons(
     if not shown:
         raise DatasetError("no tumour-free slice of a held-out patient shows the pons")
     scores = [
-        [[section_score(each.signs, known) for each in sections] for sections in patient]
+        [
+            [section_score(each.signs, each.anomaly, known) for each in sections]
+            for sections in patient
+        ]
         for patient in shown
     ]
     pixels = [[each.pixels for part in patient for each in part] for patient in shown]

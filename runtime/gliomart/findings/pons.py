@@ -2,6 +2,10 @@
 
 Gliomas of the brainstem begin in the pons, so it is judged by itself, against the pons of
 tumour-free slices. It is the pons that is found, not the whole brainstem.
+
+Two tests are made of it: four signs of a glioma, which see swelling, and the anomaly map, which
+sees what is brighter than expected. The greater of both is its score, so that there is one p-value
+and one rate of false alarms.
 """
 
 from __future__ import annotations
@@ -42,7 +46,7 @@ _DARK = 1e-3
 
 @dataclass(frozen=True)
 class PonsJudge:
-    """Finds the pons and judges it by four signs of a glioma; see :class:`~.structures.Judge`."""
+    """Finds the pons and judges it by two tests of one score; see :class:`~.structures.Judge`."""
 
     card: JudgeCard
     structure: Structure = STRUCTURE
@@ -60,9 +64,9 @@ class PonsJudge:
         left, top, across, down = cv2.boundingRect(mask.view(np.uint8))
         box = (left, top, left + across, top + down)
         rules = self.card.rules
-        if rules is None or section.signs is None:
+        if rules is None or section.signs is None or section.anomaly is None:
             return StructureFinding(self.structure, probability, section, mask, box)
-        score = section_score(section.signs, rules)
+        score = section_score(section.signs, section.anomaly, rules)
         p = p_value(score, rules.slice_scores)
         anomalous = shown.anomaly_map[mask] > rules.pixel_threshold
         return StructureFinding(
@@ -123,7 +127,8 @@ def find_section(
     section, plane = mask[window], image[window]
     if not (around.any() and section.any()):
         return None
-    return Section(mask, _signs(plane, section, around, card.rules))
+    anomaly = _mean_of_highest(prediction.anomaly_map[mask], card.rules.top_fraction)
+    return Section(mask, _signs(plane, section, around, card.rules), anomaly)
 
 
 def _surroundings(
@@ -150,9 +155,8 @@ def _signs(
 ) -> Signs:
     """See what a section shows; all beside the brain about it or itself, as coils are uneven."""
     level = max(float(np.quantile(plane[around], rules.level_quantile)), _DARK)
-    smooth = cv2.GaussianBlur(plane, (0, 0), rules.smoothing_px)
-    count = max(1, round(rules.top_fraction * int(section.sum())))
-    brightest = float(np.partition(smooth[section], -count)[-count:].mean())
+    smooth = np.asarray(cv2.GaussianBlur(plane, (0, 0), rules.smoothing_px), np.float32)
+    brightest = _mean_of_highest(smooth[section], rules.top_fraction)
     deep = depth(section) > rules.border_px
     inside = smooth[deep if deep.any() else section]
     touching = ~section & (depth(~section) <= rules.border_px)
@@ -164,14 +168,33 @@ def _signs(
     )
 
 
-def section_score(signs: Signs, rules: PonsCalibration) -> float:
-    """Add up the signs of a glioma of the pons.
+def _mean_of_highest(values: NDArray[np.float32], fraction: float) -> float:
+    """Mean of this fraction of some values (N,), the highest, and of one at least."""
+    count = max(1, round(fraction * len(values)))
+    return float(np.partition(values, -count)[-count:].mean())
+
+
+def section_score(signs: Signs, anomaly: float, rules: PonsCalibration) -> float:
+    """Score a section by the greater of two tests, each in units of its scale.
+
+    Swelling alone leaves the anomaly map as it was, and a lesion that it shows well may leave the
+    signs nearly so: of a sum, each test would lose to the other's scatter. Where the rules have no
+    scales, the signs alone count, in units of one.
+    """
+    added = sum_of_signs(signs, rules)
+    if rules.scales is None:
+        return added
+    return max(added / rules.scales.signs, anomaly / rules.scales.anomaly)
+
+
+def sum_of_signs(signs: Signs, rules: PonsCalibration) -> float:
+    """Add up the signs of a glioma of the pons, by their weights.
 
     Each is counted in standard deviations of tumour-free sections, from their median, and only
     upwards: a small or dark pons does not make up for other signs.
     """
-    medians, spreads = astuple(rules.medians), astuple(rules.spreads)
+    parts = (astuple(part) for part in (signs, rules.medians, rules.spreads, rules.weights))
     return sum(
-        max(0.0, (value - median) / spread)
-        for value, median, spread in zip(astuple(signs), medians, spreads, strict=True)
+        weight * max(0.0, (value - median) / spread)
+        for value, median, spread, weight in zip(*parts, strict=True)
     )

@@ -69,10 +69,14 @@ class Section(ByContent):
         bool (size, size), connected.
     signs
         What of a glioma it shows; None where it is found and not judged.
+    anomaly
+        Mean of the anomaly map in the part of the section where it is highest, 0 upwards; None
+        likewise.
     """
 
     mask: NDArray[np.bool_]
     signs: Signs | None
+    anomaly: float | None = None
 
 
 @dataclass(frozen=True)

@@ -173,6 +173,12 @@ def _of_rules(rules: PonsCalibration) -> Iterator[str]:
     usual = zip(dataclasses.astuple(rules.medians), dataclasses.astuple(rules.spreads), strict=True)
     if not all(math.isfinite(median) and 0 < spread < math.inf for median, spread in usual):
         yield "medians are not finite, or spreads not above 0"
+    if not all(0 <= weight < math.inf for weight in dataclasses.astuple(rules.weights)):
+        yield "weights are not 0 or above"
+    if rules.scales is not None and not all(
+        0 < scale < math.inf for scale in dataclasses.astuple(rules.scales)
+    ):
+        yield "scales are not above 0"
     if rules.series_top < 1:
         yield f"series_top {rules.series_top} is below 1"
     yield from _unordered(rules)

@@ -205,6 +205,24 @@ class Signs:
 
 
 @dataclass(frozen=True)
+class Scales:
+    """What the two tests of a section of the pons are divided by, so that the greater one counts.
+
+    Both are values that the same share of tumour-free sections exceed, above 0.
+
+    Attributes
+    ----------
+    signs
+        Of the sum of a section's signs.
+    anomaly
+        Of the anomaly map in it.
+    """
+
+    signs: float
+    anomaly: float
+
+
+@dataclass(frozen=True)
 class PonsCalibration:
     """How a section of the pons is judged, and what it scores in tumour-free slices.
 
@@ -216,11 +234,15 @@ class PonsCalibration:
     smoothing_px
         Its pixels are those of the image after a Gaussian of this standard deviation.
     top_fraction
-        Its brightest part is this fraction of it.
+        Its brightest part is this fraction of it; so is the part where the anomaly map is highest.
     border_px
         Its inside is further than this from its border; what is no further outside touches it.
     medians, spreads
         Of each sign in tumour-free sections: median, and standard deviation upwards from it.
+    weights
+        How much each sign counts in their sum, 0 upwards.
+    scales
+        Of both tests; None where the signs alone are judged.
     pixel_threshold
         Anomaly-map value above which a pixel of the pons counts as anomalous.
     pixel_false_alarm_rate
@@ -240,6 +262,8 @@ class PonsCalibration:
     border_px: float
     medians: Signs
     spreads: Signs
+    weights: Signs
+    scales: Scales | None
     pixel_threshold: float
     pixel_false_alarm_rate: float
     series_top: int

@@ -9,7 +9,7 @@ schema  what it was
 4       the pons judged by four signs
 5       family, images, limits, outputs and judges are said, which software took for granted
 6       shading is undone, a slice is scored with its neighbours in a series, and by itself; a site
-        may have calibrated the model
+        may have calibrated the model; the pons is judged by two tests
 ======  ====================================================================================
 
 Nothing is made up: what a model lacks is absent, and numbers that nothing can be held against today
@@ -64,7 +64,7 @@ def migrated(values: Json) -> Json:
 
 
 def _to_6(values: Json) -> Json:
-    """Say that light is left as it is, and that every slice is scored by its own map."""
+    """Say that light is left as it is, that slices are scored alone, and the pons by its signs."""
     card = dict(values)
     preprocessing = _object(_taken(card, "preprocessing", "card"), "preprocessing")
     scoring = _object(_taken(card, "scoring", "card"), "scoring")
@@ -72,6 +72,9 @@ def _to_6(values: Json) -> Json:
     if calibration is not None:
         scores = _object(calibration, "calibration")
         calibration = _with(scores, "calibration", single_scores=None)
+    judges = _taken(card, "judges", "card")
+    if isinstance(judges, list):  # anything else is refused
+        judges = [_by_signs(judge) for judge in judges]
     del card["schema"]
     return _with(
         card,
@@ -81,7 +84,18 @@ def _to_6(values: Json) -> Json:
         scoring=_with(scoring, "scoring", neighbours=[]),
         calibration=calibration,
         site=None,
+        judges=judges,
     )
+
+
+def _by_signs(values: object) -> Json:
+    """Say of a judge of the pons that its signs alone count."""
+    judge = _object(values, "judge")
+    if judge.get("rules") is None:
+        return judge
+    rules = _object(judge["rules"], "judge's rules")
+    weights = dict.fromkeys(("brightness", "size", "unevenness", "crowding"), 1.0)
+    return judge | {"rules": _with(rules, "judge's rules", weights=weights, scales=None)}
 
 
 def _to_5(values: Json, schema: int) -> Json:

@@ -44,7 +44,8 @@ PROTOCOL = {
     "lesions": "Implanted into all marked slices of a patient, one lesion per patient and row, and"
     " the whole series is run with them in place. Untouched: the same slices as they are.",
     "rows": "Swollen and bright: the pons grows to 1.1 times its width, larger lesions further, up"
-    " to 1.6. Bright: nothing moves. Swollen: nothing brightens.",
+    " to 1.6. Bright: nothing moves. Swollen: nothing brightens. Soft: of a second simulator, in"
+    " which a lesion grows through tissue without a border and nothing moves.",
     "figures": "AUROC and sensitivity set the slices with a lesion against the untouched ones, all"
     " patients together; a slice whose pons is not found ranks below all others. Dice is that of"
     " what is marked as anomalous in the pons and of the lesion in the pons as it is.",

@@ -54,6 +54,11 @@ def _by_size(axes: Axes, rows: Sequence[LesionRow]) -> None:
     ]
     not_swollen = _Style(f"not swollen, +{bright:.0%}", colour="C1", line="--")
     curves.append((not_swollen, "bright", bright))
+    soft = sorted({row["signal"] for row in rows if row["arm"] == "soft"})
+    curves += [
+        (_Style(f"soft, +{signal:.0%}", colour=f"C{4 + n}", line="-."), "soft", signal)
+        for n, signal in enumerate(soft)
+    ]
     curves += [
         (_Style(f"{name}, swollen, +{bright:.0%}", name, line=line), "swollen and bright", bright)
         for name, line in _BASELINE_STYLES.items()
@@ -67,7 +72,7 @@ def _by_size(axes: Axes, rows: Sequence[LesionRow]) -> None:
 def _by_width(axes: Axes, rows: Sequence[LesionRow]) -> None:
     swollen = [row for row in rows if row["arm"] == "swollen"]
     widths = [row["expansion"] or 1.0 for row in swollen]
-    _curve(axes, widths, swollen, _Style("swollen, not bright", colour="C4"))
+    _curve(axes, widths, swollen, _Style("swollen, not bright", colour="C7"))
     for name, line in _BASELINE_STYLES.items():
         _curve(axes, widths, swollen, _Style(name, name, line=line))
     axes.set(xlabel="width of the pons, times normal")

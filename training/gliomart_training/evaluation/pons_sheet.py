@@ -28,6 +28,7 @@ _SHOWN = (
     Row("swollen and bright", 1.0, 0.3, None),
     Row("swollen and bright", 1.0, 0.6, None),
     Row("swollen", 0.0, 0.0, 1.5),
+    Row("soft", 0.5, 0.35, 1.0),
 )
 # Half the width of what is cut out, in widths of the pons.
 _AROUND = 2.2

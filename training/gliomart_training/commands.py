@@ -268,7 +268,7 @@ def _add_recipe(parser: ArgumentParser) -> None:
         help="groups of patients held out in turn for calibration; 1 holds out a fifth, once",
     )  # fmt: skip
     parser.add_argument(
-        "--epochs", type=positive, metavar="N", help="passes over the slices (default: 36)"
+        "--epochs", type=positive, metavar="N", help="passes over the slices (default: 30)"
     )
     parser.add_argument(
         "--batch-size", type=positive, metavar="N", help="slices in a step (default: 16)"

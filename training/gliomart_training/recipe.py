@@ -31,7 +31,7 @@ class Recipe:
 
     network: str
     corruption: str = "brain"
-    epochs: int = 36
+    epochs: int = 30
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4

@@ -135,7 +135,7 @@ complete -c gliomart -n '_shtab_gliomart_using train' -l split -x -d 'split of i
 complete -c gliomart -n '_shtab_gliomart_using train' -l corruption -xka "none anywhere brain" -d 'what the network learns to undo (default: the network'"'"'s own)'
 complete -c gliomart -n '_shtab_gliomart_using train' -l channels -xka "plain clahe both" -d 'the image as it is, equalised (CLAHE), or both (default: plain)'
 complete -c gliomart -n '_shtab_gliomart_using train' -l folds -x -d 'groups of patients held out in turn for calibration; 1 holds out a fifth, once'
-complete -c gliomart -n '_shtab_gliomart_using train' -l epochs -x -d 'passes over the slices (default: 36)'
+complete -c gliomart -n '_shtab_gliomart_using train' -l epochs -x -d 'passes over the slices (default: 30)'
 complete -c gliomart -n '_shtab_gliomart_using train' -l batch-size -x -d 'slices in a step (default: 16)'
 complete -c gliomart -n '_shtab_gliomart_using train' -l learning-rate -x -d 'highest learning rate; the optimiser is AdamW (default: 0.001)'
 complete -c gliomart -n '_shtab_gliomart_using train' -l seed -x -d 'seed of the weights, the order of the slices and the noise (default: 0)'

@@ -181,7 +181,7 @@ _shtab_gliomart_train_options=(
   "--corruption[what the network learns to undo (default\: the network\'s own)]:corruption:(none anywhere brain)"
   "--channels[the image as it is, equalised (CLAHE), or both (default\: plain)]:channels:(plain clahe both)"
   "--folds[groups of patients held out in turn for calibration\; 1 holds out a fifth, once]:N:"
-  "--epochs[passes over the slices (default\: 36)]:N:"
+  "--epochs[passes over the slices (default\: 30)]:N:"
   "--batch-size[slices in a step (default\: 16)]:N:"
   "--learning-rate[highest learning rate\; the optimiser is AdamW (default\: 0.001)]:RATE:"
   "--seed[seed of the weights, the order of the slices and the noise (default\: 0)]:N:"

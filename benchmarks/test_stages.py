@@ -5,6 +5,7 @@ Run with ``pytest benchmarks``; keep a result with ``--benchmark-json``.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,19 @@ from gliomart import sources
 from gliomart.detector import Detector
 from gliomart.errors import ProviderError
 from gliomart.findings import scoring
-from gliomart.image.normalisation import estimate_normalisation
+from gliomart.image.normalisation import SAMPLED_SLICES, estimate_normalisation
 from gliomart.image.preprocess import prepare
+from gliomart.image.sampling import evenly_spaced
+from gliomart.image.shading import estimate_field
 from gliomart.image.slices import Slice
+from gliomart.image.steps import Shading
 from gliomart.model.model import Model
 from gliomart.outputs import pictures
 from gliomart.outputs.folder import write_atomically
 
+# Slices of a series, and milliseconds within which its field is found, on two cores: a scanner's
+# usual series, a 3D FLAIR, and one image.
+FIELDS = {24: 60.0, 176: 200.0, 1: 3.0}
 GOLDEN = Path(sources.__file__).parents[1] / "golden"
 
 
@@ -61,6 +68,27 @@ def test_preprocess(
     normalisation = estimate_normalisation([one], spec)
     prepared = within_budget("ms.preprocess.p95", prepare, one, normalisation, spec)
     assert prepared.image.shape[:2] == (spec.size, spec.size)
+
+
+@pytest.mark.parametrize(("count", "at_most"), FIELDS.items())
+def test_field(
+    within_budget: Any,
+    detector: Detector,
+    files: tuple[sources.SourceFile, ...],
+    count: int,
+    at_most: float,
+) -> None:
+    """Of a series, as far as it is sampled: how long it is does not matter any more."""
+    spec = replace(detector.card.preprocessing, shading=Shading())
+    series = [_slice(file) for file in files]
+    norm = estimate_normalisation(series, spec)
+    numbers = evenly_spaced(range(count), SAMPLED_SLICES)
+    planes = [series[number * len(series) // count].pixels for number in numbers]
+    levels = norm.black, norm.brain
+    field = within_budget(
+        "field", estimate_field, planes, numbers, norm.box, levels, spec, at_most=at_most
+    )
+    assert field.log.shape[0] == min(count, SAMPLED_SLICES)
 
 
 @pytest.mark.parametrize("provider", ["cpu", "cuda", "tensorrt"])

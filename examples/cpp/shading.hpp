@@ -80,16 +80,10 @@ inline std::vector<double> sharpened(std::vector<double> values, double fwhm) {
     histogram[kPadding + bin(place)] += 1 - part;
     histogram[kPadding + bin(place) + 1] += part;
   }
-  std::vector<Complex> gaussian(kLength);
-  const double width = fwhm / step;
+  std::vector<double> blur(kLength), wiener(kLength);  // of the Gaussian: its Fourier transform
   for (int k = 0; k < kLength; ++k) {
-    const double squared = std::pow(std::min(k, kLength - k) / width, 2);
-    gaussian[k] = 2 * std::sqrt(std::log(2) / pi) / width * std::exp(-4 * std::log(2) * squared);
-  }
-  transform(gaussian, -1);
-  std::vector<double> blur(kLength), wiener(kLength);
-  for (int k = 0; k < kLength; ++k) {
-    blur[k] = gaussian[k].real();
+    const double phase = pi * std::min(k, kLength - k) / kLength * fwhm / step;
+    blur[k] = std::exp(-phase * phase / (4 * std::log(2)));
     wiener[k] = blur[k] / (blur[k] * blur[k] + 0.01);
   }
   std::vector<Complex> sharp = filtered(histogram, wiener);
@@ -111,9 +105,10 @@ inline std::vector<double> sharpened(std::vector<double> values, double fwhm) {
 
 // Cubic B-splines over so many elements, at evenly spaced places from end to end.
 inline Matrix splines(int places, int elements) {
+  if (places == 1) return {{1}};  // whatever the mesh is, a fit of one place is what it is
   Matrix values(places, std::vector<double>(elements + 3));
   for (int i = 0; i < places; ++i) {
-    const double at = places > 1 ? double(i) * elements / (places - 1) : elements / 2.0;
+    const double at = double(i) * elements / (places - 1);
     const int first = std::min(static_cast<int>(at), elements - 1);
     const double u = at - first;
     values[i][first] = std::pow(1 - u, 3) / 6;
@@ -158,11 +153,9 @@ inline std::vector<double> n4(const std::vector<double>& log, const Mask& mask, 
   std::vector<double> field(log.size()), weights(log.size()), residual(log.size());
   for (int level = 0; level < rules.levels; ++level) {
     // Splines fitted as to scattered data (Lee et al., IEEE TVCG 1997;3:228).
-    const Matrix along = splines(slices, slices > 1 ? 1 << level : 1);
-    const Matrix across = splines(rules.side, rules.side > 1 ? 1 << level : 1);
     std::array<Matrix, 3> squares, cubes, back;
     for (int axis = 0; axis < 3; ++axis) {
-      const Matrix& basis = axis == 0 ? along : across;
+      const Matrix basis = splines(axis == 0 ? slices : rules.side, 1 << level);
       squares[axis] = to_the_power(basis, 2);
       cubes[axis] = to_the_power(basis, 3);
       back[axis] = transposed(basis);

@@ -197,8 +197,7 @@ namespace Gliomart
             for (int level = 0; level < rules.Levels; ++level)
             {
                 // Splines fitted as to scattered data (Lee et al., IEEE TVCG 1997;3:228).
-                double[,] along = Splines(slices, slices > 1 ? 1 << level : 1);
-                double[,] across = Splines(side, side > 1 ? 1 << level : 1);
+                double[,] along = Splines(slices, 1 << level), across = Splines(side, 1 << level);
                 var bases = new[] { along, across, across };
                 double[][,] squares = bases.Select(basis => ToThePower(basis, 2)).ToArray();
                 double[][,] cubes = bases.Select(basis => ToThePower(basis, 3)).ToArray();
@@ -239,11 +238,10 @@ namespace Gliomart
                 sharp[Padding + bins[n]] += 1 - (places[n] - bins[n]);
                 sharp[Padding + bins[n] + 1] += places[n] - bins[n];
             }
-            double width = fwhm / step, height = 2 * Math.Sqrt(Math.Log(2) / Math.PI) / width;
+            // Of the Gaussian: its Fourier transform, which is real.
             double[] blur = Enumerable.Range(0, Length)
-                .Select(k => Math.Min(k, Length - k) / width)
-                .Select(k => height * Math.Exp(-4 * Math.Log(2) * k * k)).ToArray();
-            Transform(blur, new double[Length], -1);
+                .Select(k => Math.PI * Math.Min(k, Length - k) / Length * fwhm / step)
+                .Select(phase => Math.Exp(-phase * phase / (4 * Math.Log(2)))).ToArray();
             Filter(sharp, nothing, blur.Select(b => b / (b * b + 0.01)).ToArray());
             double[] mean = new double[Length], weight = new double[Length];
             for (int k = 0; k < Length; ++k)
@@ -303,10 +301,12 @@ namespace Gliomart
         // Cubic B-splines over so many elements, at evenly spaced places from end to end.
         static double[,] Splines(int places, int elements)
         {
+            // Whatever the mesh is, a fit of one place is what it is.
+            if (places == 1) return new double[,] { { 1 } };
             var values = new double[places, elements + 3];
             for (int i = 0; i < places; ++i)
             {
-                double at = places > 1 ? (double)i * elements / (places - 1) : elements / 2.0;
+                double at = (double)i * elements / (places - 1);
                 int first = Math.Min((int)at, elements - 1);
                 double u = at - first;
                 values[i, first] = (1 - u) * (1 - u) * (1 - u) / 6;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import cv2
 import keras
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gliomart.image.normalisation import Normalisation
+    from gliomart.image.preprocess import ModelInput
     from gliomart.image.steps import Preprocessing
     from gliomart_training.corruption import Corruption, Plane
-    from gliomart_training.dataset import Patient
+    from gliomart_training.patients import Example, Patient
 
 # Detail is what is finer than a Gaussian of this standard deviation, as a fraction of the image; a
 # blur below the second, in pixels, is none.
@@ -70,27 +72,36 @@ class HealthyImages:
         )
 
 
-def tumour_free_images(patients: Iterable[Patient], spec: Preprocessing) -> HealthyImages:
-    """Prepare the tumour-free slices of some patients, as the runtime would.
+class Prepared(NamedTuple):
+    """One slice of a patient, in its series: how it was prepared, and where its brain is."""
 
-    They are normalised by all slices of a patient, as at the scanner; blank ones are left out.
-    """
+    example: Example
+    input: ModelInput
+    norm: Normalisation
+    brain: NDArray[np.bool_]
+
+
+def prepared_slices(patient: Patient, spec: Preprocessing) -> list[Prepared]:
+    """Prepare the slices of a patient, as the runtime would; blank ones are left out."""
+    norms = estimate_normalisations(patient.slices, spec)
+    prepared = []
+    for number, example in enumerate(patient.examples):
+        with suppress(InputRefusedError):  # blank: there is nothing to learn from
+            norm = normalisation_of(example.slice, number, norms)
+            prepared.append((example, prepare(example.slice, norm, spec), norm))
+    brains = brain_masks([p.plain for _, p, _ in prepared], [p.head for _, p, _ in prepared])
+    return [Prepared(*each, brain) for each, brain in zip(prepared, brains, strict=True)]
+
+
+def tumour_free_images(patients: Iterable[Patient], spec: Preprocessing) -> HealthyImages:
+    """Prepare the tumour-free slices of some patients."""
     parts = []
     for patient in patients:
-        norms = estimate_normalisations(patient.slices, spec)
-        prepared, tumour_free = [], []
-        for number, example in enumerate(patient.examples):
-            with suppress(InputRefusedError):  # blank: there is nothing to learn from
-                norm = normalisation_of(example.slice, number, norms)
-                prepared.append(prepare(example.slice, norm, spec))
-                tumour_free.append(example.tumour_free)
-        if any(tumour_free):
-            brains = brain_masks([p.plain for p in prepared], [p.head for p in prepared])
-            chosen = np.flatnonzero(tumour_free)
+        chosen = [p for p in prepared_slices(patient, spec) if p.example.tumour_free]
+        if chosen:
             parts.append(
                 HealthyImages(
-                    np.stack([prepared[i].plain for i in chosen]),
-                    np.stack([brains[i] for i in chosen]),
+                    np.stack([p.input.plain for p in chosen]), np.stack([p.brain for p in chosen])
                 )
             )
     return HealthyImages.together(parts, spec.size)

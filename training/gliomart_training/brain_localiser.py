@@ -8,14 +8,18 @@ changed in every way that scanners and diseases are known to change them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import keras
 import numpy as np
 
-from gliomart.image.grid import depth
-from gliomart_training.batches import Variation
+from gliomart.errors import InputRefusedError
+from gliomart.image.grid import crop, depth, uncrop
+from gliomart.image.normalisation import estimate_normalisation
+from gliomart.image.preprocess import prepare
+from gliomart_training.batches import Variation, prepared_slices
 from gliomart_training.corruption import lesions_of_any_brightness
 from gliomart_training.localiser import bend, fit_on, localiser
 from gliomart_training.pons_images import coarser
@@ -26,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.image.steps import Preprocessing
-    from gliomart_training.batches import HealthyImages
     from gliomart_training.corruption import Plane
+    from gliomart_training.patients import Patient
     from gliomart_training.pons_images import SimulatedSlice
     from gliomart_training.recipe import BrainRecipe
 
@@ -47,22 +51,45 @@ def brain_localiser(size: int) -> keras.Model:
     return localiser(size, (24, 32, 64, 96), "brain")
 
 
+class BrainImage(NamedTuple):
+    """An image, and how much of each of its pixels is brain; float32 (size / 4, size / 4) each."""
+
+    plain: NDArray[np.float32]
+    brain: NDArray[np.float32]
+
+
+def brain_images(patient: Patient, spec: Preprocessing) -> list[BrainImage]:
+    """Prepare the tumour-free slices of a patient, each in its series and by itself.
+
+    By itself, the vertex is as large and as bright as any other slice.
+    """
+    images = []
+    for example, prepared, norm, brain in prepared_slices(patient, spec):
+        if not example.tumour_free:
+            continue
+        images.append(BrainImage(coarser(prepared.plain), coarser(brain.astype(np.float32))))
+        with suppress(InputRefusedError):
+            alone = estimate_normalisation([example.slice], spec)
+            plain = prepare(example.slice, alone, spec).plain
+            shape = example.slice.pixels.shape
+            there = uncrop(brain.astype(np.float32), norm.box, (shape[0], shape[1]))
+            moved = crop(there, alone.box, spec.size, 0.0)
+            images.append(BrainImage(coarser(plain), coarser(moved)))
+    return images
+
+
 class BrainBatches(keras.utils.PyDataset):
     """One batch after another: images (B, size / 4, size / 4, 1), and how much of each is brain."""
 
     def __init__(
         self,
-        images: HealthyImages,
+        images: Sequence[BrainImage],
         simulated: Sequence[SimulatedSlice],
         recipe: BrainRecipe,
         level: float,
     ) -> None:
         super().__init__()
-        real = [
-            (coarser(plain), coarser(brain.astype(np.float32)))
-            for plain, brain in zip(images.plain, images.brain, strict=True)
-        ]
-        self.sources = (real, [(s.plain, s.brain) for s in simulated] or real)
+        self.sources = (images, [BrainImage(s.plain, s.brain) for s in simulated] or images)
         self.recipe, self.level = recipe, level
 
     def __len__(self) -> int:
@@ -76,7 +103,7 @@ class BrainBatches(keras.utils.PyDataset):
 
     def _draw(self, random: np.random.Generator) -> tuple[Plane, Plane]:
         images = self.sources[random.random() < self.recipe.simulated]
-        image, brain = images[random.integers(len(images))]
+        image, brain = images[int(random.integers(len(images)))]
         image, brain = bend(image, brain, self.recipe.bend, random)
         image = self._with_other_surroundings(image, brain, random)
         image, brain = VARIATION.apply(image, brain, self.level, random)
@@ -105,7 +132,7 @@ class BrainBatches(keras.utils.PyDataset):
 
 
 def fit_brain_localiser(
-    images: HealthyImages,
+    images: Sequence[BrainImage],
     simulated: Sequence[SimulatedSlice],
     recipe: BrainRecipe,
     spec: Preprocessing,

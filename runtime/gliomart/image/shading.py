@@ -48,6 +48,9 @@ _FREQUENCIES = -((math.pi * np.arange(_LENGTH // 2 + 1) / _LENGTH) ** 2) / (4 * 
 _NO_SUPPORT = 1e-6
 # Fewer pairs of neighbours do not tell whether a series' slices disagree.
 _LEAST_JUMPS = 4
+# Slices end alike from this fraction of the highest value on, and all do where so many do. So few
+# of a slice's pixels lie there, or at most so many times as many in one as in another.
+_ENDS_ALIKE, _MOST_END, _FEW_AT_END, _EVENLY_CUT = 0.98, 0.8, 1e-3, 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +148,11 @@ def estimate_field(
     if not deep.any():
         return None
     log = np.log(np.maximum(low, _DARKEST), dtype=np.float32)
-    gains = _gains(log, counted, deep, rules)
+    gains = np.zeros((len(log), 1, 1), np.float32)
+    steps, known = _steps(log, counted, deep)
+    seen = [p for p, c in zip(planes, counted, strict=True) if c.any()]
+    if _jump(steps[known], rules) or _end_alike(seen, black):
+        gains[:, 0, 0] = np.cumsum(steps)
     even = log - gains
     field = n4(even, counted, rules)
     field = np.clip(field - np.median(field[deep]), -rules.limit, rules.limit)
@@ -165,18 +172,11 @@ def _shorter_side(head: NDArray[np.bool_]) -> int:
     return min(cv2.boundingRect(head.view(np.uint8))[2:])
 
 
-def _gains(
-    log: NDArray[np.float32],
-    counted: NDArray[np.bool_],
-    deep: NDArray[np.bool_],
-    rules: Shading,
-) -> NDArray[np.float32]:
-    """Tell how much brighter each slice is than it should be, as a logarithm (S, 1, 1).
-
-    It is 0 throughout unless the slices disagree: from one pair of neighbours to the next their
-    ratio then jumps.
-    """
-    steps = np.zeros(len(log))
+def _steps(
+    log: NDArray[np.float32], counted: NDArray[np.bool_], deep: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Tell how much brighter each slice is than the one before, as a logarithm; and where known."""
+    steps = np.zeros(len(log), np.float32)
     known = np.zeros(len(log), bool)
     for k in range(1, len(log)):
         shared = deep[k] & deep[k - 1]
@@ -184,10 +184,28 @@ def _gains(
             shared = counted[k] & counted[k - 1]
         if np.count_nonzero(shared) >= _LEAST_SHARED:
             steps[k], known[k] = np.median(log[k][shared] - log[k - 1][shared]), True
-    jumps = np.abs(np.diff(steps[known]))
-    if len(jumps) < _LEAST_JUMPS or np.median(jumps) <= rules.disagreement:
-        return np.zeros((len(log), 1, 1), np.float32)
-    return np.cumsum(steps).astype(np.float32)[:, np.newaxis, np.newaxis]
+    return steps, known
+
+
+def _jump(steps: NDArray[np.float32], rules: Shading) -> bool:
+    """Tell whether the ratio of neighbours jumps from one pair to the next (interleaving)."""
+    jumps = np.abs(np.diff(steps))
+    return len(jumps) >= _LEAST_JUMPS and bool(np.median(jumps) > rules.disagreement)
+
+
+def _end_alike(planes: Sequence[NDArray[np.float32]], black: float) -> bool:
+    """Tell whether each slice ends at its own brightest: it was exported with a window of its own.
+
+    Under a window that they share, what is brightest in a head differs from slice to slice; and
+    where it cuts off what is bright, how much it cuts off.
+    """
+    if len(planes) <= _LEAST_JUMPS:
+        return False
+    end = black + _ENDS_ALIKE * (max(float(plane.max()) for plane in planes) - black)
+    shares = np.array([np.mean(plane >= end) for plane in planes])
+    least, usual, most = np.quantile(shares, (0.1, 0.5, 0.9))
+    few = usual < _FEW_AT_END or most < _EVENLY_CUT * least
+    return bool(np.mean(shares > 0) >= _MOST_END) and few
 
 
 def n4(log: NDArray[np.float32], mask: NDArray[np.bool_], rules: Shading) -> NDArray[np.float32]:

@@ -69,7 +69,7 @@ def _card(**changes: object) -> dict[str, str]:
 
 
 def _scores(value: float, *, sections: bool = False) -> SeriesScores:
-    shown = (SectionValues(Signs(value, 0, 0, 0), np.full(9, value, np.float32)),)
+    shown = (SectionValues(Signs(value, 0, 0, 0), value, np.full(9, value, np.float32)),)
     highest = np.full(50, value, np.float32)
     return SeriesScores((value,), (value,), value, highest, 1000, shown if sections else ())
 

@@ -21,7 +21,9 @@ MADE = runpy.run_path(str(FOLDER.with_name("schemas.py")))
 
 
 # What figures mean is said in pages of their own, accuracy.md and brainstem.md.
-FIGURES = {"evaluation.json", "comparison.json", "pons-evaluation.json"}
+FIGURES = {
+    f"{name}.json" for name in ("evaluation", "comparison", "pons-evaluation", "stress-evaluation")
+}
 
 
 def _check(name: str, content: Any) -> None:

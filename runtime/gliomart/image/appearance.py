@@ -28,6 +28,7 @@ EDGES = _CELLS * _CELLS * _DIRECTIONS
 _LEVELS = 8
 _SCALES = (1.0, 2.0)
 TEXTURE = _LEVELS * _LEVELS * len(_SCALES)
+NUMBERS = EDGES + TEXTURE
 # Gradients are in units of those within so many pixels, and of no less than this.
 _ABOUT_PX, _FAINT = 6.0, 0.02
 # The head is brighter than this; its inside is deeper than so many pixels.
@@ -51,7 +52,7 @@ def appearance(plain: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Returns
     -------
-    float32 (EDGES + TEXTURE,), 0 or more.
+    float32 (NUMBERS,), 0 or more: EDGES of edges, then TEXTURE of texture.
     """
     return np.concatenate([_EDGE_WEIGHT * _edges(plain), _texture(plain)])
 
@@ -61,8 +62,9 @@ def _edges(plain: NDArray[np.float32]) -> NDArray[np.float32]:
     small = cv2.GaussianBlur(small, (0, 0), 0.8)
     across = cv2.Sobel(small, cv2.CV_32F, 1, 0, scale=0.25)
     down = cv2.Sobel(small, cv2.CV_32F, 0, 1, scale=0.25)
-    size, angle = cv2.cartToPolar(across, down)
-    size /= cv2.GaussianBlur(size, (0, 0), _ABOUT_PX) + np.float32(_FAINT)
+    length, angle = cv2.cartToPolar(across, down)
+    length = np.asarray(length, np.float32)
+    size = length / (cv2.GaussianBlur(length, (0, 0), _ABOUT_PX) + np.float32(_FAINT))
     turn = angle.ravel() * np.float32(_DIRECTIONS / (2 * np.pi))
     first = turn.astype(np.int64)
     second_share = turn - first
@@ -81,7 +83,7 @@ def _texture(plain: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.zeros(TEXTURE, np.float32)
     weight = inside.astype(np.float32)
     about = cv2.GaussianBlur(plain * weight, (0, 0), _LEVEL_PX)
-    about /= cv2.GaussianBlur(weight, (0, 0), _LEVEL_PX) + np.float32(_LEAST)
+    about = about / (cv2.GaussianBlur(weight, (0, 0), _LEVEL_PX) + np.float32(_LEAST))
     level = np.log((plain + np.float32(_BLACK)) / (about + np.float32(_BLACK)))
     spread = float(level[inside].std()) + _LEAST
     found = []

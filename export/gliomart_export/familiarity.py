@@ -250,6 +250,7 @@ class _HeldOut:
     def add(
         self, group: Iterable[Seen], weights: NDArray[np.float64], offsets: NDArray[np.float64]
     ) -> None:
+        """Score a group by what was fitted on the others."""
         for seen in group:
             for kind, every in seen.looks.items():
                 scored = (looks @ weights.T + offsets for looks in every if len(looks) >= FEWEST)
@@ -257,14 +258,14 @@ class _HeldOut:
             self.images += [look @ weights.T + offsets for look, b in seen.brain if b >= _SHOWN]
 
     def series_bound(self, number: int, kind: Kind, rate: float) -> float:
-        """What good series pass at a rate; where there is room up to the kind, halfway to it."""
+        """Give what good series pass at a rate; halfway to the kind where there is room."""
         good = _highest([scores[number] for scores in self.series[GOOD]], rate)
         own = [scores[number] for scores in self.series[kind.name]]
         halfway = (good + float(np.quantile(own, _LOWEST))) / 2 if own else 0.0
         return round(max(good, halfway, 0.0), 4)
 
     def image_bound(self, number: int, rate: float) -> float:
-        """What good slices that show brain pass at a rate: of others nothing would be said."""
+        """Give what good slices that show brain pass at a rate: of others nothing would be said."""
         return round(max(_highest([scores[number] for scores in self.images], rate), 0.0), 4)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from gliomart.errors import InputRefusedError
 from gliomart.families.reading import open_alone
 from gliomart.findings import scoring, suitability
-from gliomart.findings.familiar import missed_brain
+from gliomart.findings.familiar import BRAIN_NOT_FOUND, missed_brain
 from gliomart.findings.results import Milliseconds, SliceResult
 from gliomart.findings.structures import AnalysedSlice
 from gliomart.host.clock import ms_since
@@ -271,7 +271,7 @@ def _missed_brain(entered: Entered, prediction: Prediction, card: ModelCard) -> 
     brain = scoring.likely_brain(prediction.brain, prediction.brain.shape)
     found = float(brain.mean())
     reason = missed_brain(entered.prepared, found, card.familiar)
-    return (Concern("brain-not-found", reason),) if reason else ()
+    return (Concern(BRAIN_NOT_FOUND, reason),) if reason else ()
 
 
 def _segmented(

@@ -27,9 +27,9 @@ _SIDE, _FEW = 128, 8
 # The head is brighter than this; what is looked at for values is brighter than air.
 _HEAD, _AIR = 0.25, 0.1
 # Values this near to each other count as one.
-_ALIKE = 0.03
+_ALIKE = 0.004
 # Where so much of what is no air has one value, there is no picture.
-_ONE_VALUE = 0.6
+_ONE_VALUE = 0.5
 # The highest value but for so small a part of the head. From a pixel to the next, brightness falls
 # by so much of it, in at least such a part of the head's pixels, where values wrapped around.
 _HIGHEST, _FALL, _FALLING = 0.995, 0.75, 0.004
@@ -66,11 +66,11 @@ def usual_share(few: Sequence[NDArray[np.float32]]) -> float:
     """Share, in [0, 1], of what is no air that has the commonest value."""
     step = max(1, min(few[0].shape) // _SIDE)
     values = np.concatenate([pixels[::step, ::step].ravel() for pixels in few])
-    bins = np.floor(values[values > _AIR] / _ALIKE).astype(np.int64)
+    bins = np.rint(values[values > _AIR] / _ALIKE).astype(np.int64)
     if not len(bins):
         return 1.0
-    counts = np.bincount(np.minimum(bins, 1000))
-    return float((counts + np.append(counts[1:], 0)).max() / len(bins))
+    _, counts = np.unique(bins, return_counts=True)
+    return float(counts.max() / len(bins))
 
 
 def falling_share(few: Sequence[NDArray[np.float32]]) -> float:

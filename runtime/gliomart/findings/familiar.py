@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from gliomart.image.steps import Preprocessing
     from gliomart.model.contents import Familiar, Unfamiliar
 
+# The code of a slice in which a model does not find its brain.
+BRAIN_NOT_FOUND = "brain-not-found"
 # Slices of a series that are looked at, and the fewest that are judged as one.
 LOOKED_AT, FEWEST = 12, 6
 # Where brain is found in such a part of the head, it is found.

@@ -65,6 +65,7 @@ class Kind(NamedTuple):
     numbers: range
     of_series: bool = True
     of_images: bool = True
+    halfway: bool = True
 
 
 _STRIPPED, _T2 = "a brain without its skull", "a T2"
@@ -73,22 +74,22 @@ _STRIPPED, _T2 = "a brain without its skull", "a T2"
 def kinds(others: Iterable[str]) -> tuple[Kind, ...]:
     """List all kinds; ``others`` are sequences that were given in folders.
 
-    How grey and white matter differ is told by texture alone where there are many slices, and only
-    with edges in a single one.
+    How tissues differ is told by texture alone where there are many slices, and only with edges in
+    a single one. It is only told, so that its bound lies where good scans end; what is refused has
+    to be halfway to the kind.
     """
     contrast = [
         (
-            Kind("unusual-contrast", name, _TEXTURE, of_images=False),
+            Kind("unusual-contrast", name, _TEXTURE, of_images=False, halfway=False),
             Kind("unusual-contrast", name, _BOTH, of_series=False),
         )
-        for name in others
+        for name in (_T2, *others)
     ]
     return (
         Kind("not-a-head", NO_HEAD, _BOTH),
         *(Kind("turned", name, _EDGES) for name in unfamiliar.TURNS),
         *(Kind("wrong-plane", f"{plane} slices", _EDGES) for plane in unfamiliar.PLANES),
         Kind("skull-stripped", _STRIPPED, _BOTH),
-        Kind("unusual-contrast", _T2, _BOTH),
         *(each for pair in contrast for each in pair),
     )
 
@@ -260,7 +261,7 @@ class _HeldOut:
     def series_bound(self, number: int, kind: Kind, rate: float) -> float:
         """Give what good series pass at a rate; halfway to the kind where there is room."""
         good = _highest([scores[number] for scores in self.series[GOOD]], rate)
-        own = [scores[number] for scores in self.series[kind.name]]
+        own = [scores[number] for scores in self.series[kind.name] if kind.halfway]
         halfway = (good + float(np.quantile(own, _LOWEST))) / 2 if own else 0.0
         return round(max(good, halfway, 0.0), 4)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from gliomart.image.grid import depth
 from gliomart.image.head import head_mask
 from gliomart.image.sampling import evenly_spaced
 from gliomart.image.slices import Concern
@@ -31,11 +32,13 @@ _ALIKE = 0.004
 # Where so much of what is no air has one value, there is no picture.
 _ONE_VALUE = 0.5
 # The highest value but for so small a part of the head. From a pixel to the next, brightness falls
-# by so much of it, in at least such a part of the head's pixels, where values wrapped around.
+# by so much of it, at such a part of the pixels deep in the head, where values wrapped around.
 _HIGHEST, _FALL, _FALLING = 0.995, 0.75, 0.004
+# Deep in the head is deeper than so many pixels.
+_INSIDE_PX = 3.0
 # A head touches a side of its bounding box with less than this share of it, where it is as wide and
 # high as this part of the image's shorter side. Where there are as many slices, their median does.
-_STRAIGHT, _STRAIGHT_ALONE, _LARGE, _FEWEST = 0.45, 0.7, 0.4, 6
+_STRAIGHT, _STRAIGHT_ALONE, _LARGE, _FEWEST = 0.45, 0.5, 0.4, 6
 
 
 def alterations(shown: Sequence[NDArray[np.float32]], norm: Normalisation) -> Iterator[Concern]:
@@ -74,17 +77,23 @@ def usual_share(few: Sequence[NDArray[np.float32]]) -> float:
 
 
 def falling_share(few: Sequence[NDArray[np.float32]]) -> float:
-    """Share of the head's pixels next to which brightness falls by most of its range."""
+    """Share of pixels deep in the head next to which brightness falls by most of its range.
+
+    Where the head ends, it may: a brain without its skull ends sharply.
+    """
     head = np.concatenate([pixels[pixels > _HEAD] for pixels in few])
     if not len(head):
         return 0.0
     fall = np.float32(_FALL * np.quantile(head, _HIGHEST))
-    falls = sum(
-        int(np.count_nonzero(np.abs(np.diff(pixels, axis=axis)) > fall))
-        for pixels in few
-        for axis in (0, 1)
-    )
-    return falls / len(head)
+    falls, looked_at = 0, 0
+    for pixels in few:
+        inside = depth(head_mask(pixels, _HEAD)) > _INSIDE_PX
+        looked_at += int(np.count_nonzero(inside))
+        for axis in (0, 1):
+            both = inside & np.roll(inside, -1, axis)
+            step = np.abs(np.roll(pixels, -1, axis) - pixels)
+            falls += int(np.count_nonzero(step[both] > fall))
+    return falls / max(looked_at, 1)
 
 
 def straight_share(pixels: NDArray[np.float32]) -> float:

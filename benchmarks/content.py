@@ -85,33 +85,33 @@ def _codes(slices: Sequence[Slice], card: ModelCard) -> list[str]:
 
 
 def _altered() -> dict[str, Callable[[NDArray[np.float32], float], NDArray[Any]]]:
-    """Change pixels (H, W), of which 99 % lie below a value."""
+    """Change a stack (N, H, W), of which 99 % lie below a value."""
     return {
         "good, all of the check": lambda p, _: p,
         "wrapped at 8 bits": lambda p, top: np.floor(p * 330 / top) % 256,
         "saturated at the brain": lambda p, top: np.minimum(p, 0.35 * top),
         "two grey values": lambda p, top: np.where(p > 0.2 * top, 255.0, 0.0),
-        "cut by a quarter, to the edge": lambda p, _: p[:, _first(p, 0.25) :],
+        "cut by a quarter, to the edge": lambda p, _: p[:, :, _quarter(p) :],
         "cut by a quarter, to black": lambda p, _: np.where(
-            np.arange(p.shape[1]) < _first(p, 0.25), 0, p
+            np.arange(p.shape[2]) < _quarter(p), 0, p
         ),
     }
 
 
-def _first(pixels: NDArray[np.float32], share: float) -> int:
-    """Find the column up to which such a share of the head's width lies."""
-    columns = np.flatnonzero((pixels > 0.1 * pixels.max()).sum(axis=0) > len(pixels) // 16)
-    if not len(columns):
-        return 0
-    return int(columns[0] + share * (columns[-1] - columns[0]))
+def _quarter(stack: NDArray[np.float32]) -> int:
+    """Find the column up to which a quarter of the head's width lies."""
+    bright = (stack > 0.1 * stack.max()).mean(axis=(0, 1))
+    columns = np.flatnonzero(bright > 0.1)  # noqa: PLR2004
+    return int(columns[0] + len(columns) / 4)
 
 
 def _measured(patient: Patient, card: ModelCard, series: Counts) -> None:
     slices = evenly_spaced([s for s in patient.slices if np.ptp(s.pixels) > 0], LOOKED_AT)
-    top = float(np.percentile([s.pixels for s in slices], 99))
+    stack = np.stack([s.pixels for s in slices])
+    top = float(np.percentile(stack, 99))
     for name, change in _altered().items():
-        changed = [change(s.pixels, top) for s in slices]
-        kept = [of_array(p.astype(np.float32)) for p in changed if np.ptp(p) > 0]
+        changed = np.asarray(change(stack, top), np.float32)
+        kept = [of_array(p) for p in changed if np.ptp(p) > 0]
         _count(series[name], _codes(kept, card))
 
 

@@ -101,7 +101,7 @@ def _altered() -> dict[str, Callable[[NDArray[np.float32], float], NDArray[Any]]
 def _quarter(stack: NDArray[np.float32]) -> int:
     """Find the column up to which a quarter of the head's width lies."""
     bright = (stack > 0.1 * stack.max()).mean(axis=(0, 1))
-    columns = np.flatnonzero(bright > 0.1)  # noqa: PLR2004
+    columns = np.flatnonzero(bright > 0.1)
     return int(columns[0] + len(columns) / 4)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -134,7 +135,7 @@ def _familiar(run: Run, card: ModelCard, options: argparse.Namespace) -> Familia
 def _unlike(argument: str) -> tuple[str, Path]:
     name, equals, folder = argument.partition("=")
     if not (name and equals and folder):
-        raise UsageError(f"--unlike {printable(argument)}: is not NAME=DIR")
+        raise ArgumentTypeError(f"{printable(argument)} is not NAME=DIR")
     return name, place(folder)
 
 

@@ -33,7 +33,7 @@ _ALIKE = 0.004
 _ONE_VALUE = 0.5
 # The highest value but for so small a part of the head. From a pixel to the next, brightness falls
 # by so much of it, at such a part of the pixels deep in the head, where values wrapped around.
-_HIGHEST, _FALL, _FALLING = 0.995, 0.75, 0.004
+_HIGHEST, _FALL, _FALLING = 0.995, 0.75, 0.01
 # Deep in the head is deeper than so many pixels.
 _INSIDE_PX = 3.0
 # A head touches a side of its bounding box with less than this share of it, where it is as wide and

@@ -28,7 +28,7 @@ from gliomart.findings.familiar import LOOKED_AT, unfamiliar
 from gliomart.image.normalisation import estimate_normalisation
 from gliomart.image.sampling import evenly_spaced
 from gliomart.image.slices import Slice, of_array
-from gliomart.model.contents import Familiar
+from gliomart.model.familiar import Familiar
 from gliomart.model.model import Model
 from gliomart_export import familiarity
 from gliomart_training import dataset

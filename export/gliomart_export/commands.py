@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from gliomart.findings.calibration import PatientScores
     from gliomart.model.card import ModelCard
-    from gliomart.model.contents import Familiar
+    from gliomart.model.familiar import Familiar
     from gliomart_export.cards import Description
     from gliomart_export.converter import Converter
     from gliomart_export.precision import PrecisionPlan

@@ -23,7 +23,7 @@ from gliomart.image.grid import crop
 from gliomart.image.normalisation import estimate_normalisation
 from gliomart.image.sampling import evenly_spaced
 from gliomart.image.slices import Slice, of_array
-from gliomart.model.contents import Code, ExpectedBrain, Familiar, Unfamiliar
+from gliomart.model.familiar import Code, ExpectedBrain, Familiar, Unfamiliar
 from gliomart_training import unfamiliar
 from gliomart_training.stress import at_drawn_scanner
 

@@ -18,7 +18,7 @@ from gliomart.findings.suitability import CODES, TOLD
 from gliomart.image.appearance import EDGES, NUMBERS, SIDE, appearance
 from gliomart.image.steps import Preprocessing
 from gliomart.model.card import ModelCard
-from gliomart.model.contents import Code, ExpectedBrain, Familiar, Unfamiliar
+from gliomart.model.familiar import Code, ExpectedBrain, Familiar, Unfamiliar
 from samples import GOLDEN, card, draw_head, golden_slice, tiny_model
 
 NOTHING = (0.0,) * NUMBERS

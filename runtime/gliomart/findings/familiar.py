@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gliomart.image.preprocess import ModelInput
     from gliomart.image.slices import Slice
     from gliomart.image.steps import Preprocessing
-    from gliomart.model.contents import Familiar, Unfamiliar
+    from gliomart.model.familiar import Familiar, Unfamiliar
 
 # The code of a slice in which a model does not find its brain.
 BRAIN_NOT_FOUND = "brain-not-found"

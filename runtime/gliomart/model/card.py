@@ -20,7 +20,6 @@ from gliomart.model import checks
 from gliomart.model.contents import (
     PONS,
     Calibration,
-    Familiar,
     GraphOutput,
     InputImage,
     JudgeCard,
@@ -30,6 +29,7 @@ from gliomart.model.contents import (
     SiteCalibration,
 )
 from gliomart.model.decoding import build
+from gliomart.model.familiar import Familiar
 from gliomart.model.migration import migrated
 
 METADATA_KEY = "gliomart"

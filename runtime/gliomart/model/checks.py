@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gliomart.image.steps import Preprocessing, Shading
     from gliomart.model.contents import (
         Calibration,
-        Familiar,
         GraphOutput,
         InputImage,
         JudgeCard,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
         Scoring,
         SiteCalibration,
     )
+    from gliomart.model.familiar import Familiar
 
 _SMALLEST, _LARGEST = 32, 2048  # sides of a model's grid
 _WIDEST_MARGIN = 4.0  # of a head's longer side: the head is then a hundredth of the grid

@@ -34,7 +34,7 @@ def page_of(
     shown = [ReportSlice.of(result, card) for result in results]
     flagged = [result.flagged for result in results]
     document = {
-        "schema": 1,
+        "schema": 2,
         "software": {"name": "gliomart", "version": "0.1.0"},
         "model": {
             "name": card.name, "version": card.version, "sha256": "0123456789abcdef" * 4,

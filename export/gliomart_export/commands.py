@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from gliomart.findings.calibration import PatientScores
     from gliomart.model.card import ModelCard
+    from gliomart.model.familiar import Familiar
     from gliomart_export.cards import Description
     from gliomart_export.converter import Converter
     from gliomart_export.precision import PrecisionPlan
@@ -53,6 +55,7 @@ def export(arguments: Sequence[str]) -> int:
     graph, parity = converter.convert(run.network, card)
     card = replace(card, parity=parity)
     card = calibrated(card, _calibrate_folds(converter, card, options.scanners))
+    card = replace(card, familiar=_familiar(run, card, options))
     write_atomically(options.model, with_card(graph, card))
     _report(options.model, card, converter.precision)
     return 0
@@ -114,6 +117,26 @@ def _calibrate_folds(
         others = [*scores[:number], *scores[number + 1 :]] or scores
         write_atomically(file, with_card(graph, calibrated(card, others)))
     return scores
+
+
+def _familiar(run: Run, card: ModelCard, options: argparse.Namespace) -> Familiar | None:
+    from gliomart_export import familiarity
+
+    if card.plane != "axial" or not familiarity.enough(run.groups):
+        if options.unlike:
+            raise UsageError(
+                f"--unlike needs axial slices of {familiarity.FEWEST_PATIENTS} held-out patients"
+            )
+        return None
+    _step("telling what the model knows from what it does not")
+    return familiarity.of_run(run, dict(options.unlike))
+
+
+def _unlike(argument: str) -> tuple[str, Path]:
+    name, equals, folder = argument.partition("=")
+    if not (name and equals and folder):
+        raise ArgumentTypeError(f"{printable(argument)} is not NAME=DIR")
+    return name, place(folder)
 
 
 def _step(what: str) -> None:
@@ -195,5 +218,10 @@ def export_parser() -> ArgumentParser:
     parser.add_argument(
         "--licence", default="not stated", metavar="TEXT", help="licence of the weights"
     )
+    parser.add_argument(
+        "--unlike", type=_unlike, action="append", default=[], metavar="NAME=DIR",
+        help="pictures of another sequence, in a folder for each patient, that the model is to tell"
+        " from its own; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--metrics", type=place, metavar="FILE", help="figures from evaluate --out")
     return parser

@@ -301,6 +301,7 @@ class Detector:
             verdict=tally.verdict(self.card, settings.false_alarm_rate),
             structures=tally.structures(self.card, settings.false_alarm_rate),
             settings=settings,
+            notes=tally.told,
         )
 
     def _analyse(self, series: Opened) -> Generator[SliceResult | Refusal, None, None]:

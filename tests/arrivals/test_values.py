@@ -26,7 +26,7 @@ from gliomart.image.slices import Refusal, Slice
 from gliomart.image.steps import Preprocessing
 from gliomart.sources import dicom, wall
 from gliomart.sources.header import Header
-from samples import SHARED, draw_head, needs_real_images, tiny_model
+from samples import SHARED, card, draw_head, needs_real_images, tiny_model
 
 RLE = "1.2.840.10008.1.2.5"
 JPEG_LS = "1.2.840.10008.1.2.4.80"
@@ -999,7 +999,7 @@ def test_no_real_image_is_refused_by_its_content() -> None:
     for series_ in sources.scan(roots).series:
         items = sources.read_series(series_.files, series_.source)
         slices = evenly_spaced([item for item in items if isinstance(item, Slice)], 32)
-        judged = content.contents_of(slices, estimate_normalisations(slices, spec))
+        judged = content.contents_of(slices, estimate_normalisations(slices, spec), card())
         assert all(not any(found) for found in judged.values()), series_.source
 
 

@@ -56,7 +56,7 @@ def test_results_keep_the_contract(model: Path, study: Path, tmp_path: Path) -> 
         "schema", "software", "model", "provider", "settings", "inputs",
         "series", "slices", "not_analysed",
     ]  # fmt: skip
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert document["provider"] == {
         "requested": "cpu", "effective": "CPUExecutionProvider", "degraded": False,
         "parity": None, "reason": None,

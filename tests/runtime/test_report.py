@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from gliomart.findings.suitability import CODES
 from gliomart.image.grid import uncrop
 from gliomart.model.contents import InputImage
 from gliomart.outputs import pictures
@@ -92,8 +93,9 @@ def test_what_lies_outside_the_intended_use_is_said_at_series_and_slice(results:
     document["series"][0]["outside_intended_use"] = ["wrong-plane", "coverage"]
     document["slices"][1]["outside_intended_use"] = ["wrong-plane"]
     text = " ".join(_Page(report(document, shown, card)).text.split())
-    assert text.count("Outside the intended use: wrong-plane, coverage.") == 1
-    assert text.count("Outside the intended use: wrong-plane.") == 1
+    plane, coverage = (f"{code} ({CODES[code]})" for code in ("wrong-plane", "coverage"))
+    assert text.count(f"Outside the intended use: {plane}, {coverage}.") == 1
+    assert text.count(f"Outside the intended use: {plane}.") == 1
 
 
 def test_a_pons_that_is_not_covered_or_not_known_is_never_called_healthy(results: Any) -> None:

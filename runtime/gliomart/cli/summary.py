@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, TypeVar
 
 from gliomart.cli.terminal import cells, shortened
+from gliomart.findings.suitability import CODES
 from gliomart.outputs import folder as output
 from gliomart.outputs import outcome
 from gliomart.outputs.records import least_likely_first, structures_of_series
@@ -159,7 +160,8 @@ def _inked(text: str, ink: Ink, *, flagged: bool | None) -> str:
 
 
 def _outside(series: SeriesEntry) -> str:
-    return f"OUTSIDE THE INTENDED USE: {', '.join(series['outside_intended_use'])}"
+    codes = [f"{code} ({CODES[code]})" for code in series["outside_intended_use"]]
+    return f"OUTSIDE THE INTENDED USE: {', '.join(codes)}"
 
 
 def _notes(series: SeriesEntry) -> Iterator[str]:

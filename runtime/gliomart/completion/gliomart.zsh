@@ -131,6 +131,7 @@ _shtab_gliomart_export_options=(
   "--plane[plane that it was trained on (default\: axial)]:plane:"
   "--trained-on[the data, in words, for the card]:TEXT:"
   "--licence[licence of the weights]:TEXT:"
+  "*--unlike[pictures of another sequence, in a folder for each patient, that the model is to tell from its own\; may be repeated]:NAME=DIR:"
   "--metrics[figures from evaluate --out]:FILE:_files"
   ":from train, its run beside it:_files"
   ":where the model goes:_files"

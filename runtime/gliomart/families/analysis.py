@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
 from gliomart.errors import InputRefusedError
 from gliomart.families.reading import open_alone
 from gliomart.findings import scoring, suitability
+from gliomart.findings.familiar import BRAIN_NOT_FOUND, missed_brain
 from gliomart.findings.results import Milliseconds, SliceResult
 from gliomart.findings.structures import AnalysedSlice
 from gliomart.host.clock import ms_since
@@ -85,8 +86,9 @@ def enter(series: Opened, timed: Timed, setup: Setup) -> Entered | Refusal:
 @at_work
 def _entered(series: Opened, item: Slice, timed: Timed, setup: Setup) -> Entered:
     content = series.content_of(item)
-    if content.concerns and not setup.settings.forced:
-        raise suitability.refused(content.concerns)
+    refusing = suitability.refusing(content.concerns)
+    if refusing and not setup.settings.forced:
+        raise suitability.refused(refusing)
     started = perf_counter()
     normalisation = series.normalisation_of(item, timed.number)
     prepared = prepare(item, normalisation, setup.card.preprocessing)
@@ -192,7 +194,13 @@ def slice_by_slice(
     @at_work
     def see(timed: Timed) -> _Seen | Refusal:
         entered = enter(series, timed, setup)
-        return entered if isinstance(entered, Refusal) else _seen(entered, predict)
+        if isinstance(entered, Refusal):
+            return entered
+        try:
+            return _seen(entered, setup, predict)
+        except InputRefusedError as error:
+            item = entered.prepared.source
+            return Refusal(item.source, item.frame, error.code, error.reason)
 
     @at_work
     def score(beside: tuple[_Seen | Refusal | None, ...]) -> SliceResult | Refusal:
@@ -235,14 +243,35 @@ def one_alone(image: One, setup: Setup, predict: Predict) -> SliceResult:
     with at_work:
         series = open_alone(image, setup.card, forced=setup.settings.forced)
         (timed,) = series.items
-        seen = _seen(_entered(series, image.slice, timed, setup), predict)
+        seen = _seen(_entered(series, image.slice, timed, setup), setup, predict)
         return conclude(seen.entered, seen.prediction, setup, infer_ms=seen.infer_ms, alone=True)
 
 
-def _seen(entered: Entered, predict: Predict) -> _Seen:
+def _seen(entered: Entered, setup: Setup, predict: Predict) -> _Seen:
+    """Let the model see a slice.
+
+    Raises
+    ------
+    InputRefusedError
+        ``brain-not-found``: what it does not take for brain it is blind in.
+    """
     started = perf_counter()
     prediction = predict(entered.prepared.image)
-    return _Seen(entered, prediction, ms_since(started))
+    took = ms_since(started)
+    missed = _missed_brain(entered, prediction, setup.card)
+    if missed and not setup.settings.forced:
+        raise suitability.refused(missed)
+    return _Seen(replace(entered, concerns=entered.concerns + missed), prediction, took)
+
+
+def _missed_brain(entered: Entered, prediction: Prediction, card: ModelCard) -> tuple[Concern, ...]:
+    """Tell whether a slice shows far more brain than a model finds in it."""
+    if card.familiar is None or prediction.brain is None:
+        return ()
+    brain = scoring.likely_brain(prediction.brain, prediction.brain.shape)
+    found = float(brain.mean())
+    reason = missed_brain(entered.prepared, found, card.familiar)
+    return (Concern(BRAIN_NOT_FOUND, reason),) if reason else ()
 
 
 def _segmented(

@@ -271,7 +271,7 @@ def _normalised(
     slices = [item for item, _ in read]
     numbers = [number for _, number in read]
     normalisations = estimate_normalisations(slices, card.preprocessing, numbers)
-    contents = content.contents_of(slices, normalisations)
+    contents = content.contents_of(slices, normalisations, card)
     return Opened(items, normalisations, contents, ms_since(started) / max(count, 1))
 
 

@@ -1,9 +1,10 @@
 """Whether pixels are what a model was made for, where no header tells.
 
 What is found is judged like what a header says (suitability.py): a concern refuses the images
-unless it is overruled, a note is only told. It is looked for in the slices that a series'
-normalisation is estimated from, so that it costs next to nothing and all slices of a series are
-treated alike.
+unless it is overruled or one that is only told, a note is told as well and no reason to doubt. What
+was done to pictures altered.py looks for, what they look like familiar.py. All is looked for in the
+slices that a series' normalisation is estimated from, so that it costs next to nothing and all
+slices of a series are treated alike.
 
 Bounds were set on the training series (lgg_flair/train, 45 series, 8 bit as published). No series
 and no single slice of these, nor of others at hand (34 series of lgg_flair/dev, 143 of lgg_t1, 9 of
@@ -33,6 +34,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import cv2
 import numpy as np
 
+from gliomart.findings.altered import alterations
+from gliomart.findings.familiar import appearances, unfamiliar
 from gliomart.image.background import doubtful, filled
 from gliomart.image.head import head_mask, outermost
 from gliomart.image.sampling import evenly_spaced
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from gliomart.errors import InputRefusedError
     from gliomart.image.normalisation import Normalisation
     from gliomart.image.slices import Slice
+    from gliomart.model.card import ModelCard
 
 # A border this bright is no air.
 _LIGHT_BORDER = 0.5
@@ -96,18 +100,20 @@ class Content(NamedTuple):
 
 
 def contents_of(
-    slices: Sequence[Slice], norms: Mapping[tuple[int, ...], Normalisation | InputRefusedError]
+    slices: Sequence[Slice],
+    norms: Mapping[tuple[int, ...], Normalisation | InputRefusedError],
+    card: ModelCard,
 ) -> dict[tuple[int, ...], Content]:
     """Judge slices of a series, by shape, as far as they have a normalisation."""
     found = {}
     for shape, norm in norms.items():
         sample = [s for s in slices if s.pixels.shape == shape]
         if sample and not isinstance(norm, Exception):
-            found[shape] = content_of(sample, norm)
+            found[shape] = content_of(sample, norm, card)
     return found
 
 
-def content_of(slices: Sequence[Slice], norm: Normalisation) -> Content:
+def content_of(slices: Sequence[Slice], norm: Normalisation, card: ModelCard) -> Content:
     """Judge slices of one shape that share a normalisation."""
     shown = [filled(s, norm.background) for s in slices]
     concerns, notes = list(_of_border(shown, norm)), list(_of_padding(slices, norm))
@@ -115,6 +121,9 @@ def content_of(slices: Sequence[Slice], norm: Normalisation) -> Content:
     if clipped is not None:
         concern, refused = clipped
         (concerns if refused else notes).append(concern)
+    concerns += alterations(shown, norm)
+    if card.familiar is not None:
+        concerns += unfamiliar(appearances(slices, norm, card.preprocessing), card.familiar)
     return Content(tuple(concerns), tuple(notes))
 
 

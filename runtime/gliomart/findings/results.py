@@ -169,7 +169,8 @@ class SeriesResult(ByContent):
     """One series: its slices in order, what was refused, and the verdict on the whole.
 
     ``verdict`` is None where no slice could be analysed; ``structures`` are the verdicts on the
-    structures that the model judges by themselves, by their names.
+    structures that the model judges by themselves, by their names; ``notes`` what has to be told of
+    how the series was put together and read, and of how much of it was lost.
     """
 
     id: str
@@ -179,13 +180,9 @@ class SeriesResult(ByContent):
     verdict: Verdict | None
     structures: Mapping[str, StructureVerdict]
     settings: Settings
+    notes: tuple[Concern, ...] = ()
 
     @property
     def pons(self) -> StructureVerdict | None:
         """The verdict on the pons; None where the model does not know it."""
         return self.structures.get(PONS)
-
-    @property
-    def notes(self) -> tuple[Concern, ...]:
-        """What has to be told of how the series was put together and read."""
-        return tuple(dict.fromkeys(note for result in self.slices for note in result.notes))

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from gliomart.sources.inventory import SeriesFiles
 
 __all__ = [
-    "CODES", "SCANNER_IMAGES", "SEQUENCES", "SEQUENCE_RULES",
-    "concerns_of_image", "concerns_of_series", "refused", "sequence_of",
+    "CODES", "SCANNER_IMAGES", "SEQUENCES", "SEQUENCE_RULES", "TOLD",
+    "concerns_of_image", "concerns_of_series", "refused", "refusing", "sequence_of",
 ]  # fmt: skip
 
 # What each code stands for, in the order in which they are looked for: the first decides.
@@ -55,7 +55,18 @@ CODES = {
     "mixed-rescale": "some images of a series have a rescale slope and intercept, others none",
     "light-border": "the border is as bright as a head (a negative, a light frame)",
     "clipped": "the window that it was exported with cuts off what is bright",
+    "few-values": "a mask or a drawing: two grey values make up the picture",
+    "wrapped": "values that overflowed begin again at black in what is bright",
+    "not-a-head": "looks unlike any slice of a head",
+    "turned": "a head that is turned or upside down, as its content tells",
+    "brain-not-found": "a head in which the model does not find the brain that it shows",
+    "skull-stripped": "a brain without its skull and scalp",
+    "cut-off": "the head is cut off along a straight line",
+    "unusual-contrast": "looks like another sequence",
 }
+
+# What is not certain enough to refuse an image for: it is analysed, and results say so.
+TOLD = frozenset({"skull-stripped", "cut-off", "unusual-contrast"})
 
 # Secondary images that are reformatted rather than calculated.
 _REFORMATTED = frozenset({"MPR", "CSA MPR", "CSAMPR", "REFORMATTED", "RESAMPLED", "CSA RESAMPLED"})
@@ -104,6 +115,11 @@ def concerns_of_image(
     """
     of_image = _of_image(header, card) if header else ()
     return tuple(sorted([*known, *of_image], key=_rank))
+
+
+def refusing(concerns: Iterable[Concern]) -> list[Concern]:
+    """Leave out what is only told."""
+    return [concern for concern in concerns if concern.code not in TOLD]
 
 
 def refused(concerns: Sequence[Concern]) -> InputRefusedError:

@@ -6,18 +6,18 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gliomart.findings.familiar import BRAIN_NOT_FOUND
 from gliomart.findings.judges import judges_of
 from gliomart.findings.results import Verdict
 from gliomart.findings.scoring import flag, p_value, series_score
 from gliomart.findings.structures import coverage_without_sections
-from gliomart.image.slices import Refusal
+from gliomart.image.slices import Concern, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gliomart.findings.results import SliceResult
     from gliomart.findings.structures import SectionScore, StructureVerdict
-    from gliomart.image.slices import Concern
     from gliomart.model.card import ModelCard
 
 
@@ -29,6 +29,26 @@ def verdict_on(scores: Sequence[float], card: ModelCard, false_alarm_rate: float
     score = series_score(scores, card.scoring.series_top)
     p = p_value(score, healthy)
     return Verdict(score, p, flagged=flag(p, healthy, false_alarm_rate))
+
+
+def lost_brain(missed: Sequence[str], analysed: int) -> tuple[Concern, ...]:
+    """Tell how much of a series was lost because its brain was not found.
+
+    Parameters
+    ----------
+    missed
+        Codes of why slices were not analysed.
+    analysed
+        Number of those that were.
+    """
+    lost = list(missed).count(BRAIN_NOT_FOUND)
+    if not lost:
+        return ()
+    reason = (
+        f"in {lost} of {lost + analysed} slices that show a head the model does not find the"
+        f" brain: {lost / (lost + analysed):.0%} of the series were not analysed"
+    )
+    return (Concern(BRAIN_NOT_FOUND, reason),)
 
 
 @dataclass
@@ -70,6 +90,11 @@ class SeriesTally:
         for name, finding in item.structures.items():
             if finding.part is not None:
                 self.sections[name].append(finding.part)
+
+    @property
+    def told(self) -> tuple[Concern, ...]:
+        """All notes, and how much was lost because its brain was not found."""
+        return (*self.notes, *lost_brain(self.missed, len(self.scores)))
 
     def verdict(self, card: ModelCard, false_alarm_rate: float) -> Verdict | None:
         """Judge the series by the scores of its slices; None where none was analysed."""

@@ -29,6 +29,7 @@ from gliomart.model.contents import (
     SiteCalibration,
 )
 from gliomart.model.decoding import build
+from gliomart.model.familiar import Familiar
 from gliomart.model.migration import migrated
 
 METADATA_KEY = "gliomart"
@@ -65,6 +66,8 @@ class ModelCard:
         The structures that are looked for and judged by themselves.
     site
         How a site calibrated it; None where it did not.
+    familiar
+        How images that it knows are told from others by their content; None where it does not say.
     training
         Data, patients, recipe, seeds, library versions.
     metrics
@@ -95,6 +98,7 @@ class ModelCard:
     parity: Mapping[str, float]
     licence: str
     intended_use: str
+    familiar: Familiar | None = None
     schema: Literal[6] = SCHEMA
 
     @property
@@ -178,6 +182,8 @@ def _problems(card: ModelCard) -> Iterator[str]:
         yield from checks.of_judge(judge)
     if card.site is not None:
         yield from (f"its site's {problem}" for problem in checks.of_site(card.site))
+    if card.familiar is not None:
+        yield from checks.of_familiar(card.familiar)
 
 
 def _is_writable(values: object) -> bool:

@@ -7,6 +7,7 @@ import math
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from gliomart.image.appearance import NUMBERS
 from gliomart.model.contents import ANOMALY_MAP, BRAIN, RECONSTRUCTION
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         Scoring,
         SiteCalibration,
     )
+    from gliomart.model.familiar import Familiar
 
 _SMALLEST, _LARGEST = 32, 2048  # sides of a model's grid
 _WIDEST_MARGIN = 4.0  # of a head's longer side: the head is then a hundredth of the grid
@@ -155,6 +157,22 @@ def of_site(site: SiteCalibration) -> Iterator[str]:
     yield from (f"{name} {count} is below 0" for name, count in counts.items() if count < 0)
     yield from of_calibration(site.model_calibration)
     yield from chain.from_iterable(map(of_judge, site.model_judges))
+
+
+def of_familiar(familiar: Familiar) -> Iterator[str]:
+    """Check how images that a model knows are told from others."""
+    told: list[tuple[str, tuple[float, ...], tuple[float | None, ...]]] = [
+        (kind.name, kind.weights, (kind.offset, kind.series_bound, kind.image_bound))
+        for kind in familiar.kinds
+    ]
+    if familiar.brain is not None:
+        brain = familiar.brain
+        told.append(("brain", brain.weights, (brain.offset, brain.bound)))
+    for name, weights, others in told:
+        if len(weights) != NUMBERS:
+            yield f"what tells {name!r:.40} has {len(weights)} weights, not {NUMBERS}"
+        if not all(abs(value) <= _MOST for value in (*weights, *others) if value is not None):
+            yield f"what tells {name!r:.40} is not finite"
 
 
 def _of_rules(rules: PonsCalibration) -> Iterator[str]:

@@ -9,7 +9,8 @@ schema  what it was
 4       the pons judged by four signs
 5       family, images, limits, outputs and judges are said, which software took for granted
 6       shading is undone, a slice is scored with its neighbours in a series, and by itself; a site
-        may have calibrated the model; the pons is judged by two tests
+        may have calibrated the model; the pons is judged by two tests; what the model knows is told
+        from other images
 ======  ====================================================================================
 
 Nothing is made up: what a model lacks is absent, and numbers that nothing can be held against today
@@ -82,6 +83,7 @@ def _to_6(values: Json) -> Json:
         schema=_EVEN_LIGHT_SINCE,
         preprocessing=_with(preprocessing, "preprocessing", shading=None),
         scoring=_with(scoring, "scoring", neighbours=[]),
+        familiar=None,
         calibration=calibration,
         site=None,
         judges=judges,

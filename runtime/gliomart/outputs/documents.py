@@ -1,4 +1,4 @@
-"""results.json as types: what its keys are called and what they hold (schema 1).
+"""results.json as types: what its keys are called and what they hold (schema 2).
 
 These are JSON values. The published schema, docs/schema/results.json, is made from them.
 """
@@ -10,7 +10,7 @@ from typing import Literal, NotRequired, TypedDict
 from gliomart.outputs.options import Overlays  # noqa: TC001  # types are read at run time
 from gliomart.outputs.provenance import Provenance
 
-SCHEMA: Literal[1] = 1
+SCHEMA: Literal[2] = 2
 # Outputs that are told of where they could not be written.
 Kind = Literal["overlay", "map", "mask", "overview", "report"]
 
@@ -374,7 +374,7 @@ class Header(Provenance):
         What they held.
     """
 
-    schema: Literal[1]
+    schema: Literal[2]
     settings: RunSettings
     inputs: Inputs
 

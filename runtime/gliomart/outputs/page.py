@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from gliomart.findings.judges import STRUCTURES
+from gliomart.findings.suitability import CODES
 from gliomart.outputs import outcome, pictures
 from gliomart.outputs.documents import SeriesEntry, SliceEntry
 from gliomart.outputs.records import least_likely_first
@@ -269,6 +270,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["p"] = _p_value
+    environment.globals["sentences"] = CODES
     return environment
 
 

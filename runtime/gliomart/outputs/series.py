@@ -141,7 +141,7 @@ class _SeriesWriter:
             verdict=verdict,
             structures=tally.structures(self.plan.card, rate),
             concerns=tuple(tally.concerns),
-            notes=tuple(tally.notes),
+            notes=tally.told,
         )
 
     def _conclude(

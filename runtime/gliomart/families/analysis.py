@@ -119,7 +119,6 @@ def conclude(
     *,
     infer_ms: float,
     scored: NDArray[np.float32] | None = None,
-    alone: bool = False,
 ) -> SliceResult:
     """Score what a model predicted for a slice, and judge the structures in it.
 
@@ -134,10 +133,9 @@ def conclude(
     infer_ms
         Milliseconds that the model took for it.
     scored
-        float32 (size, size): the map that its score is taken of; None for the model's own. Outlines
-        are always those of its own.
-    alone
-        It was given by itself: its score is held against those of slices without neighbours.
+        float32 (size, size): the map that its score is taken of, averaged with its neighbours'.
+        None for its own: it is then held against scores of slices by themselves. Outlines are
+        always those of its own.
     """
     settings = setup.settings_now
     started = perf_counter()
@@ -150,7 +148,7 @@ def conclude(
     counted = inside(prediction.anomaly_map)
     score = scoring.slice_score(counted if scored is None else inside(scored), rules)
     on_source, mask, regions = _segmented(counted, source, box, setup)
-    p = scoring.p_value(score, setup.calibration.of_slices(alone=alone))
+    p = scoring.p_value(score, setup.calibration.of_slices(alone=scored is None))
     shown = AnalysedSlice(entered.prepared.image[..., 0], prediction, on_source, box)
     rate = settings.false_alarm_rate
     structures = {judge.structure.name: judge.judge_slice(shown, rate) for judge in setup.judges}
@@ -244,7 +242,7 @@ def one_alone(image: One, setup: Setup, predict: Predict) -> SliceResult:
         series = open_alone(image, setup.card, forced=setup.settings.forced)
         (timed,) = series.items
         seen = _seen(_entered(series, image.slice, timed, setup), setup, predict)
-        return conclude(seen.entered, seen.prediction, setup, infer_ms=seen.infer_ms, alone=True)
+        return conclude(seen.entered, seen.prediction, setup, infer_ms=seen.infer_ms)
 
 
 def _seen(entered: Entered, setup: Setup, predict: Predict) -> _Seen:

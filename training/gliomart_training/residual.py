@@ -38,10 +38,10 @@ class Residual:
         Standard deviation of a final Gaussian, in pixels.
     """
 
-    bright_at: float = 0.46
-    bright_width: float = 0.04
+    bright_at: float = 0.48
+    bright_width: float = 0.02
     common_limit: float = 0.02
-    smoothing_px: float = 2.0
+    smoothing_px: float = 1.5
 
     def with_options(self, options: object) -> Self:
         """Take the options that the JSON of a record or a card names; the others stay."""

@@ -55,7 +55,9 @@ def table(path: Path, record: Record, limit: float, reference: int) -> Iterator[
     reference
         So many first values of a statistic are judged by nothing.
     """
-    yield f"{printable(str(path))}: {len(record.streams)} scanners and sequences"
+    count = len(record.streams)
+    what = "one scanner and sequence" if count == 1 else f"{count} scanners and sequences"
+    yield f"{printable(str(path))}: {what}"
     for stream in record.streams:
         yield ""
         yield from _stream(stream, limit, reference)

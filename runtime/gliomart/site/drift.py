@@ -256,7 +256,7 @@ def _studies(parts: Sequence[tuple[SeriesFiles, SeriesRecord]], card: ModelCard)
             if entry["code"] not in LOST
         )
         series = tuple(series.id for series, _ in (own or nothing))
-        values = _values(slices, refusals.total())
+        values = values_of(slices, refusals.total())
         studies.append(Study(series, scanner, sequence, values, refusals))
         nothing = []
     return studies
@@ -271,7 +271,7 @@ def _origin(series: SeriesFiles, card: ModelCard) -> tuple[tuple[str, str, str],
     return (header.scanner if header else ("", "", "")), sequence
 
 
-def _values(slices: Sequence[SliceEntry], refused: int) -> dict[str, float | None]:
+def values_of(slices: Sequence[SliceEntry], refused: int) -> dict[str, float | None]:
     """Measure a study by its slices."""
     values: dict[str, float | None] = dict.fromkeys(STATISTICS)
     if slices:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import runpy
+import shutil
 from fractions import Fraction
 from itertools import permutations
 from pathlib import Path
@@ -18,11 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import processes
-from gliomart import Detector, Slice, cli
+from gliomart import Detector, Slice, cli, scan
 from gliomart.errors import DriftRecordError
 from gliomart.findings.appearance import Appearance, appearance_of
 from gliomart.findings.results import Settings
 from gliomart.providers import ProviderChoice
+from gliomart.run import Run
 from gliomart.site import drift, drift_record
 from gliomart.site.drift import Study
 from gliomart.site.drift_evidence import BETS, REFERENCE, Evidence, bet_on
@@ -326,6 +329,16 @@ def test_a_full_record_is_small_and_can_be_gone_on_with(tmp_path: Path) -> None:
     assert max(len(stream.recent) for stream in after.streams) <= MOST_RECENT
 
 
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    link = tmp_path / "drift.json"
+    link.symlink_to(tmp_path / "kept" / "drift.json")
+    for study in _studies(2):
+        drift.watch(link, [study], SETTINGS, MONTH)
+    assert link.is_symlink()
+    assert _read(tmp_path / "kept" / "drift.json").streams[0].studies == 2
+
+
 _COUNT = """
 import sys
 from pathlib import Path
@@ -405,6 +418,32 @@ def test_a_finished_run_that_is_resumed_counts_nothing_twice(
     assert _infer(model, study, out, "--drift", record, "--overwrite") == 0
     assert record.read_bytes() == before
     assert _document(out)["drift"][0]["not_counted"] == "seen-before"
+
+
+def test_an_interrupted_run_that_is_resumed_counts_each_study_once(
+    model: Path, study: Path, tmp_path: Path
+) -> None:
+    second = shutil.copytree(study, tmp_path / "second")
+    for image in second.glob("*.png"):
+        pixels = cv2.imread(str(image), cv2.IMREAD_GRAYSCALE)
+        assert pixels is not None
+        cv2.imwrite(str(image), cv2.GaussianBlur(pixels, (0, 0), 1))
+    inventory = scan([study, second])
+    detector, out, record = Detector(model, provider="cpu"), tmp_path / "out", tmp_path / "d.json"
+
+    def interrupt(done: int, _: int) -> None:
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Run(detector, inventory, out, progress=interrupt, drift=record).write()
+    assert not record.exists()
+    document = Run(detector, inventory, out, drift=record).write()
+    assert [entry["study"] for entry in document["drift"]] == [1, 2]
+    values = [entry["statistics"]["noise"]["value"] for entry in document["drift"]]
+    assert values[1] is not None
+    assert 0 < values[1] < values[0]
+    assert _read(record).streams[0].studies == 2
 
 
 def test_a_record_that_cannot_be_used_ends_a_run_before_it_begins(
@@ -587,3 +626,19 @@ def test_a_slice_without_brain_has_no_looks(detector: Detector) -> None:
     assert result.brain is not None
     assert appearance_of(replace(result, brain=np.zeros_like(result.brain))) is None
     assert appearance_of(replace(result, brain=None)) is None
+
+
+# -- What the page says
+
+
+def test_the_page_has_the_figures_that_were_measured() -> None:
+    root = Path(__file__).parents[2]
+    script = runpy.run_path(str(root / "benchmarks" / "drift.py"))
+    figures = json.loads(script["RESULTS"].read_bytes())
+    page = script["PAGE"].read_text(encoding="utf-8")
+    assert script["rewritten"](page, figures) == page
+    assert tuple(figures["statistics"]) == STATISTICS
+    assert figures["limit"] == LIMIT
+    for quiet in figures["without_a_change"].values():
+        assert quiet["per_1000_studies"] <= 1
+        assert quiet["replays_with_any"] <= quiet["bound_on_any"]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import random
 import secrets
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Literal
 
@@ -42,7 +44,6 @@ from gliomart.site.drift_record import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from gliomart.findings.results import Settings
     from gliomart.model.card import ModelCard
@@ -156,6 +157,7 @@ def watch(
     if not studies:
         return []
     month = month or datetime.now(UTC).strftime("%Y-%m")
+    path = Path(os.path.realpath(path))  # what a link leads to is written, and the link stays
     with drift_record.held(path):
         record = drift_record.read(path) or Record(drift_record.SCHEMA, secrets.token_hex(16))
         entries = []

@@ -30,6 +30,9 @@ import numpy as np
 from gliomart import Detector, Slice
 from gliomart._version import __version__
 from gliomart.findings.appearance import appearance_of
+from gliomart.image.grid import uncrop
+from gliomart.image.normalisation import estimate_normalisation
+from gliomart.image.steps import Preprocessing, Shading
 from gliomart.outputs import records
 from gliomart.site import drift
 from gliomart.site.drift_evidence import REFERENCE, Evidence
@@ -75,6 +78,16 @@ def shaded(volume: Volume, seed: int) -> Volume:
     return volume * np.exp(_SHADING * field).astype(np.float32)
 
 
+def doubled(volume: Volume) -> Volume:
+    """Multiply a series by the field of uneven light that is found in it."""
+    slices = [Slice(pixels, spacing=_SPACING_MM) for pixels in volume]
+    norm = estimate_normalisation(slices, Preprocessing(shading=Shading()))
+    assert norm.field is not None
+    shape = volume[0].shape
+    fields = [norm.field.at(number).log[0] for number in range(len(volume))]
+    return volume * np.exp(np.stack([uncrop(log, norm.box, shape) for log in fields]))
+
+
 def halved(volume: Volume) -> Volume:
     """Halve the resolution in plane, and interpolate, as scanners do, to the same matrix."""
 
@@ -97,7 +110,8 @@ def noisy(volume: Volume, seed: int) -> Volume:
 CHANGES: Mapping[str, Callable[[Volume, int], Volume]] = {
     "gamma +.15": lambda volume, _: gamma(volume, float(np.exp(_GAMMA))),
     "gamma -.15": lambda volume, _: gamma(volume, float(np.exp(-_GAMMA))),
-    "shading": shaded,
+    "shading doubled": lambda volume, _: doubled(volume),
+    "shading of 25 % added": shaded,
     "half the resolution": lambda volume, _: halved(volume),
     "noise": noisy,
 }
@@ -144,9 +158,12 @@ def _read(path: Path) -> Volume:
     return pixels.astype(np.float32)
 
 
-def measured(options: argparse.Namespace) -> tuple[dict[str, dict[str, Values]], str]:
-    """Measure every patient, or read what was kept; gives it, and the model's SHA-256."""
-    sha256 = Detector(options.model, provider="cpu").settings.model_sha256
+def measured(options: argparse.Namespace) -> tuple[dict[str, dict[str, Values]], dict[str, Any]]:
+    """Measure every patient, or read what was kept; gives it, and which model it was."""
+    detector = Detector(options.model, provider="cpu")
+    sha256, card = detector.settings.model_sha256, detector.card
+    undone = card.preprocessing.shading is not None
+    model = {"name": card.name, "version": card.version, "sha256": sha256, "shading_undone": undone}
     with (options.t1 / "index.csv").open(newline="") as stream:
         t1 = {row["flair"]: row["t1"] for row in csv.DictReader(stream)}
     patients: defaultdict[str, list[tuple[int, Path, Path | None]]] = defaultdict(list)
@@ -175,10 +192,10 @@ def measured(options: argparse.Namespace) -> tuple[dict[str, dict[str, Values]],
         for patient, job in jobs.items():
             (kept / f"{patient}.json").write_text(json.dumps(job.result()))
             print(patient, file=sys.stderr, flush=True)
-    return {each: json.loads((kept / f"{each}.json").read_text()) for each in patients}, sha256
+    return {each: json.loads((kept / f"{each}.json").read_text()) for each in patients}, model
 
 
-_MEASURING = (gamma, shaded, halved, noisy, measure, measure_patient)
+_MEASURING = (gamma, doubled, shaded, halved, noisy, measure, measure_patient)
 
 
 class Watch:
@@ -280,7 +297,9 @@ def spread(before: Sequence[Values], after: Sequence[Values]) -> dict[str, float
     return moved
 
 
-def report(by_patient: Mapping[str, Mapping[str, Values]], sha256: str) -> dict[str, Any]:
+def report(
+    by_patient: Mapping[str, Mapping[str, Values]], model: Mapping[str, Any]
+) -> dict[str, Any]:
     """Replay everything."""
     rng = np.random.default_rng(0)
     usual = [found["as scanned"] for found in by_patient.values()]
@@ -298,7 +317,7 @@ def report(by_patient: Mapping[str, Mapping[str, Values]], sha256: str) -> dict[
         print(name, replays, file=sys.stderr, flush=True)
     return {
         "software": __version__,
-        "model_sha256": sha256,
+        "model": dict(model),
         "patients": len(by_patient),
         "reference_studies": REFERENCE,
         "limit": LIMIT,
@@ -318,7 +337,14 @@ def rewritten(page: str, figures: Mapping[str, Any]) -> str:
 
 def _delays(figures: Mapping[str, Any]) -> str:
     columns = "".join(f" after {studies} studies | noticed |" for studies in BEFORE)
-    lines = [f"| change |{columns} moves first |", "|---" * (2 + 2 * len(BEFORE)) + "|"]
+    model = figures["model"]
+    undone = "undone" if model["shading_undone"] else "left as it is: `shading` is not known"
+    told = f"{model['name']} {model['version']} ({model['sha256'][:12]}), uneven light {undone}"
+    lines = [
+        f"Of {figures['patients']} patients, by {told}:\n",
+        f"| change |{columns} moves first |",
+        "|---" * (2 + 2 * len(BEFORE)) + "|",
+    ]
     for name, change in figures["changes"].items():
         cells = []
         for each in change["replays"]:

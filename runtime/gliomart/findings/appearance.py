@@ -14,7 +14,10 @@ import numpy as np
 from gliomart.image.grid import uncrop
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from gliomart.findings.results import SliceResult
+    from gliomart.image.shading import Field
 
 _LIKELY = 0.5
 # Fewer pixels of brain, as at its vertex and base, tell little of it.
@@ -38,8 +41,8 @@ class Appearance:
     Attributes
     ----------
     shading
-        Strength of its series' shading: standard deviation of the logarithm of the bias field that
-        was estimated; None where the model corrects none.
+        How unevenly it is lit: root mean square of the natural logarithm of the field that was
+        found, 0 being the middle of the series; None where the model undoes none.
     contrast
         Of grey against white matter: the natural logarithm of brightness at the third quartile by
         that at the first.
@@ -80,4 +83,16 @@ def appearance_of(result: SliceResult) -> Appearance | None:
     inside = cv2.erode(brain.view(np.uint8), _BORDER) > 0
     differences = np.abs(cv2.filter2D(shown, -1, _DIFFERENCES))[inside]
     noise = float(np.median(differences)) / (_GAIN * _MEDIAN) if len(differences) else 0.0
-    return Appearance(shading=None, contrast=third - first, range=high - low, noise=noise)
+    return Appearance(
+        shading=None if norm.field is None else _strength(norm.field, result.brain),
+        contrast=third - first,
+        range=high - low,
+        noise=noise,
+    )
+
+
+def _strength(field: Field, brain: NDArray[np.float32]) -> float:
+    """Root mean square of a slice's field (1, side, side) in its brain (size, size)."""
+    (log,) = field.log
+    inside = cv2.resize(brain, log.shape[::-1], interpolation=cv2.INTER_AREA) > _LIKELY
+    return float(np.sqrt(np.mean(log[inside] ** 2))) if inside.any() else 0.0

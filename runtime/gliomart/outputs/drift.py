@@ -11,7 +11,8 @@ class AppearanceEntry(TypedDict):
     Attributes
     ----------
     shading
-        Strength of its shading; null where the model corrects none.
+        How unevenly it is lit: root mean square of the logarithm of the field that was found; null
+        where the model undoes none.
     contrast
         Of grey against white matter: logarithm of brightness at the third quartile of the brain by
         that at the first.

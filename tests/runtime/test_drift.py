@@ -28,7 +28,7 @@ from gliomart.providers import ProviderChoice
 from gliomart.run import Run
 from gliomart.site import drift, drift_record
 from gliomart.site.drift import Study
-from gliomart.site.drift_evidence import BETS, REFERENCE, Evidence, bet_on
+from gliomart.site.drift_evidence import BETS, REFERENCE, Evidence, bet_on, normal_score
 from gliomart.site.drift_record import (
     FARTHEST_BIN,
     LIMIT,
@@ -85,7 +85,7 @@ def test_a_bet_gains_nothing_on_uniform_p_values(shift: float) -> None:
     scores = np.linspace(-12, 12, 20001)
     density = np.exp(-(scores**2) / 2) / np.sqrt(2 * np.pi)
     inside = np.abs(scores) < 8  # where a p-value can be told from 0 and 1
-    worth = [bet_on(_normal_tail(score), shift) for score in scores[inside]]
+    worth = [bet_on(normal_score(_normal_tail(score)), shift) for score in scores[inside]]
     assert np.trapezoid(np.array(worth) * density[inside], scores[inside]) == pytest.approx(
         1, abs=1e-6
     )

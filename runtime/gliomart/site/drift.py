@@ -356,6 +356,6 @@ def _name(text: str) -> str:
 
 
 def _check_number(key: str, text: str) -> str:
-    """Make a check number of a text, which tells nothing without the key."""
+    """Make a check number of a text, which tells whether a guess of the text may be right."""
     digest = hashlib.blake2s(text.encode(errors="replace"), key=bytes.fromhex(key))
     return digest.hexdigest()[: 2 * _CHECK_BYTES]

@@ -72,9 +72,9 @@ class Evidence:
         """
         worth = self.worth
         if self.studies >= REFERENCE:
-            p = self.p_value(bin_, chance)
+            score = normal_score(self.p_value(bin_, chance))
             worth = tuple(
-                (before + 1) * bet_on(p, bet) for bet, before in zip(BETS, worth, strict=True)
+                (before + 1) * bet_on(score, bet) for bet, before in zip(BETS, worth, strict=True)
             )
         counts = dict(self.counts)
         counts[bin_] = counts.get(bin_, 0) + 1
@@ -90,10 +90,14 @@ class Evidence:
         return (above + chance * alike) / (self.studies + 1)
 
 
-def bet_on(p: float, shift: float) -> float:
-    """Tell what a unit becomes that was bet on a shift; 1 in expectation where ``p`` is uniform.
+def normal_score(p: float) -> float:
+    """Give the normal deviate that is exceeded with probability ``p``, in [0, 1]."""
+    return -_NORMAL.inv_cdf(min(max(p, _LEAST), 1 - _LEAST))
 
-    It is the likelihood ratio of the normal score of ``p``, moved by ``shift`` against not moved.
+
+def bet_on(score: float, shift: float) -> float:
+    """Tell what a unit becomes that was bet on a shift; 1 in expectation for a normal score.
+
+    It is the likelihood ratio of the score, moved by ``shift`` against not moved.
     """
-    score = -_NORMAL.inv_cdf(min(max(p, _LEAST), 1 - _LEAST))
     return math.exp(shift * score - shift * shift / 2)

@@ -30,6 +30,7 @@ from gliomart.model.card import ModelCard
 from gliomart.outputs.documents import Results
 from gliomart.outputs.journal import JournalEntry, JournalHead
 from gliomart.outputs.report_slice import ReportSlice
+from gliomart.site.drift_record import Record as DriftRecord
 from gliomart_training.evaluation.documents import (
     Comparison,
     Evaluation,
@@ -45,6 +46,7 @@ FILES: dict[str, tuple[str, Any]] = {
     "results.json": ("results.json", Results),
     "journal.json": ("A line of results.partial.jsonl", JournalHead | JournalEntry),
     "card.json": ("The card of a model; info --json prints it beside the file's sha256", ModelCard),
+    "drift.json": ("A record of infer --drift; info --drift --json prints it", DriftRecord),
     "bench.json": ("bench --json", Report),
     "pictures.json": ("A file of report-pictures/", list[ReportSlice | None]),
     "evaluation.json": ("evaluate --json; accuracy.md says what figures mean", Evaluation),

@@ -92,6 +92,12 @@ class OutputBusyError(UsageError):
     code = "output-busy"
 
 
+class DriftRecordError(UsageError):
+    """The file named as a record of drift cannot be used as one; it is left as it is."""
+
+    code = "drift-record"
+
+
 class InputNotFoundError(UsageError, FileNotFoundError):
     """A path given as input does not exist."""
 

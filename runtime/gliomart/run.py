@@ -10,7 +10,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from gliomart.errors import NothingAnalysedError
+from gliomart.errors import GliomartError, NothingAnalysedError
 from gliomart.outputs import folder as output
 from gliomart.outputs import journal, lock, names, outcome, page, records
 from gliomart.outputs.failure import cause_of
@@ -22,6 +22,8 @@ from gliomart.outputs.plan import SeriesPlan
 from gliomart.outputs.records import SeriesRecord
 from gliomart.outputs.series import write_series
 from gliomart.outputs.table import to_csv
+from gliomart.printable import without_folders
+from gliomart.site import drift
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -48,6 +50,8 @@ class Run:
         What is written.
     progress
         Called after every slice with how many are done, and of how many.
+    drift
+        The record of a watch for drift, in which studies are counted; None where there is none.
     """
 
     detector: Detector
@@ -55,6 +59,7 @@ class Run:
     folder: Path
     options: OutputOptions = field(default_factory=OutputOptions)
     progress: Progress | None = None
+    drift: Path | None = None
 
     def write(self) -> Results:
         """Analyse everything and write it.
@@ -70,6 +75,8 @@ class Run:
         ------
         NothingAnalysedError
             No slice could be analysed; results.json says why for each input.
+        DriftRecordError
+            The record of drift cannot be gone on with; nothing was analysed.
         OutputBusyError
             Another run has the folder.
         OutputError
@@ -77,6 +84,8 @@ class Run:
         UsageError
             The folder holds the beginning of a different run.
         """
+        if self.drift is not None:
+            drift.check(self.drift)
         with ExitStack() as stack:
             with output.output_errors(self.folder):
                 self.folder.mkdir(exist_ok=True)
@@ -98,6 +107,7 @@ class Run:
             complete = records.document(
                 head, [SeriesRecord(not_analysed=refused), *finished.values()]
             )
+            self._watch(complete, finished)
             self._write_report(complete, galleries, finished, folder)
             folder.write(output.TABLE, to_csv(complete))
             folder.write(output.RESULTS, records.to_json(complete))
@@ -116,7 +126,11 @@ class Run:
         called = dict(zip(order, names.of_series([series[key] for key in order]), strict=True))
         rest = {key: each for key, each in series.items() if key not in finished}
         plan = SeriesPlan(
-            self.detector.card, lambda: self.detector.settings, self.options, self.detector.workers
+            self.detector.card,
+            lambda: self.detector.settings,
+            self.options,
+            self.detector.workers,
+            watched=self.drift is not None,
         )
         count = _Count(series, finished, self.progress)
         # Closed here and now, whatever happens: what is under way ends before the folder is left.
@@ -133,6 +147,20 @@ class Run:
                 finished[key] = record
                 count.finish(key)
         return {key: finished[key] for key in series}
+
+    def _watch(self, document: Results, finished: Mapping[str, SeriesRecord]) -> None:
+        """Count the studies in the record of drift; results say so where that fails."""
+        if self.drift is None:
+            return
+        every_series = self.detector.arrange(self.inventory.series)
+        analysed = zip(every_series, finished.values(), strict=True)
+        studies = drift.studies_of(analysed, self.detector.card)
+        try:
+            document["drift"] = drift.watch(self.drift, studies, self.detector.settings)
+        except GliomartError as error:
+            cause = error.code, without_folders(str(error))
+            missed = records.missing_output(None, None, "drift", cause)
+            document.setdefault("not_written", []).append(missed)
 
     def _write_report(
         self, document: Results, galleries: Galleries, keys: Iterable[str], folder: OutputFolder

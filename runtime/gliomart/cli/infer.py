@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gliomart.cli.arguments import OVERLAYS, path, positive
+from gliomart.cli.arguments import OVERLAYS, path, place, positive
 from gliomart.cli.options import (
     Destination,
     DetectorOptions,
@@ -13,7 +14,7 @@ from gliomart.cli.options import (
     add_detector_options,
     asked,
 )
-from gliomart.errors import WrittenInPartError
+from gliomart.errors import UsageError, WrittenInPartError
 from gliomart.host import streams
 from gliomart.outputs.options import OutputOptions
 
@@ -61,6 +62,11 @@ def add_to(commands: Commands) -> None:
         "--identify", action="store_true",
         help="show paths and UIDs in the report, which may tell who was examined",
     )  # fmt: skip
+    parser.add_argument(
+        "--drift", type=place, metavar="FILE",
+        help="count the studies in this record of the site, and tell where they are no longer like"
+        " those before (see docs/drift.md)",
+    )  # fmt: skip
     add_detector_options(parser)
     parser.set_defaults(run=run)
 
@@ -73,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
         asked(Destination, options),
         asked(OutputOptions, options),
         plane=options.plane,
+        record=options.drift,
     )
 
 
@@ -83,6 +90,7 @@ def analyse(
     output: OutputOptions,
     *,
     plane: int | None = None,
+    record: Path | None = None,
 ) -> int:
     """Analyse files and folders, write the results, and print what was found.
 
@@ -94,9 +102,13 @@ def analyse(
         What is written beside the report and tables.
     plane
         Colour plane of pictures, from 1.
+    record
+        Of drift, in which studies are counted.
 
     Raises
     ------
+    UsageError
+        The record of drift lies in the output folder.
     WrittenInPartError
         Some inputs or outputs failed.
     """
@@ -104,7 +116,10 @@ def analyse(
     from gliomart.cli.progress import bar
     from gliomart.outputs import folder, outcome
     from gliomart.run import Run
+    from gliomart.site import drift
 
+    if record is not None:
+        drift.check(record)
     if output.dicom:
         import gliomart.outputs.dicom  # noqa: F401  # says so at once where its extra is missing
     with folder.claimed(
@@ -114,12 +129,14 @@ def analyse(
             streams.note(
                 f"{claim.path}: its file system has no locks; let no other run write into it"
             )
+        if record is not None and folder.lies_in(Path(os.path.realpath(record)), claim.path):
+            raise UsageError(f"{record}: lies among the results; choose another --drift")
         inventory = sources.scan(paths, wanted.budget, plane=plane)
         detector = wanted.open(plane=plane, quiet=destination.quiet)
         claim.clear(overwrite=destination.overwrite)
         try:
             with bar(shown=not destination.quiet) as progress:
-                document = Run(detector, inventory, claim.path, output, progress).write()
+                document = Run(detector, inventory, claim.path, output, progress, record).write()
         except KeyboardInterrupt as interruption:
             interruption.add_note(
                 f"finished series are kept; go on with --out {claim.path} --resume"

@@ -7,9 +7,9 @@
 
 _shtab_gliomart_subparsers=(infer demo info calibrate bench train evaluate export completion)
 
-_shtab_gliomart_infer_option_strings=(-h --help --out --json --quiet --overwrite --resume --overlays --plane --maps --dicom-out --identify --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
+_shtab_gliomart_infer_option_strings=(-h --help --out --json --quiet --overwrite --resume --overlays --plane --maps --dicom-out --identify --drift --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
 _shtab_gliomart_demo_option_strings=(-h --help --out --json --quiet --overwrite --resume --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
-_shtab_gliomart_info_option_strings=(-h --help --json)
+_shtab_gliomart_info_option_strings=(-h --help --drift --json)
 _shtab_gliomart_calibrate_option_strings=(-h --help --out --model --contaminated --check --overwrite --plane --limit --threads)
 _shtab_gliomart_bench_option_strings=(-h --help --repeats --budget --json --out --plot --load --overlays --compare --float --rounds --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
 _shtab_gliomart_train_option_strings=(-h --help --network --out --split --corruption --channels --folds --epochs --batch-size --learning-rate --seed --resume --overwrite)
@@ -20,10 +20,12 @@ _shtab_gliomart_option_strings=(-h --help -V --version)
 
 _shtab_gliomart_infer_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_infer___out_COMPGEN=_shtab_compgen_dirs
+_shtab_gliomart_infer___drift_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_infer___model_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_demo___out_COMPGEN=_shtab_compgen_dirs
 _shtab_gliomart_demo___model_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_info_pos_0_COMPGEN=_shtab_compgen_files
+_shtab_gliomart_info___drift_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_calibrate_pos_0_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_calibrate___out_COMPGEN=_shtab_compgen_files
 _shtab_gliomart_calibrate___model_COMPGEN=_shtab_compgen_files

@@ -51,7 +51,7 @@ function _shtab_gliomart_using
 end
 
 set -g _shtab_gliomart_commands infer demo info calibrate bench train evaluate export completion
-set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --epochs --false-alarm-rate --float --folds --held-out --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --plane --plot --plots --precision --provider --repeats --rounds --scanners --seed --sequence --split --threads --trained-on --unlike
+set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --drift --epochs --false-alarm-rate --float --folds --held-out --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --plane --plot --plots --precision --provider --repeats --rounds --scanners --seed --sequence --split --threads --trained-on --unlike
 
 complete -c gliomart -e
 complete -c gliomart -f
@@ -70,6 +70,7 @@ complete -c gliomart -n '_shtab_gliomart_using infer' -l plane -x -d 'colour pla
 complete -c gliomart -n '_shtab_gliomart_using infer' -l maps -d 'write anomaly maps and masks as well'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l dicom-out -d 'write results as DICOM objects as well'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l identify -d 'show paths and UIDs in the report, which may tell who was examined'
+complete -c gliomart -n '_shtab_gliomart_using infer' -l drift -xka "(__fish_complete_path (commandline -ct))" -d 'count the studies in this record of the site, and tell where they are no longer like those before (see docs/drift.md)'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file (default: the built-in one)'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l provider -xka "auto tensorrt tensorrt-rtx cuda cpu" -d 'execution provider (default: auto, the fastest that runs)'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l allow-fallback -d 'use the CPU where the provider asked for by name does not run'
@@ -92,9 +93,10 @@ complete -c gliomart -n '_shtab_gliomart_using demo' -l false-alarm-rate -x -d '
 complete -c gliomart -n '_shtab_gliomart_using demo' -l force -d 'analyse images that the model was not made for as well'
 complete -c gliomart -n '_shtab_gliomart_using demo' -l limit -x -d 'limit on reading one file, such as seconds=5; may be given several times (see docs/dicom.md)'
 complete -c gliomart -n '_shtab_gliomart_using demo' -l threads -x -d 'CPU threads (default: one for each processor)'
-complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -eq 0' -a info -d 'Show what a model is for, what is known of it, its limits, and what it runs on here.'
+complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -eq 0' -a info -d 'Show what a model is for, what is known of it, its limits, and what it runs on here; or what a watch for drift has seen.'
 complete -c gliomart -n '_shtab_gliomart_using info' -s h -l help -d 'show this help message and exit'
-complete -c gliomart -n '_shtab_gliomart_using info' -l json -d 'print the whole card as JSON'
+complete -c gliomart -n '_shtab_gliomart_using info' -l drift -xka "(__fish_complete_path (commandline -ct))" -d 'show this record of infer --drift instead'
+complete -c gliomart -n '_shtab_gliomart_using info' -l json -d 'print the whole as JSON'
 complete -c gliomart -n '_shtab_gliomart_using info; and test $_shtab_gliomart_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'model file (default: the built-in one)'
 complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -eq 0' -a calibrate -d 'Set a model'"'"'s thresholds by a site'"'"'s own tumour-free scans, of at least 20 patients (40 for verdicts on series), given as whole series. The weights stay the same, and the scans are not kept.'
 complete -c gliomart -n '_shtab_gliomart_using calibrate' -s h -l help -d 'show this help message and exit'

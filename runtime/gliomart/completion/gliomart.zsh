@@ -17,7 +17,7 @@ _shtab_gliomart_commands() {
     evaluate:'Run a model over a folder with tumour masks (index.csv) and measure it beside trivial baselines, or beside another model, on the images'"'"' own pixel grid.'
     export:'Turn a trained network into one ONNX file with its card: converted, checked, compared with Keras, and calibrated on patients that its training held out.'
     infer:'Analyse images and DICOM files, and write a report, tables and pictures.'
-    info:'Show what a model is for, what is known of it, its limits, and what it runs on here.'
+    info:'Show what a model is for, what is known of it, its limits, and what it runs on here; or what a watch for drift has seen.'
     train:'Train an autoencoder on tumour-free slices of a folder of images or DICOM. With an index.csv (image, mask, patient, split), slices with a mask or within 3 of one are left out. Pictures of how it goes lie beside the networks, in FILE.run.'
   )
   _describe 'gliomart commands' _commands
@@ -152,6 +152,7 @@ _shtab_gliomart_infer_options=(
   "--maps[write anomaly maps and masks as well]"
   "--dicom-out[write results as DICOM objects as well]"
   "--identify[show paths and UIDs in the report, which may tell who was examined]"
+  "--drift[count the studies in this record of the site, and tell where they are no longer like those before (see docs\/drift.md)]:FILE:_files"
   "--model[model file (default\: the built-in one)]:FILE:_files"
   "--provider[execution provider (default\: auto, the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"
   "--allow-fallback[use the CPU where the provider asked for by name does not run]"
@@ -167,7 +168,8 @@ _shtab_gliomart_infer_defaults_added=0
 
 _shtab_gliomart_info_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--json[print the whole card as JSON]"
+  "--drift[show this record of infer --drift instead]:FILE:_files"
+  "--json[print the whole as JSON]"
   ":model file (default\: the built-in one):_files"
 )
 

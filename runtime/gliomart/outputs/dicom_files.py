@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from gliomart.findings.results import SliceResult
     from gliomart.image.slices import Concern
     from gliomart.outputs.dicom import ObjectFile
-    from gliomart.outputs.documents import DicomEntry, MissingObject
     from gliomart.outputs.folder import SeriesFolder
     from gliomart.outputs.records import SeriesFindings
+    from gliomart.outputs.written import DicomEntry, MissingObject
     from gliomart.sources import SeriesFiles
 
 

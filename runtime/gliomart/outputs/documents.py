@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from gliomart.outputs.options import Overlays  # noqa: TC001  # types are read at run time
+from gliomart.outputs.drift import (  # noqa: TC001  # types are read at run time
+    AppearanceEntry,
+    DriftEntry,
+)
+from gliomart.outputs.options import Overlays  # noqa: TC001  # as above
 from gliomart.outputs.provenance import Provenance
+from gliomart.outputs.written import DicomEntry, MissingOutput  # noqa: TC001  # as above
 
 SCHEMA: Literal[2] = 2
-# Outputs that are told of where they could not be written.
-Kind = Literal["overlay", "map", "mask", "overview", "report"]
 
 
 class RunSettings(TypedDict):
@@ -97,59 +100,6 @@ class RefusalEntry(TypedDict):
     frame: int | None
     code: str
     reason: str
-
-
-class MissingOutput(TypedDict):
-    """An output that could not be written.
-
-    Attributes
-    ----------
-    source
-        Slice or series that it is of; null for what is of the whole run.
-    frame
-        Index from 0 in a file of several.
-    object
-        What it would have been.
-    code, reason
-        Why it is not there.
-    """
-
-    source: str | None
-    frame: int | None
-    object: Kind
-    code: str
-    reason: str
-
-
-class MissingObject(TypedDict):
-    """A DICOM object that is not there.
-
-    Attributes
-    ----------
-    object
-        Name of its file; ``all`` where there is none at all.
-    code, reason
-        Why it is not there.
-    """
-
-    object: str
-    code: str
-    reason: str
-
-
-class DicomEntry(TypedDict):
-    """The DICOM objects of a series.
-
-    Attributes
-    ----------
-    written
-        Their files, as paths in the output folder.
-    not_written
-        Those that are not there.
-    """
-
-    written: list[str]
-    not_written: list[MissingObject]
 
 
 class SeriesStructure(TypedDict):
@@ -342,6 +292,9 @@ class SliceEntry(TypedDict):
         Paths in the output folder; null for what was not written.
     ms
         Time per stage.
+    appearance
+        How it looks, for a watch for drift; missing where none was asked for, null where too
+        little brain is in it.
     """
 
     series: str
@@ -359,6 +312,7 @@ class SliceEntry(TypedDict):
     map: str | None
     mask: str | None
     ms: StageTimes
+    appearance: NotRequired[AppearanceEntry | None]
 
 
 class Header(Provenance):
@@ -390,9 +344,12 @@ class Results(Header):
         What was not, and why.
     not_written
         Outputs that could not be written; missing where there are none.
+    drift
+        What a watch for drift counted of each study; missing where none was asked for.
     """
 
     series: list[SeriesEntry]
     slices: list[SliceEntry]
     not_analysed: list[RefusalEntry]
     not_written: NotRequired[list[MissingOutput]]
+    drift: NotRequired[list[DriftEntry]]

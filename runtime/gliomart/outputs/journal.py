@@ -15,13 +15,13 @@ from gliomart.errors import GliomartError, UsageError
 from gliomart.outputs import folder as output
 from gliomart.outputs import records
 from gliomart.outputs.documents import (  # noqa: TC001  # types are read at run time
-    MissingOutput,
     RefusalEntry,
     SeriesEntry,
     SliceEntry,
 )
 from gliomart.outputs.provenance import Provider  # noqa: TC001  # as above
 from gliomart.outputs.records import SeriesRecord
+from gliomart.outputs.written import MissingOutput  # noqa: TC001  # as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

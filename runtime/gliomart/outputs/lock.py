@@ -13,6 +13,7 @@ import sys
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING
 
 from gliomart.errors import OutputBusyError
@@ -26,14 +27,15 @@ NAME = ".gliomart-lock.partial"
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 # How often a lock file may turn out to be one that its last holder has just removed.
 _MOST_TRIES = 100
+_PAUSE_S = 0.01
 _FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class _Held(threading.local):
-    """Folders that this thread holds, and whether by a lock."""
+    """Lock files that this thread holds, and whether by a lock."""
 
     def __init__(self) -> None:
-        self.folders: dict[str, bool] = {}
+        self.files: dict[Path, bool] = {}
 
 
 _held = _Held()
@@ -41,13 +43,17 @@ _descriptors: set[int] = set()
 
 
 @contextmanager
-def exclusive(folder: Path) -> Iterator[bool]:
+def exclusive(folder: Path, *, name: str = NAME, patience_s: float = 0.0) -> Iterator[bool]:
     """Hold a folder against every other run; what this thread holds already stays held.
 
     Parameters
     ----------
     folder
         One that exists.
+    name
+        Of the lock file, where it is not the folder as a whole that is held.
+    patience_s
+        Seconds that are waited for it.
 
     Yields
     ------
@@ -62,26 +68,26 @@ def exclusive(folder: Path) -> Iterator[bool]:
     OSError
         No file can be made in it.
     """
-    place = os.path.realpath(folder)
-    if place in _held.folders:
-        yield _held.folders[place]
+    file = Path(os.path.realpath(folder), name)
+    if file in _held.files:
+        yield _held.files[file]
         return
-    file = Path(place, NAME)
-    descriptor, locked = _taken(file, folder)
+    descriptor, locked = _taken(file, folder, perf_counter() + patience_s)
     _descriptors.add(descriptor)
-    _held.folders[place] = locked
+    _held.files[file] = locked
     try:
         yield locked
     finally:
         if descriptor in _descriptors:  # and not in a fork of the process that holds it
             _descriptors.remove(descriptor)
-            del _held.folders[place]
+            del _held.files[file]
             _release(file, descriptor)
 
 
-def _taken(file: Path, folder: Path) -> tuple[int, bool]:
+def _taken(file: Path, folder: Path, until: float) -> tuple[int, bool]:
     """Open and lock the lock file; tells whether there was a lock to be had."""
-    for _ in range(_MOST_TRIES):
+    tries = 0
+    while tries < _MOST_TRIES:
         descriptor = os.open(file, _FLAGS, 0o666)
         try:
             locked = _lock(descriptor)
@@ -92,11 +98,14 @@ def _taken(file: Path, folder: Path) -> tuple[int, bool]:
         if locked is not False and current:
             return descriptor, locked is not None
         os.close(descriptor)
-        if locked is False:
+        if locked is False and perf_counter() < until:
+            sleep(_PAUSE_S)
+        elif locked is False:
             raise OutputBusyError(
                 f"{folder}: another run is writing into it; wait for it, or choose another --out"
             )
-        # Its last holder removed it between our opening and our locking it.
+        else:  # its last holder removed it between our opening and our locking it
+            tries += 1
     return os.open(file, _FLAGS, 0o666), False
 
 
@@ -112,7 +121,7 @@ def _let_go_in_a_fork() -> None:
     for descriptor in _descriptors:
         os.close(descriptor)
     _descriptors.clear()
-    _held.folders.clear()
+    _held.files.clear()
 
 
 if sys.platform == "win32":

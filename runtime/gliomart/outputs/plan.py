@@ -29,12 +29,15 @@ class SeriesPlan:
         What is written of them.
     workers
         Slices that are written at a time.
+    watched
+        Results tell how slices look as well, for a watch for drift.
     """
 
     card: ModelCard
     settings: Callable[[], Settings]
     options: OutputOptions = field(default_factory=OutputOptions)
     workers: int = 1
+    watched: bool = False
 
     @property
     def display_limit(self) -> float:

@@ -16,6 +16,7 @@ from gliomart.outputs.provenance import provenance
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from gliomart.findings.appearance import Appearance
     from gliomart.findings.results import Settings, SliceResult, Verdict
     from gliomart.findings.scoring import Region
     from gliomart.findings.structures import Structure, StructureFinding, StructureVerdict
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from gliomart.outputs.documents import (
         Geometry,
         Header,
-        Kind,
-        MissingOutput,
         Note,
         RefusalEntry,
         RegionEntry,
@@ -34,8 +33,10 @@ if TYPE_CHECKING:
         SliceEntry,
         SliceStructure,
     )
+    from gliomart.outputs.drift import AppearanceEntry
     from gliomart.outputs.options import OutputOptions
     from gliomart.outputs.provenance import Provider
+    from gliomart.outputs.written import Kind, MissingOutput
     from gliomart.sources import Inventory
 
 # Parts of JSON text, a few bytes each, that are written at once.
@@ -250,6 +251,18 @@ def structures_of_slice(entry: SliceEntry) -> Iterator[tuple[Structure, SliceStr
     """Find what a slice shows of each structure; None where the model does not judge it."""
     values = cast("Mapping[str, SliceStructure | None]", entry)
     return ((structure, values[structure.name]) for structure in STRUCTURES)
+
+
+def appearance_entry(appearance: Appearance | None) -> AppearanceEntry | None:
+    """Describe how a slice looks."""
+    if appearance is None:
+        return None
+    return {
+        "shading": _rounded(appearance.shading),
+        "contrast": rounded(appearance.contrast),
+        "range": rounded(appearance.range),
+        "noise": rounded(appearance.noise),
+    }
 
 
 def _geometry(shown: Slice) -> Geometry:

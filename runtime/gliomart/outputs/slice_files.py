@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gliomart.findings.appearance import appearance_of
 from gliomart.host.clock import ms_since
 from gliomart.outputs import pictures, records
 from gliomart.outputs.report_slice import ReportSlice
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.findings.results import SliceResult
-    from gliomart.outputs.documents import Kind, MissingOutput, SliceEntry
+    from gliomart.outputs.documents import SliceEntry
     from gliomart.outputs.folder import SeriesFolder
     from gliomart.outputs.plan import SeriesPlan
+    from gliomart.outputs.written import Kind, MissingOutput
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,11 @@ class SliceWriter:
                 paths[kind] = place
         picture = ReportSlice.of(result, self.plan.card) if wanted else None
         tile = pictures.tile(result, overlay)
+        entry = records.slice_entry(result, paths, ms_since(started))
+        if self.plan.watched:
+            entry["appearance"] = records.appearance_entry(appearance_of(result))
         return WrittenSlice(
-            entry=records.slice_entry(result, paths, ms_since(started)),
+            entry=entry,
             not_written=not_written,
             picture=picture,
             tile=tile,

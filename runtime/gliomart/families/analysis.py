@@ -268,7 +268,8 @@ def _missed_brain(entered: Entered, prediction: Prediction, card: ModelCard) -> 
         return ()
     brain = scoring.likely_brain(prediction.brain, prediction.brain.shape)
     found = float(brain.mean())
-    reason = missed_brain(entered.prepared, found, card.familiar)
+    norm, spec = entered.normalisation, card.preprocessing
+    reason = missed_brain(entered.prepared, norm, spec, found, card.familiar)
     return (Concern(BRAIN_NOT_FOUND, reason),) if reason else ()
 
 

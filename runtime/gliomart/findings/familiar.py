@@ -8,9 +8,9 @@ median of some of its slices, an image alone by itself, with a bound of its own.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from gliomart.image.appearance import NUMBERS, SIDE, appearance
@@ -51,9 +51,13 @@ def appearances(
 
 
 def look(item: Slice, norm: Normalisation, spec: Preprocessing) -> NDArray[np.float32] | None:
-    """Describe one slice, (NUMBERS,); None where it shows no head, or only its very edge."""
+    """Describe one slice, (NUMBERS,); None where it shows no head, or only its very edge.
+
+    It is described under the light that it was scanned in, which changes edges and texture little.
+    """
     pixels = filled(item, norm.background)
-    plain = normalise(crop(pixels, norm.box, SIDE, norm.black), norm, spec)
+    as_lit = replace(norm, field=None)
+    plain = normalise(crop(pixels, norm.box, SIDE, norm.black), as_lit, spec)
     if head_mask(plain, spec.head_level * spec.brain_level).mean() < spec.minimum_head:
         return None
     return appearance(plain)
@@ -82,13 +86,19 @@ def unfamiliar(looks: NDArray[np.float32], familiar: Familiar) -> list[Concern]:
     return [Concern(code, f"{what} like {name}") for code, name in names.items()]
 
 
-def missed_brain(prepared: ModelInput, found: float, familiar: Familiar) -> str | None:
+def missed_brain(
+    prepared: ModelInput,
+    norm: Normalisation,
+    spec: Preprocessing,
+    found: float,
+    familiar: Familiar,
+) -> str | None:
     """Say that a slice shows far more brain than a model finds in it; None where it does not.
 
     Parameters
     ----------
-    prepared
-        The slice.
+    prepared, norm, spec
+        The slice, and how it was brought onto the model's grid and scale.
     found
         Fraction of the model's grid that the model takes for brain.
     familiar
@@ -97,11 +107,10 @@ def missed_brain(prepared: ModelInput, found: float, familiar: Familiar) -> str 
     rules = familiar.brain
     if rules is None or found > _PLENTY * prepared.head.mean():
         return None
-    plain = cv2.resize(prepared.plain, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    expected = (
-        float(appearance(np.asarray(plain, np.float32)) @ np.array(rules.weights, np.float32))
-        + rules.offset
-    )
+    looks = look(prepared.source, norm, spec)
+    if looks is None:
+        return None
+    expected = float(looks @ np.array(rules.weights, np.float32)) + rules.offset
     if expected - found <= rules.bound:
         return None
     return (

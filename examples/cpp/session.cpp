@@ -67,8 +67,17 @@ class Model {
       maps.push_back(shown ? std::optional<Image>(anomaly_map(input)) : std::nullopt);
     }
     std::vector<std::optional<Finding>> findings(slices.size());
-    for (std::size_t i = 0; i < slices.size(); ++i)
-      if (maps[i]) findings[i] = judged(*maps[i], scored(maps, i), slices[i], norm, alone);
+    const auto weights = card_.at("scoring").value("neighbours", std::vector<double>{});
+    for (std::size_t i = 0; i < slices.size(); ++i) {
+      if (!maps[i]) continue;
+      const auto beside = neighbours(maps, i, weights.size());
+      // A slice of a series none of whose neighbours was analysed is scored as an image alone is.
+      const auto analysed = std::count_if(beside.begin(), beside.end(),
+                                          [](const Image* map) { return map != nullptr; });
+      const bool by_itself = alone || analysed == 1;
+      const Image scored = beside.empty() ? *maps[i] : averaged(beside, weights);
+      findings[i] = judged(*maps[i], scored, slices[i], norm, by_itself);
+    }
     return findings;
   }
 
@@ -100,24 +109,23 @@ class Model {
     return map;
   }
 
-  // What a slice is scored by: its map, averaged with its neighbours' where the card says so.
-  Image scored(const std::vector<std::optional<Image>>& maps, std::size_t number) const {
-    const auto weights = card_.at("scoring").value("neighbours", std::vector<double>{});
-    if (weights.empty()) return *maps[number];
+  // So many maps in a row, a slice's own in the middle; nothing where one is missing.
+  static std::vector<const Image*> neighbours(const std::vector<std::optional<Image>>& maps,
+                                              std::size_t number, std::size_t count) {
     std::vector<const Image*> beside;
-    for (std::size_t k = 0; k < weights.size(); ++k) {
-      const std::size_t other = number + k - weights.size() / 2;  // below 0 it is very large
+    for (std::size_t k = 0; k < count; ++k) {
+      const std::size_t other = number + k - count / 2;  // below 0 it is very large
       beside.push_back(other < maps.size() && maps[other] ? &*maps[other] : nullptr);
     }
-    return averaged(beside, weights);
+    return beside;
   }
 
   // Its outlines are those of its own map.
   Finding judged(const Image& own, const Image& scored, const Image& slice,
-                 const Normalisation& norm, bool alone) const {
+                 const Normalisation& norm, bool by_itself) const {
     const auto& scoring = card_.at("scoring");
     const auto& calibration = card_.at("calibration");
-    const bool single = alone && calibration.contains("single_scores") &&
+    const bool single = by_itself && calibration.contains("single_scores") &&
                         !calibration.at("single_scores").is_null();
     Finding finding;
     finding.score = slice_score(scored, scoring.at("top_fraction"));

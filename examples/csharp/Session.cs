@@ -73,8 +73,17 @@ namespace Gliomart
                                               Number("preprocessing", "minimum_head"));
                 maps.Add(shown ? AnomalyMap(input) : null);
             }
-            return Enumerable.Range(0, slices.Count).Select(i => maps[i] == null
-                ? null : Judged(maps[i], Scored(maps, i), slices[i], norm, alone)).ToList();
+            double[] weights = Numbers("scoring", "neighbours");
+            return Enumerable.Range(0, slices.Count).Select(i =>
+            {
+                if (maps[i] == null) return null;
+                List<Image> beside = Neighbours(maps, i, weights.Length);
+                // A slice of a series none of whose neighbours was analysed is scored as an image
+                // alone is.
+                bool byItself = alone || beside.Count(map => map != null) == 1;
+                Image scored = beside.Count == 0 ? maps[i] : After.Averaged(beside, weights);
+                return Judged(maps[i], scored, slices[i], norm, byItself);
+            }).ToList();
         }
 
         // How uneven light is undone; null where it is left, as by all cards before schema 6.
@@ -108,20 +117,18 @@ namespace Gliomart
             return map;
         }
 
-        // What a slice is scored by: its map, averaged with its neighbours' where the card says so.
-        Image Scored(IList<Image> maps, int number)
+        // So many maps in a row, a slice's own in the middle; null where one is missing.
+        static List<Image> Neighbours(IList<Image> maps, int number, int count)
         {
-            double[] weights = Numbers("scoring", "neighbours");
-            if (weights.Length == 0) return maps[number];
-            int first = number - weights.Length / 2;
-            return After.Averaged(Enumerable.Range(first, weights.Length)
-                .Select(i => i >= 0 && i < maps.Count ? maps[i] : null).ToList(), weights);
+            return Enumerable.Range(number - count / 2, count)
+                .Select(i => i >= 0 && i < maps.Count ? maps[i] : null).ToList();
         }
 
         // Its outlines are those of its own map.
-        Finding Judged(Image own, Image scored, Image slice, Normalisation norm, bool alone)
+        Finding Judged(Image own, Image scored, Image slice, Normalisation norm,
+                       bool byItself)
         {
-            bool single = alone && Part("calibration", "single_scores").HasValue;
+            bool single = byItself && Part("calibration", "single_scores").HasValue;
             double score = After.SliceScore(scored, Number("scoring", "top_fraction"));
             double p = After.PValue(
                 score, Numbers("calibration", single ? "single_scores" : "slice_scores"));

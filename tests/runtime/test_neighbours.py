@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,8 @@ WEIGHTS = (0.25, 0.5, 0.25)
 SLICES, LESION = 7, 3
 
 
-def detector(folder: Path, scoring: Scoring) -> Detector:
-    known = card(scoring=scoring)
+def detector(folder: Path, scoring: Scoring, **changes: object) -> Detector:
+    known = card(scoring=scoring, **changes)
     path = tiny_model(folder / "m.onnx", metadata={METADATA_KEY: known.to_json()})
     return Detector(path, provider="cpu")
 
@@ -48,6 +49,30 @@ def test_a_lesion_raises_the_scores_of_its_neighbours_and_no_outline(tmp_path: P
 def test_an_image_by_itself_has_no_neighbours(tmp_path: Path) -> None:
     apart = detector(tmp_path, Scoring()).detect(head(LESION))
     assert detector(tmp_path, Scoring(neighbours=WEIGHTS)).detect(head(LESION)).score == apart.score
+
+
+def p_values(folder: Path, weights: tuple[float, ...], slices: list[Slice]) -> list[float]:
+    """Of slices that are analysed; 1 by scores of slices alone, .1 by those in their series."""
+    calibration = card().calibration
+    assert calibration is not None
+    low, high = (0.0,) * 9, (1.0,) * 9
+    apart = replace(calibration, slice_scores=low, single_scores=high)
+    model = detector(folder, Scoring(neighbours=weights), calibration=apart)
+    if len(slices) == 1:
+        return [model.detect(slices[0]).p_value]
+    return [result.p_value for result in model.detect_series(slices).slices]
+
+
+def test_a_slice_without_analysed_neighbours_is_held_against_slices_alone(tmp_path: Path) -> None:
+    blank = Slice(np.zeros((256, 256), np.float32), source="blank")
+    slices = [head(LESION), blank, head(LESION), head(LESION), blank, head(LESION), blank]
+    assert p_values(tmp_path, WEIGHTS, slices) == pytest.approx([1.0, 0.1, 0.1, 1.0])
+    assert p_values(tmp_path, WEIGHTS, slices[:1]) == pytest.approx([1.0])
+
+
+def test_where_neighbours_count_nothing_a_series_is_held_against_series(tmp_path: Path) -> None:
+    assert p_values(tmp_path, (), [head(LESION)] * 2) == pytest.approx([0.1] * 2)
+    assert p_values(tmp_path, (), [head(LESION)]) == pytest.approx([1.0])
 
 
 def test_the_scalp_counts_no_more_with_neighbours_than_without(tmp_path: Path) -> None:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from gliomart.image.preprocess import ModelInput
     from gliomart.image.slices import Slice
     from gliomart.model.card import ModelCard
-    from gliomart.model.contents import Scoring
     from gliomart.model.prediction import Prediction
 
 
@@ -119,6 +118,7 @@ def conclude(
     *,
     infer_ms: float,
     scored: NDArray[np.float32] | None = None,
+    alone: bool = False,
 ) -> SliceResult:
     """Score what a model predicted for a slice, and judge the structures in it.
 
@@ -133,9 +133,10 @@ def conclude(
     infer_ms
         Milliseconds that the model took for it.
     scored
-        float32 (size, size): the map that its score is taken of, averaged with its neighbours'.
-        None for its own: it is then held against scores of slices by themselves. Outlines are
-        always those of its own.
+        float32 (size, size): the map that its score is taken of; None for the model's own. Outlines
+        are always those of its own.
+    alone
+        It is held against scores of slices by themselves, not against those of slices in a series.
     """
     settings = setup.settings_now
     started = perf_counter()
@@ -148,7 +149,7 @@ def conclude(
     counted = inside(prediction.anomaly_map)
     score = scoring.slice_score(counted if scored is None else inside(scored), rules)
     on_source, mask, regions = _segmented(counted, source, box, setup)
-    p = scoring.p_value(score, setup.calibration.of_slices(alone=scored is None))
+    p = scoring.p_value(score, setup.calibration.of_slices(alone=alone))
     shown = AnalysedSlice(entered.prepared.image[..., 0], prediction, on_source, box)
     rate = settings.false_alarm_rate
     structures = {judge.structure.name: judge.judge_slice(shown, rate) for judge in setup.judges}
@@ -206,8 +207,15 @@ def slice_by_slice(
         assert own is not None  # noqa: S101  # it is what the others are beside
         if isinstance(own, Refusal):
             return own
-        scored = _averaged(own, beside, setup.card.scoring)
-        return conclude(own.entered, own.prediction, setup, infer_ms=own.infer_ms, scored=scored)
+        scored = _averaged(own, beside, weights) if weights else None
+        return conclude(
+            own.entered,
+            own.prediction,
+            setup,
+            infer_ms=own.infer_ms,
+            scored=scored,
+            alone=bool(weights) and scored is None,
+        )
 
     weights = setup.card.scoring.neighbours
     with closing(in_order(see, series.items, workers=setup.workers)) as seen:
@@ -215,9 +223,12 @@ def slice_by_slice(
 
 
 def _averaged(
-    own: _Seen, beside: Sequence[_Seen | Refusal | None], rules: Scoring
+    own: _Seen, beside: Sequence[_Seen | Refusal | None], weights: Sequence[float]
 ) -> NDArray[np.float32] | None:
-    """Average a slice's map with its neighbours', as far as they are there and lie on its grid."""
+    """Average a slice's map with its neighbours', as far as they are there and lie on its grid.
+
+    None where none is.
+    """
     box = own.entered.normalisation.box
     maps = [
         other.prediction.anomaly_map
@@ -227,7 +238,7 @@ def _averaged(
     ]
     if sum(values is not None for values in maps) == 1:  # nothing beside itself
         return None
-    return scoring.averaged(maps, rules.neighbours)
+    return scoring.averaged(maps, weights)
 
 
 def one_alone(image: One, setup: Setup, predict: Predict) -> SliceResult:
@@ -242,7 +253,7 @@ def one_alone(image: One, setup: Setup, predict: Predict) -> SliceResult:
         series = open_alone(image, setup.card, forced=setup.settings.forced)
         (timed,) = series.items
         seen = _seen(_entered(series, image.slice, timed, setup), setup, predict)
-        return conclude(seen.entered, seen.prediction, setup, infer_ms=seen.infer_ms)
+        return conclude(seen.entered, seen.prediction, setup, infer_ms=seen.infer_ms, alone=True)
 
 
 def _seen(entered: Entered, setup: Setup, predict: Predict) -> _Seen:

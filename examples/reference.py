@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,13 @@ def lit(number: int, *, uneven: bool = False) -> Slice:
     return Slice(_drawn(np.sqrt(1 - (height / 12) ** 2), light * jump), spacing=_SPACING)
 
 
+def windowed(number: int) -> Slice:
+    """Export one of these slices with a window of its own: its brightest pixel is 1000."""
+    drawn = lit(number)
+    values = drawn.pixels.astype(np.float64)
+    return replace(drawn, pixels=np.floor(1000 * values / values.max() + 0.5).astype(np.float32))
+
+
 def _drawn(width: NDArray[np.float64], light: NDArray[np.float64]) -> NDArray[np.float32]:
     """Draw the head at so many times its size and brightness."""
     y, x = np.mgrid[:320, :272].astype(np.float64)
@@ -87,7 +95,7 @@ def anomalies() -> NDArray[np.float32]:
 
 def rows() -> Iterator[Row]:
     """Everything that is compared, as a name and numbers."""
-    detector = Detector(provider="cpu")
+    detector = Detector(provider="cpu", force=True)  # a drawing looks altered
     card = detector.card
     source = Slice(synthetic(), spacing=_SPACING)
     yield from _before_the_graph(source, replace(card.preprocessing, shading=None))
@@ -123,18 +131,19 @@ def _before_the_graph(source: Slice, spec: Preprocessing) -> Iterator[Row]:
 
 
 def _in_even_light(spec: Preprocessing) -> Iterator[Row]:
-    """Prepare an image, a series, and one whose slices disagree, whose light is uneven."""
+    """Prepare what is lit unevenly: an image, a series, and others whose slices disagree."""
     rules = spec.shading
     assert rules is not None  # noqa: S101  # the caller gives one
     yield "shading", (rules.side, rules.levels, rules.steps)
     yield "shading_limits", (rules.sharpness, rules.limit, rules.disagreement)
     yield "sampled", (100, *evenly_spaced(range(100), SAMPLED_SLICES))
-    for name, numbers, seen in (
-        ("alone", (8,), (8,)),
-        ("series", _SAMPLED, _SEEN),
-        ("uneven", _SAMPLED, _SEEN),
+    for name, drawn, numbers, seen in (
+        ("alone", lit, (8,), (8,)),
+        ("series", lit, _SAMPLED, _SEEN),
+        ("uneven", partial(lit, uneven=True), _SAMPLED, _SEEN),
+        ("windowed", windowed, _SAMPLED, _SEEN),
     ):
-        slices = {n: lit(n, uneven=name == "uneven") for n in {*numbers, *seen}}
+        slices = {n: drawn(n) for n in {*numbers, *seen}}
         norm = estimate_normalisation([slices[n] for n in numbers], spec, numbers)
         yield f"{name}_numbers", numbers
         for number in seen:

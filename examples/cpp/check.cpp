@@ -47,12 +47,14 @@ static void expect_norm(const gliomart::Normalisation& norm, const Row& box, con
   expect("brain", norm.brain, levels[1], 1e-3);
 }
 
-// An image, a series, or one whose slices disagree, whose light is uneven.
+// What is lit unevenly: an image, a series, or one whose slices disagree.
 static void check_light(const Rows& rows, const std::string& name) {
   const auto one = [&](const char* what) { return rows.at(what).at(0); };
   const auto of_name = [&](const char* what) -> const auto& { return rows.at(name + what); };
   const auto slice = [&](int number) {
-    return gliomart::lit(int(one("image")[0]), int(one("image")[1]), number, name == "uneven");
+    const auto image =
+        gliomart::lit(int(one("image")[0]), int(one("image")[1]), number, name == "uneven");
+    return name == "windowed" ? gliomart::windowed(image) : image;
   };
   const Row sides = one("shading"), limits = one("shading_limits");
   const gliomart::Shading rules{int(sides[0]), int(sides[1]), int(sides[2]),
@@ -123,7 +125,7 @@ int main(int, char** arguments) {
   const auto numbers = gliomart::sampled(int(sampled[0]));
   expect("sampled", double(numbers.size()), double(sampled.size() - 1), 0);
   for (std::size_t i = 1; i < sampled.size(); ++i) expect("sampled", numbers[i - 1], sampled[i], 0);
-  for (const char* name : {"alone", "series", "uneven"}) check_light(rows, name);
+  for (const char* name : {"alone", "series", "uneven", "windowed"}) check_light(rows, name);
 
   const auto& lines = rows.at("map");
   gliomart::Image map(int(lines.size()), int(lines[0].size()));

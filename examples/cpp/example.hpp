@@ -36,4 +36,12 @@ inline Image lit(int height, int width, int number, bool uneven) {
   });
 }
 
+// A slice as it is exported with a window of its own: its brightest pixel is 1000.
+inline Image windowed(Image slice) {
+  const double white = *std::max_element(slice.pixels.begin(), slice.pixels.end());
+  for (float& value : slice.pixels)
+    value = static_cast<float>(std::floor(1000.0 * value / white + 0.5));
+  return slice;
+}
+
 }  // namespace gliomart

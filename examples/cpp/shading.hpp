@@ -37,7 +37,7 @@ using Matrix = std::vector<std::vector<double>>;  // by rows
 using Complex = std::complex<double>;
 
 constexpr double kDarkest = 1e-3;
-constexpr std::size_t kLeastShared = 20;
+constexpr std::size_t kLeastShared = 20, kLeastJumps = 4;
 
 inline double median(std::vector<double> values) { return quantile(std::move(values), 0.5); }
 
@@ -194,12 +194,12 @@ inline std::vector<int> sampled(int count, int most = 32) {
   return numbers;
 }
 
-// How much brighter each slice is than it should be, as a logarithm; nothing but zeros unless the
-// slices disagree: from one pair of neighbours to the next their ratio then jumps.
-inline std::vector<double> gains_of(const std::vector<double>& log, const Mask& counted,
-                                    const Mask& deep, std::size_t slices, double disagreement) {
+// How much brighter each slice is than the one before, as a logarithm; nothing where it is not known.
+inline std::vector<std::optional<double>> steps_of(const std::vector<double>& log,
+                                                   const Mask& counted, const Mask& deep,
+                                                   std::size_t slices) {
   const std::size_t area = log.size() / slices;
-  std::vector<double> gains(slices), known, jumps;
+  std::vector<std::optional<double>> steps(slices);
   for (std::size_t k = 1; k < slices; ++k) {
     std::vector<double> ratios;
     for (const Mask* both : {&deep, &counted}) {
@@ -208,12 +208,49 @@ inline std::vector<double> gains_of(const std::vector<double>& log, const Mask& 
       for (std::size_t i = k * area; i < (k + 1) * area; ++i)
         if ((*both)[i] && (*both)[i - area]) ratios.push_back(log[i] - log[i - area]);
     }
-    const bool shared = ratios.size() >= kLeastShared;
-    if (shared) known.push_back(median(ratios));
-    gains[k] = gains[k - 1] + (shared ? known.back() : 0);
+    if (ratios.size() >= kLeastShared) steps[k] = median(ratios);
   }
+  return steps;
+}
+
+// Whether the ratio of neighbours jumps from one pair to the next (interleaving).
+inline bool jump(const std::vector<std::optional<double>>& steps, double disagreement) {
+  std::vector<double> known, jumps;
+  for (const auto& step : steps)
+    if (step) known.push_back(*step);
   for (std::size_t k = 1; k < known.size(); ++k) jumps.push_back(std::abs(known[k] - known[k - 1]));
-  if (jumps.size() < 4 || median(jumps) <= disagreement) return std::vector<double>(slices);
+  return jumps.size() >= kLeastJumps && median(jumps) > disagreement;
+}
+
+// Whether each slice ends at its own brightest: it was exported with a window of its own. Under a
+// window that they share, what is brightest differs from slice to slice; and where it cuts off what
+// is bright, how much it cuts off.
+inline bool end_alike(const std::vector<const Image*>& slices, double black) {
+  if (slices.size() <= kLeastJumps) return false;
+  float highest = -std::numeric_limits<float>::infinity();
+  for (const Image* slice : slices)
+    highest = std::max(highest, *std::max_element(slice->pixels.begin(), slice->pixels.end()));
+  const float end = static_cast<float>(black + 0.98 * (highest - black));
+  std::vector<double> shares;
+  for (const Image* slice : slices) {
+    const auto& pixels = slice->pixels;
+    const auto at_end =
+        std::count_if(pixels.begin(), pixels.end(), [&](float value) { return value >= end; });
+    shares.push_back(double(at_end) / pixels.size());
+  }
+  const auto ending =
+      std::count_if(shares.begin(), shares.end(), [](double share) { return share > 0; });
+  const bool most = double(ending) / shares.size() >= 0.8;
+  return most && (median(shares) < 1e-3 || quantile(shares, 0.9) < 3 * quantile(shares, 0.1));
+}
+
+// How much brighter each slice is than it should be, as a logarithm; nothing but zeros unless the
+// slices disagree.
+inline std::vector<double> gains_of(const std::vector<std::optional<double>>& steps,
+                                    bool disagree) {
+  std::vector<double> gains(steps.size());
+  for (std::size_t k = 1; disagree && k < steps.size(); ++k)
+    gains[k] = gains[k - 1] + steps[k].value_or(0);
   return gains;
 }
 
@@ -246,7 +283,13 @@ inline std::optional<Field> estimate_field(const std::vector<Image>& slices,
   }
   if (std::find(deep.begin(), deep.end(), 1) == deep.end()) return std::nullopt;
   const std::size_t area = static_cast<std::size_t>(side) * side;
-  const auto gains = gains_of(log, counted, deep, slices.size(), rules.disagreement);
+  std::vector<const Image*> seen;  // what shows a head
+  for (std::size_t i = 0; i < counted.size(); ++i)
+    if (counted[i] && (seen.empty() || seen.back() != &slices[i / area]))
+      seen.push_back(&slices[i / area]);
+  const auto steps = steps_of(log, counted, deep, slices.size());
+  const auto gains =
+      gains_of(steps, jump(steps, rules.disagreement) || end_alike(seen, norm.black));
   for (std::size_t i = 0; i < log.size(); ++i) log[i] -= gains[i / area];
   auto field = n4(log, counted, static_cast<int>(slices.size()), rules);
   const auto in_depth = [&](auto value) {

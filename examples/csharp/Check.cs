@@ -54,13 +54,15 @@ static class Check
         Expect("brain", norm.Brain, levels[1], 1e-3);
     }
 
-    // An image, a series, or one whose slices disagree, whose light is uneven.
+    // What is lit unevenly: an image, a series, or one whose slices disagree.
     static void CheckLight(Dictionary<string, List<double[]>> rows, string name)
     {
         Func<string, double[]> one = what => rows[what][0];
         double[] shape = one("image"), sides = one("shading"), limits = one("shading_limits");
-        Func<int, Image> slice = number =>
+        Func<int, Image> lit = number =>
             Example.Lit((int)shape[0], (int)shape[1], number, name == "uneven");
+        Func<int, Image> slice = number =>
+            name == "windowed" ? Example.Windowed(lit(number)) : lit(number);
         var rules = new Shading
         {
             Side = (int)sides[0], Levels = (int)sides[1], Steps = (int)sides[2],
@@ -132,7 +134,8 @@ static class Check
         Expect("sampled", sampled.Length, one("sampled").Length - 1, 0);
         foreach (var pair in sampled.Zip(one("sampled").Skip(1), (n, row) => new { n, row }))
             Expect("sampled", pair.n, pair.row, 0);
-        foreach (string name in new[] { "alone", "series", "uneven" }) CheckLight(rows, name);
+        foreach (string name in new[] { "alone", "series", "uneven", "windowed" })
+            CheckLight(rows, name);
 
         var map = new Image(rows["map"].Count, rows["map"][0].Length);
         for (int i = 0; i < map.Pixels.Length; ++i)

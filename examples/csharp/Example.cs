@@ -1,5 +1,6 @@
 // The worked example of docs/other-languages.md.
 using System;
+using System.Linq;
 
 namespace Gliomart
 {
@@ -18,6 +19,15 @@ namespace Gliomart
             double size = Math.Sqrt(1 - (above / 12) * (above / 12));
             return Drawn(height, width, size, (y, x) =>
                 Math.Exp((x - 136) / 700.0 + (y - 160) / 500.0 + above / 25) * jump);
+        }
+
+        // A slice as it is exported with a window of its own: its brightest pixel is 1000.
+        public static Image Windowed(Image slice)
+        {
+            double white = slice.Pixels.Max();
+            for (int i = 0; i < slice.Pixels.Length; ++i)
+                slice.Pixels[i] = (float)Math.Floor(1000.0 * slice.Pixels[i] / white + 0.5);
+            return slice;
         }
 
         // The head at so many times its size, in a light.

@@ -28,7 +28,7 @@ namespace Gliomart
     public sealed class Field
     {
         const double Darkest = 1e-3;
-        const int LeastShared = 20;
+        const int LeastShared = 20, LeastJumps = 4;
 
         // Of the slices that it is known for: their places in the series, from 0, and their fields.
         public IList<int> Numbers;
@@ -73,7 +73,11 @@ namespace Gliomart
             }
             if (!deep.Contains(true)) return null;
             double[] log = logs.ToArray();
-            double[] gains = Gains(log, counted, deep, slices.Count, rules.Disagreement);
+            List<Image> seen = slices  // what shows a head
+                .Where((slice, k) => counted.Skip(k * area).Take(area).Contains(true)).ToList();
+            double?[] steps = Steps(log, counted, deep, slices.Count);
+            double[] gains = Gains(
+                steps, Jump(steps, rules.Disagreement) || EndAlike(seen, norm.Black));
             for (int i = 0; i < log.Length; ++i) log[i] -= gains[i / area];
             double[] field = N4.FieldOf(log, counted.ToArray(), slices.Count, rules);
             int[] places = Enumerable.Range(0, log.Length).Where(i => deep[i]).ToArray();
@@ -153,14 +157,11 @@ namespace Gliomart
             return differences.Count < LeastShared ? 0 : Median(differences);
         }
 
-        // How much brighter each slice is than it should be, as a logarithm; all zeros unless the
-        // slices disagree: their ratio then jumps from one pair to the next.
-        static double[] Gains(double[] log, IList<bool> counted, IList<bool> deep, int slices,
-                              double disagreement)
+        // How much brighter each slice is than the one before, as a logarithm; null where not known.
+        static double?[] Steps(double[] log, IList<bool> counted, IList<bool> deep, int slices)
         {
             int area = log.Length / slices;
-            var gains = new double[slices];
-            var known = new List<double>();
+            var steps = new double?[slices];
             for (int k = 1; k < slices; ++k)
             {
                 int[] places = Enumerable.Range(k * area, area).ToArray();
@@ -169,14 +170,43 @@ namespace Gliomart
                     if (ratios == null || ratios.Count < LeastShared)
                         ratios = places.Where(i => both[i] && both[i - area])
                             .Select(i => log[i] - log[i - area]).ToList();
-                gains[k] = gains[k - 1];
-                if (ratios.Count < LeastShared) continue;
-                known.Add(Median(ratios));
-                gains[k] += known[known.Count - 1];
+                if (ratios.Count >= LeastShared) steps[k] = Median(ratios);
             }
+            return steps;
+        }
+
+        // Whether the ratio of neighbours jumps from one pair to the next (interleaving).
+        static bool Jump(double?[] steps, double disagreement)
+        {
+            List<double> known = steps.Where(step => step.HasValue)
+                .Select(step => step.Value).ToList();
             List<double> jumps = known.Skip(1).Zip(known, (b, a) => Math.Abs(b - a)).ToList();
-            bool disagree = jumps.Count >= 4 && Median(jumps) > disagreement;
-            return disagree ? gains : new double[slices];
+            return jumps.Count >= LeastJumps && Median(jumps) > disagreement;
+        }
+
+        // Whether each slice ends at its own brightest: it was exported with a window of its own.
+        // Under a window that they share, what is brightest differs from slice to slice; and where
+        // it cuts off what is bright, how much it cuts off.
+        static bool EndAlike(IList<Image> slices, double black)
+        {
+            if (slices.Count <= LeastJumps) return false;
+            float highest = slices.Max(slice => slice.Pixels.Max());
+            float end = (float)(black + 0.98 * (highest - black));
+            List<double> shares = slices.Select(slice =>
+                (double)slice.Pixels.Count(value => value >= end) / slice.Pixels.Length).ToList();
+            bool most = (double)shares.Count(share => share > 0) / shares.Count >= 0.8;
+            return most && (Median(shares) < 1e-3
+                || Before.Quantile(shares, 0.9) < 3 * Before.Quantile(shares, 0.1));
+        }
+
+        // How much brighter each slice is than it should be, as a logarithm; all zeros unless the
+        // slices disagree.
+        static double[] Gains(double?[] steps, bool disagree)
+        {
+            var gains = new double[steps.Length];
+            for (int k = 1; disagree && k < gains.Length; ++k)
+                gains[k] = gains[k - 1] + (steps[k] ?? 0);
+            return gains;
         }
 
         static double Median(IEnumerable<double> values)

@@ -7,12 +7,14 @@ import runpy
 import shutil
 import subprocess
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from gliomart import Preprocessing, Slice, scan
 from gliomart.image.grid import crop
@@ -31,7 +33,14 @@ SCORE = 0.1  # of itself
 COMPARED = (
     *("levels", "input", "small_input", "score", "p_value", "source", "region", "series_slice"),
     *("alone_field", "alone_input", "series_field", "series_input", "uneven_field", "uneven_input"),
+    *("windowed_field", "windowed_input"),
 )
+# How bright a slice becomes, by its number and pixels, in a series that was changed.
+CHANGED: dict[str, Callable[[int, NDArray[np.float32]], np.float32]] = {
+    "as it is": lambda _number, _pixels: np.float32(1),
+    "interleaved": lambda number, _pixels: np.float32(1.3 ** (number % 2)),
+    "windowed": lambda _number, pixels: np.float32(255 / pixels.max()),
+}
 AGAIN = "where the built-in model was replaced, run: python examples/reference.py"
 
 
@@ -126,9 +135,9 @@ def test_cpp_agrees_with_the_vector(text: str, tmp_path: Path) -> None:
     ],
     ids=lambda study: study.name,
 )
-@pytest.mark.parametrize("interleaved", [False, True], ids=["as it is", "interleaved"])
+@pytest.mark.parametrize("changed", CHANGED, ids=list(CHANGED))
 def test_cpp_prepares_whole_series_as_the_runtime_does(
-    study: Path, interleaved: bool, tmp_path: Path
+    study: Path, changed: str, tmp_path: Path
 ) -> None:
     program = tmp_path / "normalisations"
     source = Path(__file__).with_name("normalisations.cpp")
@@ -138,8 +147,8 @@ def test_cpp_prepares_whole_series_as_the_runtime_does(
     for files in scan([study]).series:
         read = read_series(files.files, files.source)
         slices = [item for item in read if isinstance(item, Slice)][:SAMPLED_SLICES]
-        gain = np.float32(1.3 if interleaved else 1.0)
-        slices = [replace(s, pixels=s.pixels * gain ** (k % 2)) for k, s in enumerate(slices)]
+        gain = CHANGED[changed]
+        slices = [replace(s, pixels=s.pixels * gain(k, s.pixels)) for k, s in enumerate(slices)]
         height, width = slices[0].pixels.shape
         np.stack([item.pixels for item in slices]).tofile(tmp_path / "slices")
         numbers = (len(slices), height, width, *(slices[0].spacing or (1.0, 1.0)))
@@ -156,7 +165,7 @@ def test_cpp_prepares_whole_series_as_the_runtime_does(
             2, len(slices), spec.size, spec.size
         )
         assert norm.field is not None
-        assert norm.field.expected is not None or not interleaved
+        assert norm.field.expected is not None or changed == "as it is"
         assert values[as_lit.size + even.size :] == pytest.approx(norm.field.log.ravel(), abs=1e-5)
         unshaded = replace(norm, field=None)
         for number, item in enumerate(slices):

@@ -31,8 +31,8 @@ CHAPTERS = {
         "Milliseconds", "Normalisation", "Box", "ImagePlane",
     ),
     "card": (
-        "ModelCard", "InputImage", "GraphOutput", "Limits", "Preprocessing", "Scoring",
-        "Scalp", "Calibration", "JudgeCard", "PonsCalibration", "Scales", "Signs",
+        "ModelCard", "InputImage", "GraphOutput", "Limits", "Preprocessing", "Shading",
+        "Scoring", "Scalp", "Calibration", "JudgeCard", "PonsCalibration", "Scales", "Signs",
         "SiteCalibration", "CalibratedScanner",
     ),
 }  # fmt: skip

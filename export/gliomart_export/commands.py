@@ -159,15 +159,15 @@ def _report(path: Path, card: ModelCard, plan: PrecisionPlan) -> None:
     for name, difference in card.parity.items():
         give(f"parity with Keras, {name}: max abs error {difference:.2g}")
     give(
-        f"calibrated on {len(calibrated.slice_scores)} tumour-free slices of"
+        f"calibrated on {len(calibrated.slice_scores)} scores of tumour-free slices of"
         f" {calibrated.patients} patients ({calibrated.method})"
     )
     give(f"pixel threshold {calibrated.pixel_threshold:.4f}")
     for judge in card.judges:
         if judge.rules is not None:
             give(
-                f"{judge.name}: {len(judge.rules.slice_scores)} tumour-free sections of"
-                f" {len(judge.rules.series_scores)} patients, pixel threshold"
+                f"{judge.name}: {len(judge.rules.slice_scores)} scores of tumour-free sections,"
+                f" {len(judge.rules.series_scores)} of series, pixel threshold"
                 f" {judge.rules.pixel_threshold:.4f}"
             )
     if len(calibrated.series_scores) + 1 < 1 / calibrated.false_alarm_rate:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gliomart.image.grid import Box
     from gliomart.image.normalisation import Normalisation
     from gliomart.image.slices import Concern, Refusal, Slice
-    from gliomart.image.steps import Preprocessing
+    from gliomart.image.steps import Preprocessing, Shading
     from gliomart.model.card import ModelCard
     from gliomart.model.contents import (
         CalibratedScanner,
@@ -81,6 +81,7 @@ __all__ = [
     "SeriesFiles",
     "SeriesResult",
     "Settings",
+    "Shading",
     "Signs",
     "SiteCalibration",
     "SiteThresholds",
@@ -117,7 +118,7 @@ _NAMES = {
     "findings.structures": ("Section", "Structure", "StructureFinding", "StructureVerdict"),
     "image.grid": ("Box",),
     "image.normalisation": ("Normalisation",),
-    "image.steps": ("Preprocessing",),
+    "image.steps": ("Preprocessing", "Shading"),
     "providers": ("ProviderChoice",),
     "findings.results": (
         "Milliseconds",

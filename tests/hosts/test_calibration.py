@@ -39,7 +39,7 @@ def test_what_was_trained_on_three_patients_is_exported_evaluated_and_drawn(
     spec, pons, brain = Preprocessing(size=64), PonsRecipe(), BrainRecipe(steps=2, heads=1)
     training.run(Plan(scans, None, network, recipe, brain, pons, spec, Variation(), folds=3))
     assert cli.main(["export", str(network), str(model)]) == 0
-    assert "calibrated on 15 tumour-free slices of 3 patients" in capsys.readouterr().out
+    assert "calibrated on 15 scores of tumour-free slices of 3 patients" in capsys.readouterr().out
     assert len(Detector(model, provider="cpu").calibration.slice_scores) == 15
     for measured in (["--model", model], ["--held-out", tmp_path / "own.run"]):
         plots = tmp_path / f"plots{len(measured[0])}"

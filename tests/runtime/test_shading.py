@@ -209,6 +209,49 @@ def test_slices_with_windows_of_their_own_agree(head: Callable[[], list[Slice]])
     assert np.std(windowed.medians(masks)[middle] - as_scanned) < 0.06
 
 
+def _exported(slices: Sequence[Slice], part: float, *, shared: bool) -> list[Slice]:
+    """Give a window to each slice, or to all: so large a part of its pixels is not above white."""
+    planes = [s.pixels for s in slices]
+    whites = (
+        [np.quantile(planes, part)] * len(planes) if shared else np.quantile(planes, part, (1, 2))
+    )
+    bright = _times(slices, [255 / max(white, 1) for white in whites])
+    return [replace(s, pixels=np.minimum(s.pixels, np.float32(255))) for s in bright]
+
+
+def _chained(slices: Sequence[Slice]) -> bool:
+    field = estimate_normalisation(slices, SPEC).field
+    return field is not None and field.expected is not None
+
+
+@each_head
+@pytest.mark.parametrize("part", [1.0, 0.995, 0.98])
+def test_a_window_of_each_slice_is_seen(head: Callable[[], list[Slice]], part: float) -> None:
+    assert _chained(_exported(head(), part, shared=False))
+
+
+@needs_real_images
+def test_a_window_that_all_slices_share_is_mostly_not_taken_for_one_of_each() -> None:
+    chained = []
+    for number in range(0, 45, 9):
+        slices = _patient(number)
+        assert not _chained(slices)
+        chained += [_chained(_exported(slices, part, shared=True)) for part in (0.999, 0.995, 0.98)]
+    assert np.mean(chained) <= 0.25
+
+
+def test_few_slices_do_not_tell_whether_each_has_a_window_of_its_own() -> None:
+    slices = _simulated()
+    for few in (slices[:4], slices[:1]):
+        assert not _chained(_exported(few, 1.0, shared=False))
+
+
+def test_slices_without_a_head_do_not_count_where_each_has_a_window_of_its_own() -> None:
+    windowed = _exported(_simulated(), 1.0, shared=False)
+    beside = [Slice(np.full_like(windowed[0].pixels, k)) for k in range(len(windowed))]
+    assert _chained([*windowed, *beside])
+
+
 # --- What is bright stays bright ----------------------------------------------------------------
 
 

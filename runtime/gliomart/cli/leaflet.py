@@ -92,8 +92,8 @@ def _training(card: ModelCard) -> Iterator[str]:
 
 def _calibration(card: ModelCard, calibration: Calibration) -> Iterator[str]:
     yield (
-        f"{len(calibration.slice_scores)} tumour-free slices of {calibration.patients} patients:"
-        f" {calibration.method}."
+        f"{len(calibration.slice_scores)} scores of tumour-free slices of {calibration.patients}"
+        f" patients: {calibration.method}."
     )
     yield (
         f"{calibration.false_alarm_rate:.0%} of tumour-free slices, and of tumour-free series, are"
@@ -104,8 +104,8 @@ def _calibration(card: ModelCard, calibration: Calibration) -> Iterator[str]:
             yield f"The {judge.name} is found, and not judged."
             continue
         yield (
-            f"The {judge.name} is judged by itself, against {len(judge.rules.slice_scores)}"
-            f" tumour-free sections of {len(judge.rules.series_scores)} patients."
+            f"The {judge.name} is judged by itself, against {len(judge.rules.slice_scores)} scores"
+            f" of tumour-free sections and {len(judge.rules.series_scores)} of series."
         )
     if card.site is not None:
         yield from _site(card.site)

@@ -26,7 +26,8 @@ class Shading:
         Largest logarithm of the field.
     disagreement
         The slices of a series disagree in level where the logarithm of the ratio of two neighbours
-        typically (in the median) jumps by more than this from one pair to the next.
+        typically (in the median) jumps by more than this from one pair to the next; or where each
+        was exported with a window of its own.
     """
 
     side: int = 32

@@ -125,6 +125,6 @@ class BrainRecipe:
     bare: float = 0.12
     thin: float = 0.12
     bend: float = 0.8
-    simulated: float = 0.25
-    heads: int = 12
+    simulated: float = 0.4
+    heads: int = 20
     seed: int = 0

@@ -65,6 +65,7 @@ BASILAR_ARTERY = (-14.0, -6.0, 2.0, 14.0), (7.0, 12.5, 16.0, 17.0)
 T1_KNOTS = (0.25, 0.42, 0.56, 0.62, 0.68, 0.80, 1.00)  # fluid ... cortex ... white matter
 FLAIR_KNOTS = (0.18, 0.30, 1.00, 1.14, 1.15, 1.04, 0.95)
 BRAIN_NOT_FLUID = 0.6
+BRAIN_NOT_ORBIT = 0.5
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,7 @@ def simulate_head(
         signal = _sample(flair, points).mean(axis=0) * (1 + 0.06 * shade(middle)[0, 0])
         real, imaginary = NOISE * noise.standard_normal((2, size, size), np.float32)
         pixels[index] = WHITE_MATTER * np.hypot(signal + real, imaginary)
-        brain_mask[index] = _sample(_brain_depth(), middle)[0] > 0
+        brain_mask[index] = _sample(_brain(), middle)[0] > 0.5  # noqa: PLR2004
         if np.abs(middle[2] - PONS_CENTRE[2]).min() < 2 * PONS_RADII.max():
             pons_mask[index] = _sample(pons, middle)[0].round()
             lesion_mask[index] = _sample(glioma, middle)[0].round()
@@ -282,9 +283,14 @@ def _untouched_head() -> Values:
 
 
 @lru_cache(maxsize=1)
-def _brain_depth() -> Values:
-    """Return how deep in the brain the grid lies, mm, negative outside."""
-    return _depth(_closed(_template()[::2, ::2, ::2] > 0, SULCUS))
+def _brain() -> Values:
+    """Return where the brain is on the grid, 1 there; gaps closed, orbit and bone left out."""
+    tissue = _template() > 0
+    others = np.zeros(tissue.shape, np.float32)
+    for part in (*BENEATH_THE_SCALP, *THROUGH_THE_SKIN):
+        _paint(others, part._replace(signal=1.0))
+    closed = _depth(_closed(tissue[::2, ::2, ::2], SULCUS)) > 0
+    return np.asarray(tissue | closed & (others < BRAIN_NOT_ORBIT), np.float32)
 
 
 def _template() -> Values:

@@ -389,7 +389,7 @@ def test_sequences_and_neighbouring_slices_in_one_picture_are_refused(tmp_path: 
 
 
 def test_arrays_are_held_to_the_same(model: Path) -> None:
-    drawn = draw_head((128, 128))
+    drawn = draw_head()
     planes = np.stack([drawn, np.roll(drawn, 9, 0), drawn], axis=-1)
     detector = Detector(model, provider="cpu")
     with pytest.raises(InputRefusedError) as error:

@@ -135,6 +135,14 @@ def test_masks_and_wrapped_values_are_refused_and_cut_heads_told(model: Path) ->
     assert {c.code for item in result.slices for c in item.concerns} == {"cut-off"}
 
 
+@pytest.mark.parametrize("side", [48, 64])
+def test_sharp_edges_of_few_pixels_are_no_alteration(side: int, model: Path) -> None:
+    coarse = [cv2.resize(p, (side, side), interpolation=cv2.INTER_NEAREST) for p in _golden()]
+    drawn = [draw_head((side, side), seed=n) for n in range(8)]
+    assert _codes(model, np.stack(coarse)) == set()
+    assert _codes(model, np.stack(drawn)) == set()
+
+
 def test_what_is_no_head_is_nothing_else() -> None:
     alike = [
         Unfamiliar(code, code, NOTHING, offset, 0.0, 0.0)

@@ -76,6 +76,25 @@ def test_errors_of_the_system_keep_what_they_are_about() -> None:
             assert _described(_again(error, protocol)) == _described(error)
 
 
+def _site(card: gliomart.ModelCard) -> gliomart.SiteCalibration:
+    """Give an example of what a site's calibration adds to a model's card."""
+    assert card.calibration is not None
+    return gliomart.SiteCalibration(
+        date="2026-11-28",
+        software=gliomart.__version__,
+        patients=20,
+        series=20,
+        slices=480,
+        scanners=(gliomart.CalibratedScanner("vendor", "scanner", 3.0, 20),),
+        sequences=("FLAIR",),
+        contaminated=0.0,
+        kept=("series",),
+        model_sha256="0" * 64,
+        model_calibration=card.calibration,
+        model_judges=card.judges,
+    )
+
+
 @cache
 def _everything() -> dict[str, Any]:
     """Find an example of every public type in what a study gives out."""
@@ -85,6 +104,7 @@ def _everything() -> dict[str, Any]:
     refusal = gliomart.Refusal("slice", None, "no-head", "no head")
     concern = gliomart.Concern("series-gap", "a slice is missing")
     scalp = gliomart.Scalp(thickness_px=5.0, dome_px=60.0)
+    scales = gliomart.Scales(signs=2.0, anomaly=0.05)
     pending: list[Any] = [
         detector.card,
         inventory,
@@ -93,6 +113,9 @@ def _everything() -> dict[str, Any]:
         concern,
         detector.budget,
         scalp,
+        scales,
+        _site(detector.card),
+        gliomart.SiteThresholds("2026-11-28", patients=20, kept=("series",)),
     ]
     found: dict[str, Any] = {}
     while pending:

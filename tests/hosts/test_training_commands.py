@@ -139,7 +139,7 @@ def test_weights_that_are_no_numbers_are_not_exported(
     assert not (tmp_path / "own.onnx").exists()
 
 
-@pytest.mark.parametrize("broken", ["state", "record", "losses", "network"])
+@pytest.mark.parametrize("broken", ["state", "record", "losses", "autoencoder", "network"])
 def test_what_an_interrupted_run_left_broken_is_named(
     scans: Path, network: Path, capsys: pytest.CaptureFixture[str], broken: str
 ) -> None:
@@ -156,15 +156,22 @@ def test_what_an_interrupted_run_left_broken_is_named(
             (folder / "record.json").write_text("{")
         case "losses":
             (folder / "fold-1.json").write_text("{")
+        case "autoencoder":
+            (folder / "fold-1.with-brain.keras").unlink()
+            _halve(folder / "fold-1.autoencoder.keras")
         case "network":
-            half = (folder / "fold-1.autoencoder.keras").read_bytes()[:5000]
-            (folder / "fold-1.autoencoder.keras").write_bytes(half)
-    error: type[Exception] = ModelError if broken == "network" else TrainingError
+            _halve(folder / "fold-1.with-brain.keras")
+    networks_broken = ("autoencoder", "network")
+    error: type[Exception] = ModelError if broken in networks_broken else TrainingError
     with pytest.raises(error, match=r"broken") as refused:
         training.run(_plan(scans, network), resume=True)
     assert "\n" not in str(refused.value)
     assert not network.exists()
     capsys.readouterr()
+
+
+def _halve(network: Path) -> None:
+    network.write_bytes(network.read_bytes()[:5000])
 
 
 def _truncated(network: Path) -> None:

@@ -165,7 +165,7 @@ def test_benchmarks_of_stages_run() -> None:
     words = ["-m", "pytest", "-q", "--benchmark-disable", "-p", "no:cacheprovider"]
     stages = BUDGETS.with_name("test_stages.py")
     done = processes.finish([sys.executable, *words, stages, "-k", "not infer"], check=False)
-    assert "5 passed" in done.stdout, done.stdout
+    assert "8 passed" in done.stdout, done.stdout
 
 
 def test_energy_is_summed_over_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

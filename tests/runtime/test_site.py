@@ -43,7 +43,9 @@ def draw_patients(folder: Path, count: int, *, slices: int = 5, brightest: float
         (folder / f"p{patient:02d}").mkdir(parents=True)
         strengths = np.random.default_rng(patient).uniform(0.3, brightest, slices)
         for number, strength in enumerate(strengths):
-            pixels = draw_head((96, 96), lesion=float(strength), seed=patient) / 5
+            drawn = draw_head((96, 96), lesion=float(strength), seed=patient) / 5
+            # From scalp to skull brightness falls over more than a pixel, as in any scan.
+            pixels = cv2.GaussianBlur(drawn, (0, 0), 1.0)
             name = str(folder / f"p{patient:02d}" / f"{number}.png")
             assert cv2.imwrite(name, pixels.clip(0, 255).astype(np.uint8))
     return folder

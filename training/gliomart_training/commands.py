@@ -292,9 +292,9 @@ def evaluate_parser() -> ArgumentParser:
         examples={
             "gliomart evaluate scans/ --split test": "the built-in model",
             "gliomart evaluate scans/ --model own.onnx --split test --plots plots/": "with plots",
-            "gliomart evaluate scans/ --held-out own.run": "on patients that training held out",
+            "gliomart evaluate scans/ --held-out own.run --stress": "on patients that training held"
+            " out, at scanners not yet seen",
             "gliomart evaluate scans/ --compare a.onnx b.onnx --split test": "which is better",
-            "gliomart evaluate scans/ --held-out own.run --stress": "at scanners not yet seen",
         },
     )
     parser.add_argument("directory", type=place, metavar="DIR", help="dataset folder")

@@ -43,7 +43,11 @@ _DARKEST = 1e-3
 _LEAST_SHARED = 20
 # Deconvolution: bins of the histogram, length of its Fourier transform, and Wiener's noise.
 _BINS, _LENGTH, _WIENER = 200, 512, 0.01
-_FREQUENCIES = -((math.pi * np.arange(_LENGTH // 2 + 1) / _LENGTH) ** 2) / (4 * math.log(2))
+_PADDING = (_LENGTH - _BINS) // 2
+# As OpenCV packs a transform of real numbers: real and imaginary part of each frequency in turn,
+# without the imaginary parts of the first and the last, which are 0.
+_FREQUENCIES = -((math.pi * ((np.arange(_LENGTH) + 1) // 2) / _LENGTH) ** 2) / (4 * math.log(2))
+_BACK = cv2.DFT_ROWS | cv2.DFT_INVERSE | cv2.DFT_SCALE
 # A spline that reaches less of the mask than this is left at 0.
 _NO_SUPPORT = 1e-6
 # Fewer pairs of neighbours do not tell whether a series' slices disagree.
@@ -224,12 +228,13 @@ def n4(log: NDArray[np.float32], mask: NDArray[np.bool_], rules: Shading) -> NDA
     """
     field = np.zeros_like(log)
     residual = np.zeros_like(log)
-    values = log[mask]
+    where = np.flatnonzero(mask)
+    values = log.ravel()[where]
     for level in range(rules.levels):
         splines = _Splines.over(mask, elements=2**level)
         for _ in range(rules.steps):
-            corrected = values - field[mask]
-            residual[mask] = corrected - _sharpened(corrected, rules.sharpness)
+            corrected = values - field.ravel()[where]
+            residual.ravel()[where] = corrected - _sharpened(corrected, rules.sharpness)
             field += splines.fitted(residual)
     return field
 
@@ -305,16 +310,24 @@ def _sharpened(values: NDArray[np.float32], fwhm: float) -> NDArray[np.float32]:
     places = (values - low) / step
     bins = np.minimum(places.astype(np.intp), _BINS - 2)
     part = places - bins
-    histogram = np.bincount(bins, 1 - part, _BINS) + np.bincount(bins + 1, part, _BINS)
-    padding = (_LENGTH - _BINS) // 2
-    padded = np.zeros(_LENGTH)
-    padded[padding : padding + _BINS] = histogram
+    padded = np.zeros((1, _LENGTH))
+    histogram = padded[0, _PADDING : _PADDING + _BINS]
+    histogram += np.bincount(bins, minlength=_BINS)
+    shifted = np.bincount(bins, part, _BINS)
+    histogram -= shifted
+    histogram[1:] += shifted[:-1]
     # Of a Gaussian of this width: its Fourier transform, which is real.
     blurring = np.exp(_FREQUENCIES * (fwhm / step) ** 2)
-    wiener = blurring / (blurring**2 + _WIENER)
-    sharp = np.maximum(np.fft.irfft(np.fft.rfft(padded) * wiener, _LENGTH), 0)
-    level = low + (np.arange(_LENGTH) - padding) * step
-    mean, weight = np.fft.irfft(np.fft.rfft([level * sharp, sharp]) * blurring, _LENGTH)
-    expected = np.divide(mean, weight, out=np.zeros_like(mean), where=weight != 0)
-    expected = expected[padding : padding + _BINS]
+    wiener = blurring / (blurring * blurring + _WIENER)
+    both = np.empty((2, _LENGTH))
+    both[1] = np.maximum(_filtered(padded, wiener), 0)
+    both[0] = (low + (np.arange(_LENGTH) - _PADDING) * step) * both[1]
+    mean, weight = _filtered(both, blurring)[:, _PADDING : _PADDING + _BINS]
+    expected = np.divide(mean, weight, out=np.zeros(_BINS), where=weight != 0)
     return expected[bins] * (1 - part) + expected[bins + 1] * part
+
+
+def _filtered(rows: NDArray[np.float64], spectrum: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply the Fourier transform of each row (N, 512) by a real, even one, as packed."""
+    transformed = cv2.dft(rows, flags=cv2.DFT_ROWS)
+    return cast("NDArray[np.float64]", cv2.dft(transformed * spectrum, flags=_BACK))

@@ -98,10 +98,10 @@ def rows() -> Iterator[Row]:
     detector = Detector(provider="cpu", force=True)  # a drawing looks altered
     card = detector.card
     source = Slice(synthetic(), spacing=_SPACING)
-    yield from _before_the_graph(source, replace(card.preprocessing, shading=None))
+    spec = replace(card.preprocessing, shading=None)
+    yield from _before_the_graph(source, spec)
     yield from _in_even_light(replace(card.preprocessing, shading=Shading()))
     yield from _after_the_graph(card.scoring)
-    spec = card.preprocessing
     prepared = prepare(source, estimate_normalisation([source], spec), spec)
     outputs = Model(provider="cpu").run(prepared.image)
     for role in ("reconstruction", "anomaly_map", "brain"):

@@ -74,7 +74,7 @@ UNCALIBRATED_PONS = PonsCalibration(
     medians=Signs(0.0, 0.0, 0.0, 0.0),
     spreads=Signs(1.0, 1.0, 1.0, 1.0),
     # What the anomaly map sees as well counts half: the sum is there for what it does not see.
-    weights=Signs(brightness=0.5, size=1.0, unevenness=0.5, crowding=1.0),
+    weights=Signs(brightness=0.75, size=1.0, unevenness=0.75, crowding=1.0),
     scales=None,
     pixel_threshold=1e9,
     pixel_false_alarm_rate=PONS_PIXEL_FALSE_ALARM_RATE,

@@ -38,8 +38,8 @@ class Residual:
         Standard deviation of a final Gaussian, in pixels.
     """
 
-    bright_at: float = 0.46
-    bright_width: float = 0.04
+    bright_at: float = 0.48
+    bright_width: float = 0.02
     common_limit: float = 0.02
     smoothing_px: float = 1.5
 

@@ -73,7 +73,7 @@ UNCALIBRATED_PONS = PonsCalibration(
     border_px=4.0,
     medians=Signs(0.0, 0.0, 0.0, 0.0),
     spreads=Signs(1.0, 1.0, 1.0, 1.0),
-    # What the anomaly map sees as well counts half: the sum is there for what it does not see.
+    # What the anomaly map sees as well counts less: the sum is there for what it does not see.
     weights=Signs(brightness=0.75, size=1.0, unevenness=0.75, crowding=1.0),
     scales=None,
     pixel_threshold=1e9,

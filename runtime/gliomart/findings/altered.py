@@ -1,8 +1,8 @@
 """Whether pictures were altered: made of two values, wrapped around, or cut along a straight line.
 
 Bounds were set on the training series (lgg_flair/train, 45 series, 8 bit as published), and none of
-these is past one. Edges are told by pixels, thinned where a slice has many, and not in slices of few
-pixels; brightness is in units of the brain's, above black.
+these is past one. Edges are told by pixels, thinned where a slice has many, and not in slices of
+few pixels; brightness is in units of the brain's, above black.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ _PADDING = (_LENGTH - _BINS) // 2
 # As OpenCV packs a transform of real numbers: real and imaginary part of each frequency in turn,
 # without the imaginary parts of the first and the last, which are 0.
 _FREQUENCIES = -((math.pi * ((np.arange(_LENGTH) + 1) // 2) / _LENGTH) ** 2) / (4 * math.log(2))
+_PLACES = np.arange(_LENGTH) - _PADDING
 _BACK = cv2.DFT_ROWS | cv2.DFT_INVERSE | cv2.DFT_SCALE
 # A spline that reaches less of the mask than this is left at 0.
 _NO_SUPPORT = 1e-6
@@ -280,6 +281,8 @@ def _along_axes(
 ) -> NDArray[np.float32]:
     """Multiply each of the three axes of a stack by a matrix (old length, new length)."""
     first, second, third = matrices
+    if len(first) == 1:  # one slice, in which every spline of this axis is 1
+        return (second.T @ (stack[0] @ third))[np.newaxis]
     planes = second.T @ (stack @ third)
     rows = first.T @ planes.reshape(len(stack), -1)
     return rows.reshape(-1, *planes.shape[1:])
@@ -320,11 +323,11 @@ def _sharpened(values: NDArray[np.float32], fwhm: float) -> NDArray[np.float32]:
     blurring = np.exp(_FREQUENCIES * (fwhm / step) ** 2)
     wiener = blurring / (blurring * blurring + _WIENER)
     both = np.empty((2, _LENGTH))
-    both[1] = np.maximum(_filtered(padded, wiener), 0)
-    both[0] = (low + (np.arange(_LENGTH) - _PADDING) * step) * both[1]
+    np.maximum(_filtered(padded, wiener)[0], 0, out=both[1])
+    both[0] = (low + _PLACES * step) * both[1]
     mean, weight = _filtered(both, blurring)[:, _PADDING : _PADDING + _BINS]
     expected = np.divide(mean, weight, out=np.zeros(_BINS), where=weight != 0)
-    return expected[bins] * (1 - part) + expected[bins + 1] * part
+    return expected[bins] + (expected[1:] - expected[:-1])[bins] * part
 
 
 def _filtered(rows: NDArray[np.float64], spectrum: NDArray[np.float64]) -> NDArray[np.float64]:

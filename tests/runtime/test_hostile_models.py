@@ -58,7 +58,7 @@ def test_the_built_in_model_is_far_from_every_bound() -> None:
     content = default_model().read_bytes()
     onnx_file.check(content)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(onnx_file, "LARGEST_STRUCTURE", onnx_file.LARGEST_STRUCTURE // 20)
+        patch.setattr(onnx_file, "LARGEST_STRUCTURE", onnx_file.LARGEST_STRUCTURE // 10)
         patch.setattr(onnx_file, "MOST_PARTS", onnx_file.MOST_PARTS // 10)
         onnx_file.check(content)
 

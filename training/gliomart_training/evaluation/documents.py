@@ -90,7 +90,7 @@ class Evaluated(TypedDict):
     """What was run: ``software``, ``model`` and ``provider`` as in results.json."""
 
     software: dict[str, str]
-    model: dict[str, str]
+    model: dict[str, object]
     provider: dict[str, object]
 
 

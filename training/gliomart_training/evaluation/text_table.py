@@ -99,7 +99,7 @@ def heading(result: Measured) -> Iterator[str]:
 def _what(result: Measured | Side) -> str:
     model, data = result["model"], result["dataset"]
     split = f", split {data['split']}" if data["split"] else ""
-    what = f"{model['name']} {model['version']} ({model['sha256'][:12]})"
+    what = f"{model['name']} {model['version']} ({str(model['sha256'])[:12]})"
     if data["held_out_by"]:
         what = f"{data['held_out_by']}, each fold on the patients that it held out,"
     return f"{what} on {data['folder']}{split}"

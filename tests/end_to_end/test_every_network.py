@@ -26,7 +26,7 @@ commands.Preprocessing = partial(commands.Preprocessing, size=64)
 """
 HASTY_PONS = """
 from gliomart_training import recipe
-recipe.PonsRecipe = partial(recipe.PonsRecipe, steps=8, heads=1)
+recipe.PonsRecipe = partial(recipe.PonsRecipe, steps=8)
 recipe.BrainRecipe = partial(recipe.BrainRecipe, heads=1)
 """
 COMMAND = """

@@ -37,7 +37,7 @@ from gliomart_training.recipe import BrainRecipe, PonsRecipe  # noqa: E402
 
 SMALL = Preprocessing(size=64)
 SIDE = SMALL.size // POOLING
-RECIPE = PonsRecipe(steps=40, batch_size=8, heads=1)
+RECIPE = PonsRecipe(steps=40, batch_size=8)
 MARKED = (3, 4)
 
 
@@ -97,7 +97,7 @@ def test_what_is_no_ellipse_is_refused_by_line(dataset_folder: Path, row: str, s
 
 
 def _simulated(seed: int) -> PonsImages:
-    return pons_of(simulated_slices(RECIPE.heads, seed, SMALL), SMALL)
+    return pons_of(simulated_slices(1, seed, SMALL), SMALL)
 
 
 def test_marks_are_drawn_where_the_localiser_sees_them(marked_folder: Path) -> None:

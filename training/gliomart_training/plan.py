@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path  # noqa: TC003  # dataclasses resolve it
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,6 +15,7 @@ from gliomart.errors import DatasetError
 from gliomart.host.streams import say
 from gliomart_training import dataset
 from gliomart_training.batches import HealthyImages, Variation, tumour_free_images
+from gliomart_training.brain_localiser import BrainImage, brain_images
 from gliomart_training.patients import count_masks
 from gliomart_training.pons_images import PonsImages, marked_images
 from gliomart_training.recipe import (  # noqa: TC001  # dataclasses resolve it
@@ -103,6 +105,12 @@ class Material:
     images: Mapping[str, HealthyImages]
     pons: Mapping[str, PonsImages]
     groups: list[list[str]]
+
+    @cached_property
+    def brains(self) -> dict[str, list[BrainImage]]:
+        """What of every patient a brain localiser learns from; prepared once, when it is wanted."""
+        spec = self.plan.preprocessing
+        return {patient.id: brain_images(patient, spec) for patient in self.patients}
 
     @property
     def slices(self) -> int:

@@ -64,10 +64,8 @@ class PonsRecipe:
         than to expect the usual.
     simulated
         Fraction of a batch that is from simulated heads.
-    heads
-        Number of simulated heads.
     seed
-        Of weights, heads, order and variation.
+        Of weights, order and variation.
     """
 
     steps: int = 700
@@ -79,7 +77,6 @@ class PonsRecipe:
     recoloured: float = 0.3
     bend: float = 1.2
     simulated: float = 0.25
-    heads: int = 12
     seed: int = 0
 
 

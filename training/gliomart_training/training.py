@@ -22,7 +22,7 @@ from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart_training import pictures
 from gliomart_training.batches import HealthyBatches
-from gliomart_training.brain_localiser import brain_images, fit_brain_localiser
+from gliomart_training.brain_localiser import fit_brain_localiser
 from gliomart_training.corruption import CORRUPTIONS
 from gliomart_training.fitting import check, fit
 from gliomart_training.localiser import fit_localiser, joined
@@ -174,14 +174,14 @@ def _fit_autoencoder(material: Material, job: Job) -> Fit:
 def _fit_brain(material: Material, job: Job, simulated: Sequence[SimulatedSlice]) -> LocaliserFit:
     """Train a brain localiser and join it to its autoencoder, unless an earlier call did."""
     plan, spec = material.plan, material.plan.preprocessing
-    patients = [patient for patient in material.patients if patient.id not in job.held_out]
+    seen = [patient for patient in material.images if patient not in job.held_out]
 
     def train() -> tuple[keras.Model, list[float]]:
-        images = [image for patient in patients for image in brain_images(patient, spec)]
+        images = [image for patient in seen for image in material.brains[patient]]
         return fit_brain_localiser(images, simulated, plan.brain, spec)
 
     stage = _Stage(plan, job.name, "brain", _AUTOENCODER, _WITH_BRAIN)
-    return _joined(stage, train, sum(len(material.images[patient.id]) for patient in patients))
+    return _joined(stage, train, sum(len(material.images[patient]) for patient in seen))
 
 
 def _fit_pons(material: Material, job: Job, simulated: Sequence[SimulatedSlice]) -> LocaliserFit:

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gliomart.cli.arguments import limit, path, place, positive, threads
-from gliomart.cli.options import DetectorOptions
+from gliomart.cli.arguments import path, place
+from gliomart.cli.options import DetectorOptions, add_limits, add_plane
 from gliomart.errors import OutputExistsError, UsageError
 from gliomart.host import streams
 from gliomart.printable import printable
@@ -62,20 +62,8 @@ def add_to(commands: Commands) -> None:
         help="tell whether the site differs from the model's own calibration; writes nothing",
     )  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier SITE.onnx")
-    parser.add_argument(
-        "--plane", type=positive, metavar="N",
-        help="colour plane of pictures to analyse, from 1 (default: refuse pictures whose planes"
-        " differ)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--limit", dest="limits", type=limit, action="append", default=[], metavar="NAME=VALUE",
-        help="limit on reading one file, such as seconds=5; may be given several times (see"
-        " docs/dicom.md)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--threads", type=threads, metavar="N",
-        help="CPU threads (default: one for each processor)",
-    )  # fmt: skip
+    add_plane(parser)
+    add_limits(parser)
     parser.set_defaults(run=run)
 
 

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gliomart.cli.arguments import OVERLAYS, path, place, positive
+from gliomart.cli.arguments import OVERLAYS, path, place
 from gliomart.cli.options import (
     Destination,
     DetectorOptions,
     add_destination,
     add_detector_options,
+    add_plane,
     asked,
 )
 from gliomart.errors import UsageError, WrittenInPartError
@@ -48,11 +49,7 @@ def add_to(commands: Commands) -> None:
         "--overlays", choices=OVERLAYS, default="flagged",
         help="which slices to write overlays of (default: flagged)",
     )  # fmt: skip
-    parser.add_argument(
-        "--plane", type=positive, metavar="N",
-        help="colour plane of pictures to analyse, from 1 (default: refuse pictures whose planes"
-        " differ)",
-    )  # fmt: skip
+    add_plane(parser)
     parser.add_argument("--maps", action="store_true", help="write anomaly maps and masks as well")
     parser.add_argument(
         "--dicom-out", dest="dicom", action="store_true",

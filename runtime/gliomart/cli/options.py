@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gliomart.cli.arguments import limit, place, threads
+from gliomart.cli.arguments import limit, place, positive, threads
 from gliomart.host import streams
 from gliomart.providers.choice import PROVIDERS
 
@@ -141,6 +141,11 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
         "--force", action="store_true",
         help="analyse images that the model was not made for as well",
     )  # fmt: skip
+    add_limits(parser)
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add the bounds of reading a file, and of the processors that are used."""
     parser.add_argument(
         "--limit", dest="limits", type=limit, action="append", default=[], metavar="NAME=VALUE",
         help="limit on reading one file, such as seconds=5; may be given several times (see"
@@ -149,4 +154,13 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=threads, metavar="N",
         help="CPU threads (default: one for each processor)",
+    )  # fmt: skip
+
+
+def add_plane(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of a colour plane."""
+    parser.add_argument(
+        "--plane", type=positive, metavar="N",
+        help="colour plane of pictures to analyse, from 1 (default: refuse pictures whose planes"
+        " differ)",
     )  # fmt: skip

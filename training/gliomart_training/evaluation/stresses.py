@@ -59,8 +59,8 @@ def evaluate(candidate: Candidate, bootstrap: Bootstrap) -> StressEvaluation:
         cohort = panel.observe_changed(change, resamples, name)
         figures = _figures(cohort)
         as_scanned = as_scanned or figures
-        contents = contents or cohort.contents()
-        counts = cohort.contents()["counts"]
+        found = cohort.contents()
+        contents, counts = contents or found, found["counts"]
         rows.append(
             {
                 "name": name,

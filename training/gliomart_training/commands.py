@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MOST_RESAMPLES = 1_000_000
 # Batches that a brain localiser is trained on, for every epoch of the autoencoder.
-_BRAIN_STEPS = 50
+_BRAIN_STEPS = 80
 _CHANNELS: dict[str, tuple[Channel, ...]] = {
     "plain": ("plain",),
     "clahe": ("clahe",),

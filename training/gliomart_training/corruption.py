@@ -31,6 +31,8 @@ _COARSE_CELLS = 16
 _BLOB_STRENGTH = (0.04, 0.4)
 # This fraction of blobs brightens, as gliomas do on FLAIR; the others darken.
 _BRIGHT = 0.75
+# This fraction of lesions of any brightness touches the brain's edge, and takes this share of it.
+_AT_THE_EDGE, _SHARE = 0.35, (0.004, 0.08)
 # What adds less cannot be seen.
 _VISIBLE = 0.02
 # This fraction of images gets coarse noise instead of blobs, of this standard deviation.
@@ -102,8 +104,15 @@ def bright_lesions(
 def lesions_of_any_brightness(
     image: Plane, brain: Plane, strength: tuple[float, float], random: np.random.Generator
 ) -> Plane:
-    """Add blobs of a strength in this range to the brain, and others to the head around it."""
-    within = _enlarge(_blobs(random, _BRIGHT, strength), image) * brain
+    """Add blobs of a strength in this range to the brain, and others to the head around it.
+
+    Some are a single bright one that touches the skull, where a lesion and what lies outside are
+    told apart by the brain's outline alone.
+    """
+    if random.random() < _AT_THE_EDGE:
+        within = random.uniform(*strength) * _at_the_edge(brain, random) * brain
+    else:
+        within = _enlarge(_blobs(random, _BRIGHT, strength), image) * brain
     around = _enlarge(_blobs(random, _OUTSIDE_BRIGHT), image) * (1 - brain) * _head(image)
     return np.clip(image + within + around, 0, 1, dtype=np.float32)
 
@@ -130,6 +139,23 @@ def _blobs(
     shape = sigmoid((place - random.uniform(0.0, 1.3)) / random.uniform(0.05, 0.35))
     amount = random.uniform(*strength) * (1 if random.random() < bright else -1)
     return amount * shape * (1 + 0.35 * _smooth_noise(random, _COARSE_CELLS))
+
+
+def _at_the_edge(brain: Plane, random: np.random.Generator) -> Plane:
+    """Shape one lesion about a point of the brain's edge: 1 within, a soft and uneven margin."""
+    inside = (brain > 0.5).astype(np.uint8)  # noqa: PLR2004
+    edge = np.argwhere(inside - cv2.erode(inside, np.ones((3, 3), np.uint8)))
+    if not len(edge):
+        return np.zeros_like(brain)
+    y, x = np.indices(brain.shape, np.float32)
+    row, column = edge[random.integers(len(edge))]
+    turn = random.uniform(0, np.pi)
+    along = (x - column) * np.cos(turn) + (y - row) * np.sin(turn)
+    across = (y - row) * np.cos(turn) - (x - column) * np.sin(turn)
+    uneven = np.exp(0.25 * _enlarge(_smooth_noise(random, _BLOB_CELLS[0]), brain))
+    reach = np.hypot(along, across * random.uniform(1, 1.8)) * uneven
+    radius = np.quantile(reach[inside > 0], random.uniform(*_SHARE))
+    return sigmoid((radius - reach) / random.uniform(0.2, 0.8))
 
 
 def _smooth_noise(random: np.random.Generator, cells: int) -> Plane:

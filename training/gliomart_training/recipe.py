@@ -88,7 +88,7 @@ class BrainRecipe:
     ----------
     steps, batch_size, learning_rate, weight_decay
         Of AdamW with a cosine schedule, from a linear warm-up over the first twentieth. The command
-        takes 50 steps for every epoch of the autoencoder.
+        takes 80 steps for every epoch of the autoencoder.
     lesions
         Fraction of a batch with lesions in the brain, and in what surrounds it.
     lesion_strength
@@ -111,7 +111,7 @@ class BrainRecipe:
         Of weights, heads, order and variation.
     """
 
-    steps: int = 1500
+    steps: int = 2400
     batch_size: int = 16
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
@@ -119,9 +119,9 @@ class BrainRecipe:
     lesion_strength: tuple[float, float] = (0.1, 1.0)
     around: float = 0.6
     around_gain: tuple[float, float] = (0.12, 2.5)
-    bare: float = 0.12
+    bare: float = 0.15
     thin: float = 0.12
     bend: float = 0.8
     simulated: float = 0.4
-    heads: int = 20
+    heads: int = 30
     seed: int = 0

@@ -5,8 +5,8 @@
 
 DATA holds ``lgg_flair``, ``lgg_t1`` and perhaps ``ms_ljubljana`` and ``dicom``. What the model
 knows is fitted on the patients of the split train; those are held out in five groups when they are
-measured themselves. Series are 12 evenly spaced slices; images are single slices that show brain,
-as scanned. No mask is read.
+measured themselves. Series are 12 evenly spaced slices, and images each of these by itself, whether
+it shows brain or not. No mask is read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from gliomart.image.sampling import evenly_spaced
 from gliomart.image.slices import Slice, of_array
 from gliomart.model.familiar import Familiar
 from gliomart.model.model import Model
-from gliomart_export import familiarity
+from gliomart_export import familiarity, looks
+from gliomart_export.looks import GOOD
 from gliomart_training import dataset
 
 if TYPE_CHECKING:
@@ -39,18 +40,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.model.card import ModelCard
-    from gliomart_export.familiarity import Seen
+    from gliomart_export.looks import Seen
     from gliomart_training.patients import Patient
 
-_GROUPS, _PICTURES = 5, 300
+_GROUPS, _PICTURES, _HEADS = 5, 300, 20
 _SEQUENCES = {"a T1": "t1", "a T1 after contrast": "t1c"}
-_BRAIN = 0.05
 Counts = dict[str, Counter[str]]
 
 
 def _others(data: Path, split: str, patient: str) -> dict[str, list[Slice]]:
     folders = {name: data / "lgg_t1" / folder / split for name, folder in _SEQUENCES.items()}
-    return familiarity.others_of(patient, folders)
+    return looks.others_of(patient, folders)
 
 
 def _count(counts: Counter[str], codes: Sequence[str]) -> None:
@@ -61,18 +61,14 @@ def _count(counts: Counter[str], codes: Sequence[str]) -> None:
 
 def _looked_at(seen: Seen, familiar: Familiar, series: Counts, images: Counts) -> None:
     """Count what is told of all kinds of one patient, by their appearance."""
-    for kind, every in seen.looks.items():
-        for number, looks in enumerate(every):
-            copied = kind == familiarity.GOOD and number > 0
+    for kind, every in seen.series.items():
+        for number, series_looks in enumerate(every):
+            copied = kind == GOOD and number > 0
             name = "good, at drawn scanners or with suppressed fat" if copied else kind
-            _count(series[name], [c.code for c in unfamiliar(looks, familiar)])
-            if kind != familiarity.GOOD and number == 0:
-                for look in looks:
-                    _count(images[kind], [c.code for c in unfamiliar(look[None], familiar)])
-    for look, share in seen.brain[: len(seen.looks[familiarity.GOOD][0])]:
-        if share >= _BRAIN:
-            codes = [c.code for c in unfamiliar(look[None], familiar)]
-            _count(images[familiarity.GOOD], codes)
+            _count(series[name], [c.code for c in unfamiliar(series_looks, familiar)])
+    for kind, alone in seen.images.items():
+        for look in alone:
+            _count(images[kind], [c.code for c in unfamiliar(look[np.newaxis], familiar)])
 
 
 def _codes(slices: Sequence[Slice], card: ModelCard) -> list[str]:
@@ -145,10 +141,11 @@ def main() -> None:
     def look(split: str) -> dict[str, tuple[Patient, Seen]]:
         patients = dataset.load(options.data / "lgg_flair", split)
         others = {p.id: _others(options.data, split, p.id) for p in patients}
-        return {p.id: (p, familiarity.see(p, spec, others[p.id])) for p in patients}
+        return {p.id: (p, looks.see(p, spec, others[p.id])) for p in patients}
 
     train = look("train")
-    drawn = familiarity.pictures(spec, _PICTURES)
+    drawn = looks.pictures(spec, _PICTURES)
+    heads = looks.see_simulated(_HEADS, spec)
     names = sorted(train)
     groups = [[train[name][1] for name in names[n::_GROUPS]] for n in range(_GROUPS)]
     series: Counts = defaultdict(Counter)
@@ -160,14 +157,14 @@ def main() -> None:
             _measured(patient, replace(card, familiar=familiar), series)
 
     if options.split == "dev":
-        familiar = familiarity.fit(groups, drawn, _SEQUENCES)
+        familiar = familiarity.fit(groups, heads, drawn, _SEQUENCES)
         measure(list(look("dev").values()), familiar)
     else:
         for n in range(_GROUPS):
             rest = [group for number, group in enumerate(groups) if number != n]
-            familiar = familiarity.fit(rest, drawn, _SEQUENCES)
+            familiar = familiarity.fit(rest, heads, drawn, _SEQUENCES)
             measure([train[name] for name in names[n::_GROUPS]], familiar)
-        familiar = familiarity.fit(groups, drawn, _SEQUENCES)
+        familiar = familiarity.fit(groups, heads, drawn, _SEQUENCES)
     written = {
         "split": options.split,
         "series": {name: dict(counts) for name, counts in series.items()},

@@ -15,7 +15,11 @@ import numpy as np
 
 from gliomart.errors import InputRefusedError
 from gliomart.image.grid import crop
-from gliomart.image.normalisation import estimate_normalisations, normalisation_of
+from gliomart.image.normalisation import (
+    estimate_normalisation,
+    estimate_normalisations,
+    normalisation_of,
+)
 from gliomart.image.preprocess import prepare
 from gliomart.image.slices import Slice
 
@@ -96,7 +100,8 @@ class SimulatedSlice(NamedTuple):
     """One slice of a simulated head, a quarter of the model's grid; float32 (size / 4, size / 4).
 
     ``plain`` is in [0, 1]; ``pons`` and ``brain`` are how much of each pixel they cover. The pons
-    is None where it is cut so thinly that nobody would have marked it, or left it out.
+    is None where it is cut so thinly that nobody would have marked it, or left it out, and where
+    the slice stands by itself.
     """
 
     plain: NDArray[np.float32]
@@ -105,7 +110,10 @@ class SimulatedSlice(NamedTuple):
 
 
 def simulated_slices(heads: int, seed: int, spec: Preprocessing) -> list[SimulatedSlice]:
-    """Simulate so many healthy heads, whose anatomy is known in every slice."""
+    """Simulate so many healthy heads, whose anatomy is known in every slice.
+
+    Each slice comes as part of its series, and by itself.
+    """
     from gliomart_training.simulation import simulate_head
 
     drawn = []
@@ -115,16 +123,30 @@ def simulated_slices(heads: int, seed: int, spec: Preprocessing) -> list[Simulat
         norms = estimate_normalisations(slices, spec)
         areas = head.pons.sum(axis=(1, 2))
         for number, source in enumerate(slices):
+            brain, pons = head.brain[number], head.pons[number]
+            partial = areas[number] and areas[number] < _PARTIAL * areas.max()
             with suppress(InputRefusedError):  # the vertex alone
                 norm = normalisation_of(source, number, norms)
-                plain = prepare(source, norm, spec).plain
-                pons, brain = (
-                    coarser(crop(mask[number].astype(np.float32), norm.box, spec.size, 0.0))
-                    for mask in (head.pons, head.brain)
-                )
-                partial = areas[number] and areas[number] < _PARTIAL * areas.max()
-                drawn.append(SimulatedSlice(coarser(plain), None if partial else pons, brain))
+                seen = _simulated(source, norm, spec, brain, None if partial else pons)
+                drawn.append(seen)
+            with suppress(InputRefusedError):
+                norm = estimate_normalisation([source], spec)
+                drawn.append(_simulated(source, norm, spec, brain, None))
     return drawn
+
+
+def _simulated(
+    source: Slice,
+    norm: Normalisation,
+    spec: Preprocessing,
+    brain: NDArray[np.bool_],
+    pons: NDArray[np.bool_] | None,
+) -> SimulatedSlice:
+    def covered(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+        return coarser(crop(mask.astype(np.float32), norm.box, spec.size, 0.0))
+
+    plain = coarser(prepare(source, norm, spec).plain)
+    return SimulatedSlice(plain, None if pons is None else covered(pons), covered(brain))
 
 
 def pons_of(simulated: Iterable[SimulatedSlice], spec: Preprocessing) -> PonsImages:

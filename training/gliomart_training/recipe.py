@@ -122,6 +122,6 @@ class BrainRecipe:
     bare: float = 0.15
     thin: float = 0.12
     bend: float = 0.8
-    simulated: float = 0.4
+    simulated: float = 0.5
     heads: int = 30
     seed: int = 0

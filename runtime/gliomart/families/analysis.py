@@ -212,7 +212,7 @@ def _structures(
             own.prediction,
             anomaly_map,
             own.entered.normalisation.box,
-            sections=tuple(each and each.sections[name] for each in near),
+            sections=tuple(None if each is None else each.sections[name] for each in near),
             alone=alone or slices == 1 < judge.width,
         )
         found[name] = judge.judge_slice(shown, setup.settings.false_alarm_rate)

@@ -73,9 +73,10 @@ def score(patient: Patient, detector: Detector) -> Scored | None:
     """Analyse a patient; None where no tumour-free slice could be analysed."""
     results = results_of_examples(patient, detector.detect_series(patient.slices))
     pairs = list(zip(patient.examples, results, strict=True))
-    every = [(e, r, alone(r, detector)) for e, r in pairs if r is not None]
-    free = SeriesScores.of(((r, one) for e, r, one in every if e.tumour_free), detector.card)
-    whole = SeriesScores.of(((r, one) for _, r, one in every), detector.card)
+    every = [(n, r, alone(r, detector)) for n, (_, r) in enumerate(pairs) if r is not None]
+    tumour_free = [example.tumour_free for example in patient.examples]
+    free = SeriesScores.of((each for each in every if tumour_free[each[0]]), detector.card)
+    whole = SeriesScores.of(every, detector.card)
     if free is None or whole is None:
         return None
     tumour = [math.nan if r is None else r.score for e, r in pairs if e.truth().any()]

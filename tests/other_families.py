@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gliomart.errors import InputRefusedError
-from gliomart.families.analysis import Entered, conclude, enter, one_alone, slice_by_slice
+from gliomart.families.analysis import Entered, Seen, conclude, enter, one_alone, slice_by_slice
 from gliomart.families.family import Setup
 from gliomart.families.reading import One, Opened, open_series
 from gliomart.findings.results import SliceResult
@@ -99,7 +99,8 @@ class Paired:
                 started = perf_counter()
                 both = np.concatenate([first.prepared.image, second.prepared.image], axis=-1)
                 prediction = self._setup.model.run(both)
-                return conclude(first, prediction, self._setup, infer_ms=ms_since(started))
+                seen = Seen.of(first, prediction, self._setup, ms_since(started))
+                return conclude([seen], self._setup)
         reason = f"no {self._second} of this place is in its study"
         return Refusal(own.source, own.frame, "missing-sequence", reason)
 

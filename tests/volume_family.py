@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gliomart.errors import InputRefusedError
-from gliomart.families.analysis import Entered, conclude, enter
+from gliomart.families.analysis import Entered, Seen, conclude, enter
 from gliomart.families.family import Setup
 from gliomart.families.reading import One, Opened, open_series
 from gliomart.findings.results import SliceResult
@@ -48,7 +48,8 @@ class Averaging:
             if isinstance(item, Refusal):
                 yield item
             else:
-                yield conclude(item, next(predicted), self._setup, infer_ms=each_ms)
+                seen = Seen.of(item, next(predicted), self._setup, each_ms)
+                yield conclude([seen], self._setup)
 
     def analyse_one(self, image: One) -> SliceResult:
         reason = f"{image.slice.source} by itself has no neighbours to be seen with"

@@ -52,6 +52,9 @@ PIXEL_FALSE_ALARM_RATE = 0.001
 # A pixel of a tumour-free pons lies above the pons' own threshold this often.
 PONS_PIXEL_FALSE_ALARM_RATE = 0.05
 
+# A slice of a series is scored by its map and those of the slices next to it, and a section of the
+# pons by its score and theirs: a lesion goes on in them, and noise does not.
+NEIGHBOURS = (0.25, 0.5, 0.25)
 # Lets a detector run before anything is known about scores.
 UNCALIBRATED = Calibration(
     false_alarm_rate=FALSE_ALARM_RATE,
@@ -79,8 +82,10 @@ UNCALIBRATED_PONS = PonsCalibration(
     pixel_threshold=1e9,
     pixel_false_alarm_rate=PONS_PIXEL_FALSE_ALARM_RATE,
     series_top=2,
+    neighbours=NEIGHBOURS,
     slice_scores=(),
     series_scores=(),
+    single_scores=None,
 )
 UNCALIBRATED_JUDGES = (JudgeCard("pons", minimum_area_px=300.0, rules=UNCALIBRATED_PONS),)
 
@@ -111,8 +116,8 @@ def _score(patient: Patient, detector: Detector, scanners: int) -> PatientScores
 def _score_series(patient: Patient, detector: Detector) -> SeriesScores | None:
     results = results_of_examples(patient, detector.detect_series(patient.slices))
     analysed = [
-        (result, alone(result, detector))
-        for example, result in zip(patient.examples, results, strict=True)
+        (number, result, alone(result, detector))
+        for number, (example, result) in enumerate(zip(patient.examples, results, strict=True))
         if example.tumour_free and result is not None
     ]
     return SeriesScores.of(analysed, detector.card)

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from gliomart.findings.calibration import PatientScores
     from gliomart_export.converter import Converter
 
-# A slice of a series is scored by its map and those of the slices next to it: a lesion goes on in
-# them, and noise does not.
-NEIGHBOURS = (0.25, 0.5, 0.25)
 INTENDED_USE = (
     "Research on unsupervised anomaly detection in brain MRI. Not a medical device, not cleared"
     " or approved by any authority, and not for diagnosis or any clinical decision."
@@ -84,7 +81,7 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
         family="slice",
         network={"name": network, "residual": asdict(run.residual), **asdict(converter.precision)},
         preprocessing=run.preprocessing,
-        scoring=Scoring(neighbours=NEIGHBOURS),
+        scoring=Scoring(neighbours=calibration.NEIGHBOURS),
         calibration=calibration.UNCALIBRATED,
         judges=tuple(
             judge

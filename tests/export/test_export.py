@@ -172,8 +172,12 @@ def test_the_pons_is_calibrated_on_its_tumour_free_sections(tmp_path: Path) -> N
     assert np.exp(rules.medians.size) == pytest.approx(804, abs=10)  # of tiny_model's disk
     series = [part for fold in scores for patient in fold for part in patient]
     sections = [section for part in series for section in part.sections]
-    expected = sorted(section_score(section.signs, section.anomaly, rules) for section in sections)
-    assert rules.slice_scores == pytest.approx(expected, abs=1e-5)
+    own = [section_score(section.signs, section.anomaly, rules) for section in sections]
+    assert rules.single_scores == pytest.approx(sorted(own), abs=1e-5)
+    pairs = zip(own[::2], own[1::2], strict=True)  # the tumour-free slices of a patient
+    expected = [share * a + (1 - share) * b for a, b in pairs for share in (2 / 3, 1 / 3)]
+    assert rules.neighbours == (0.25, 0.5, 0.25)
+    assert rules.slice_scores == pytest.approx(sorted(expected), abs=1e-5)
     assert rules.slice_scores[0] >= 0
     assert rules.scales is not None
     for test, scale in (

@@ -13,10 +13,17 @@ from hypothesis import strategies as st
 
 from gliomart import Detector
 from gliomart.errors import DatasetError
-from gliomart.findings.calibration import SeriesScores, calibrated, kept
+from gliomart.findings.calibration import (
+    SectionValues,
+    SeriesScores,
+    calibrated,
+    calibrated_pons,
+    kept,
+)
 from gliomart.findings.scoring import p_value
 from gliomart.image.slices import Slice
-from samples import card, draw_head, tiny_model
+from gliomart.model.contents import PONS
+from samples import PONS_RULES, card, draw_head, tiny_model
 
 _PATIENTS = st.lists(
     st.lists(st.integers(0, 9).map(float), min_size=1, max_size=4), min_size=2, max_size=6
@@ -95,7 +102,8 @@ def test_no_patient_at_all_is_an_error() -> None:
 def test_scores_of_a_series_are_those_that_the_detector_gives(tmp_path: Path) -> None:
     detector = Detector(tiny_model(tmp_path / "m.onnx", pons=True), provider="cpu")
     result = detector.detect_series([Slice(draw_head(lesion=n / 4, seed=n)) for n in range(4)])
-    scores = SeriesScores.of(((each, None) for each in result.slices), detector.card)
+    numbered = ((number, each, None) for number, each in enumerate(result.slices))
+    scores = SeriesScores.of(numbered, detector.card)
     assert scores is not None
     assert result.verdict is not None
     assert scores.score == result.verdict.score
@@ -104,3 +112,48 @@ def test_scores_of_a_series_are_those_that_the_detector_gives(tmp_path: Path) ->
     assert scores.highest.max() == max(each.anomaly_map.max() for each in result.slices)
     assert len(scores.sections) == 4
     assert SeriesScores.of([], detector.card) is None
+
+
+def _sections(*numbers: int) -> SeriesScores:
+    """Sections of which each is by itself scored as the number of its slice."""
+    usual, pixels = PONS_RULES.medians, np.zeros(1, np.float32)
+    shown = tuple(
+        SectionValues(n, replace(usual, size=usual.size + 0.1 * n), 0.0, pixels) for n in numbers
+    )
+    return replace(_scores((0.1,)), sections=shown)
+
+
+def test_sections_calibrate_by_their_scores_among_those_beside_them() -> None:
+    known = replace(PONS_RULES, neighbours=(0.25, 0.5, 0.25))
+    found = calibrated_pons(known, [(_sections(3, 5, 4), _sections(8)), (_sections(1, 3),)])
+    assert found.slice_scores == pytest.approx((1.0, 3.0, 10 / 3, 4.0, 14 / 3, 8.0))
+    assert found.single_scores == pytest.approx((1.0, 3.0, 3.0, 4.0, 5.0, 8.0))
+    assert found.series_scores == pytest.approx((2.0, 13 / 3, 8.0))
+
+
+def test_sections_of_different_series_do_not_lie_beside_each_other() -> None:
+    known = replace(PONS_RULES, neighbours=(0.25, 0.5, 0.25))
+    found = calibrated_pons(known, [(_sections(3), _sections(4)), (_sections(5),)])
+    assert found.slice_scores == found.single_scores
+
+
+def test_sections_with_their_own_scores_are_so_wherever_they_are() -> None:
+    found = calibrated_pons(PONS_RULES, [(_sections(3, 4, 5),)])
+    assert found.slice_scores == pytest.approx((3.0, 4.0, 5.0))
+    assert found.single_scores is None
+
+
+def test_a_section_is_calibrated_by_the_score_that_the_detector_gives_it(tmp_path: Path) -> None:
+    rules = replace(PONS_RULES, neighbours=(0.25, 0.5, 0.25))
+    metadata = {"gliomart": card(pons=rules).to_json()}
+    detector = Detector(tiny_model(tmp_path / "m.onnx", metadata=metadata, pons=True))
+    slices = [Slice(draw_head(seed=n) * (n != 2), source=str(n)) for n in range(6)]
+    result = detector.detect_series(slices)
+    assert len(result.slices) == 5
+    numbered = [(int(each.slice.source), each, None) for each in result.slices]
+    scores = SeriesScores.of(numbered, detector.card)
+    assert scores is not None
+    given = [each.structures[PONS].score for each in result.slices]
+    found = calibrated_pons(rules, [(scores,)])
+    assert found.slice_scores == pytest.approx(sorted(given), abs=1e-6)
+    assert found.single_scores != found.slice_scores

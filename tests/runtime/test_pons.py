@@ -258,6 +258,7 @@ def test_card_and_graph_have_to_agree(tmp_path: Path) -> None:
     [
         ("top_fraction", 0.0), ("level_quantile", 1.0), ("far_radii", 1.0), ("border_px", 0.0),
         ("minimum_area_px", -1.0), ("series_top", 0), ("slice_scores", (2.0, 1.0)),
+        ("single_scores", (2.0, 1.0)), ("neighbours", (0.5, 0.5)), ("neighbours", (0.5, 2.0, 0.5)),
         ("medians", Signs(0.0, 0.0, 0.0, float("inf"))),
     ],
 )  # fmt: skip

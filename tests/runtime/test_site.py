@@ -71,7 +71,7 @@ def _card(**changes: object) -> dict[str, str]:
 
 
 def _scores(value: float, *, sections: bool = False) -> SeriesScores:
-    shown = (SectionValues(Signs(value, 0, 0, 0), value, np.full(9, value, np.float32)),)
+    shown = (SectionValues(0, Signs(value, 0, 0, 0), value, np.full(9, value, np.float32)),)
     highest = np.full(50, value, np.float32)
     return SeriesScores((value,), (value,), value, highest, 1000, shown if sections else ())
 
@@ -194,6 +194,16 @@ def test_fewer_than_forty_patients_leave_the_series_to_the_model() -> None:
     assert made.judges[0].rules is not None
     assert made.judges[0].rules.series_scores == PONS_RULES.series_scores
     assert len(made.judges[0].rules.slice_scores) == 25
+    assert made.judges[0].rules.single_scores is None
+
+
+def test_sections_by_themselves_are_calibrated_where_they_are_scored_otherwise() -> None:
+    own = card(pons=replace(PONS_RULES, neighbours=(0.25, 0.5, 0.25)))
+    made = site_card(own, "0" * 64, _site(40, sections=True), contaminated=0.1)
+    rules = made.judges[0].rules
+    assert rules is not None
+    assert rules.single_scores is not None
+    assert len(rules.single_scores) == len(rules.slice_scores) == 36
 
 
 def test_a_card_whose_site_makes_no_sense_is_refused() -> None:

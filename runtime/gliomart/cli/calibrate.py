@@ -204,6 +204,9 @@ def _thresholds(card: ModelCard) -> Iterator[str]:
     for judge, before in zip(card.judges, site.model_judges, strict=True):
         if judge.rules is not None and before.rules is not None:
             rows[judge.name] = (judge.rules.slice_scores, before.rules.slice_scores)
+            if judge.rules.single_scores is not None and judge.name not in site.kept:
+                both = (judge.rules.of_slices(alone=True), before.rules.of_slices(alone=True))
+                rows[f"{judge.name} by itself"] = both
             rows[f"{judge.name} series"] = (judge.rules.series_scores, before.rules.series_scores)
     for name, both in rows.items():
         if name in site.kept:

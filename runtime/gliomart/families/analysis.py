@@ -21,7 +21,7 @@ from gliomart.model.contents import BRAIN
 from gliomart.pipeline import in_order, windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gliomart.families.family import Setup
     from gliomart.families.reading import One, Opened, Timed
     from gliomart.findings.scoring import Region
+    from gliomart.findings.structures import Section, StructureFinding
     from gliomart.image.grid import Box
     from gliomart.image.normalisation import Normalisation
     from gliomart.image.preprocess import ModelInput
@@ -110,36 +111,57 @@ def _of_brain(card: ModelCard) -> tuple[Concern, ...]:
     return (Concern("no-brain-output", reason),)
 
 
-@at_work
-def conclude(
-    entered: Entered,
-    prediction: Prediction,
-    setup: Setup,
-    *,
-    infer_ms: float,
-    scored: NDArray[np.float32] | None = None,
-    alone: bool = False,
-) -> SliceResult:
-    """Score what a model predicted for a slice, and judge the structures in it.
+@dataclass(frozen=True)
+class Seen:
+    """A slice that the model has seen.
 
-    Parameters
+    Attributes
     ----------
     entered
         The slice.
     prediction
         On the model's grid; of one slice, whatever a model saw beside it.
+    sections
+        What of each structure that is judged it shows, by the structure's name.
+    infer_ms, find_ms
+        Milliseconds that the model took for it, and that finding these took.
+    """
+
+    entered: Entered
+    prediction: Prediction
+    sections: Mapping[str, Section | None]
+    infer_ms: float
+    find_ms: float
+
+    @classmethod
+    @at_work
+    def of(cls, entered: Entered, prediction: Prediction, setup: Setup, infer_ms: float) -> Seen:
+        """Find structures in what a model predicted for a slice."""
+        started = perf_counter()
+        image = entered.prepared.image[..., 0]
+        found = {judge.structure.name: judge.find(image, prediction) for judge in setup.judges}
+        return cls(entered, prediction, found, infer_ms, ms_since(started))
+
+
+@at_work
+def conclude(row: Sequence[Seen | None], setup: Setup, *, alone: bool = False) -> SliceResult:
+    """Score what a model predicted for a slice, and judge the structures in it.
+
+    Parameters
+    ----------
+    row
+        The slice in the middle of those beside it, an odd number in all; None where nothing is, or
+        nothing could be analysed. Those beside it count as far as the card says.
     setup
         Of the detector.
-    infer_ms
-        Milliseconds that the model took for it.
-    scored
-        float32 (size, size): the map that its score is taken of; None for the model's own. Outlines
-        are always those of its own.
     alone
-        It is held against scores of slices by themselves, not against those of slices in a series.
+        It is an image by itself, held against scores of such.
     """
     settings = setup.settings_now
     started = perf_counter()
+    (own,) = _middle(row, 1)
+    assert own is not None  # noqa: S101  # it is what the others are beside
+    entered, prediction = own.entered, own.prediction
     source, box = entered.prepared.source, entered.normalisation.box
     rules = setup.card.scoring
 
@@ -147,12 +169,11 @@ def conclude(
         return scoring.without_scalp(anomaly_map, entered.prepared.head, rules.scalp)
 
     counted = inside(prediction.anomaly_map)
-    score = scoring.slice_score(counted if scored is None else inside(scored), rules)
+    averaged = _averaged(_middle(row, len(rules.neighbours)), rules.neighbours, box)
+    score = scoring.slice_score(counted if averaged is None else inside(averaged), rules)
     on_source, mask, regions = _segmented(counted, source, box, setup)
-    p = scoring.p_value(score, setup.calibration.of_slices(alone=alone))
-    shown = AnalysedSlice(entered.prepared.image[..., 0], prediction, on_source, box)
-    rate = settings.false_alarm_rate
-    structures = {judge.structure.name: judge.judge_slice(shown, rate) for judge in setup.judges}
+    without_any = bool(rules.neighbours) and averaged is None
+    p = scoring.p_value(score, setup.calibration.of_slices(alone=alone or without_any))
     return SliceResult(
         slice=source,
         normalisation=entered.normalisation,
@@ -163,22 +184,45 @@ def conclude(
         regions=regions,
         score=score,
         p_value=p,
-        flagged=p <= rate,
-        structures=structures,
+        flagged=p <= settings.false_alarm_rate,
+        structures=_structures(row, on_source, setup, alone=alone),
         concerns=entered.concerns,
         notes=entered.notes,
         settings=settings,
-        ms=Milliseconds(entered.read_ms, entered.preprocess_ms, infer_ms, ms_since(started)),
+        ms=Milliseconds(
+            entered.read_ms,
+            entered.preprocess_ms,
+            own.infer_ms,
+            own.find_ms + ms_since(started),
+        ),
     )
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """A slice that the model has seen, with what it predicts and the ms that took."""
+def _structures(
+    row: Sequence[Seen | None], anomaly_map: NDArray[np.float32], setup: Setup, *, alone: bool
+) -> dict[str, StructureFinding]:
+    """Judge the structures in the middle slice, by their names."""
+    (own,) = _middle(row, 1)
+    assert own is not None  # noqa: S101  # as above
+    found = {}
+    for judge in setup.judges:
+        name, near = judge.structure.name, _middle(row, judge.width)
+        slices = sum(each is not None for each in near)
+        shown = AnalysedSlice(
+            own.prediction,
+            anomaly_map,
+            own.entered.normalisation.box,
+            sections=tuple(None if each is None else each.sections[name] for each in near),
+            alone=alone or slices == 1 < judge.width,
+        )
+        found[name] = judge.judge_slice(shown, setup.settings.false_alarm_rate)
+    return found
 
-    entered: Entered
-    prediction: Prediction
-    infer_ms: float
+
+def _middle(row: Sequence[Seen | None], width: int) -> list[Seen | None]:
+    """Take so many from the middle of a row; None beyond its ends."""
+    first = len(row) // 2 - width // 2
+    return [row[n] if 0 <= n < len(row) else None for n in range(first, first + width)]
 
 
 def slice_by_slice(
@@ -186,12 +230,12 @@ def slice_by_slice(
 ) -> Iterator[SliceResult | Refusal]:
     """Analyse slices as they are read, several at a time, in their order.
 
-    The model sees each by itself; its score is that of its map averaged with its neighbours', where
-    the card says so.
+    The model sees each by itself; its score is that of its map averaged with its neighbours', and
+    that of a structure in it likewise, where the card says so.
     """
 
     @at_work
-    def see(timed: Timed) -> _Seen | Refusal:
+    def see(timed: Timed) -> Seen | Refusal:
         entered = enter(series, timed, setup)
         if isinstance(entered, Refusal):
             return entered
@@ -201,42 +245,29 @@ def slice_by_slice(
             item = entered.prepared.source
             return Refusal(item.source, item.frame, error.code, error.reason)
 
-    @at_work
-    def score(beside: tuple[_Seen | Refusal | None, ...]) -> SliceResult | Refusal:
-        own = beside[len(beside) // 2]
-        assert own is not None  # noqa: S101  # it is what the others are beside
+    def score(row: tuple[Seen | Refusal | None, ...]) -> SliceResult | Refusal:
+        own = row[len(row) // 2]
         if isinstance(own, Refusal):
             return own
-        scored = _averaged(own, beside, weights) if weights else None
-        return conclude(
-            own.entered,
-            own.prediction,
-            setup,
-            infer_ms=own.infer_ms,
-            scored=scored,
-            alone=bool(weights) and scored is None,
-        )
+        return conclude([each if isinstance(each, Seen) else None for each in row], setup)
 
-    weights = setup.card.scoring.neighbours
+    widths = (len(setup.card.scoring.neighbours), *(judge.width for judge in setup.judges))
     with closing(in_order(see, series.items, workers=setup.workers)) as seen:
-        yield from in_order(score, windows(seen, max(len(weights), 1)), workers=setup.workers)
+        yield from in_order(score, windows(seen, max(*widths, 1)), workers=setup.workers)
 
 
 def _averaged(
-    own: _Seen, beside: Sequence[_Seen | Refusal | None], weights: Sequence[float]
+    row: Sequence[Seen | None], weights: Sequence[float], box: Box
 ) -> NDArray[np.float32] | None:
     """Average a slice's map with its neighbours', as far as they are there and lie on its grid.
 
     None where none is.
     """
-    box = own.entered.normalisation.box
     maps = [
-        other.prediction.anomaly_map
-        if isinstance(other, _Seen) and other.entered.normalisation.box == box
-        else None
-        for other in beside
+        each.prediction.anomaly_map if each and each.entered.normalisation.box == box else None
+        for each in row
     ]
-    if sum(values is not None for values in maps) == 1:  # nothing beside itself
+    if sum(values is not None for values in maps) <= 1:  # nothing beside itself
         return None
     return scoring.averaged(maps, weights)
 
@@ -253,10 +284,10 @@ def one_alone(image: One, setup: Setup, predict: Predict) -> SliceResult:
         series = open_alone(image, setup.card, forced=setup.settings.forced)
         (timed,) = series.items
         seen = _seen(_entered(series, image.slice, timed, setup), setup, predict)
-        return conclude(seen.entered, seen.prediction, setup, infer_ms=seen.infer_ms, alone=True)
+        return conclude([seen], setup, alone=True)
 
 
-def _seen(entered: Entered, setup: Setup, predict: Predict) -> _Seen:
+def _seen(entered: Entered, setup: Setup, predict: Predict) -> Seen:
     """Let the model see a slice.
 
     Raises
@@ -270,7 +301,8 @@ def _seen(entered: Entered, setup: Setup, predict: Predict) -> _Seen:
     missed = _missed_brain(entered, prediction, setup.card)
     if missed and not setup.settings.forced:
         raise suitability.refused(missed)
-    return _Seen(replace(entered, concerns=entered.concerns + missed), prediction, took)
+    told = replace(entered, concerns=entered.concerns + missed)
+    return Seen.of(told, prediction, setup, took)
 
 
 def _missed_brain(entered: Entered, prediction: Prediction, card: ModelCard) -> tuple[Concern, ...]:

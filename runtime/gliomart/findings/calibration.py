@@ -28,12 +28,12 @@ import numpy as np
 
 from gliomart.equality import ByContent
 from gliomart.errors import DatasetError
-from gliomart.findings.pons import section_score
+from gliomart.findings.pons import score_in_row, section_score
 from gliomart.findings.scoring import series_score
 from gliomart.model.contents import PONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -57,12 +57,15 @@ class SectionValues(ByContent):
 
     Attributes
     ----------
+    number
+        Of its slice among those of the series, analysed or not.
     signs, anomaly
         As the judge of the pons sees them.
     pixels
         float32 (N,): the anomaly map in it.
     """
 
+    number: int
     signs: Signs
     anomaly: float
     pixels: NDArray[np.float32]
@@ -95,20 +98,21 @@ class SeriesScores(ByContent):
 
     @classmethod
     def of(
-        cls, results: Iterable[tuple[SliceResult, float | None]], card: ModelCard
+        cls, results: Iterable[tuple[int, SliceResult, float | None]], card: ModelCard
     ) -> SeriesScores | None:
         """Take from analysed slices of a series what calibrates; None where there are none.
 
         Parameters
         ----------
         results
-            Slices that count as tumour-free, each with its score by itself, None where it has
-            none; one is held at a time.
+            Slices that count as tumour-free, each with its number among those of the series,
+            analysed or not, and with its score by itself, None where it has none; one is held at a
+            time.
         card
             Of the model that analysed them.
         """
         slices, singles, maps, sections, pixels = [], [], [], [], 0
-        for result, alone in results:
+        for number, result, alone in results:
             slices.append(result.score)
             singles += [] if alone is None else [alone]
             maps.append(result.anomaly_map[result.anomaly_map > 0])
@@ -117,7 +121,7 @@ class SeriesScores(ByContent):
             section = found.section if found else None
             if found and section and section.signs and section.anomaly is not None:
                 values = result.anomaly_map[found.mask]
-                sections.append(SectionValues(section.signs, section.anomaly, values))
+                sections.append(SectionValues(number, section.signs, section.anomaly, values))
         if not slices:
             return None
         assert card.calibration is not None  # noqa: S101  # no detector is made of a card without
@@ -197,13 +201,8 @@ def calibrated_pons(
     shown = [series for series in found if series]
     if not shown:
         raise DatasetError("no tumour-free slice of a held-out patient shows the pons")
-    scores = [
-        [
-            [section_score(each.signs, each.anomaly, known) for each in sections]
-            for sections in patient
-        ]
-        for patient in shown
-    ]
+    scores = [[_own_scores(sections, known) for sections in patient] for patient in shown]
+    in_series = [[_in_series(own, known) for own in patient] for patient in scores]
     pixels = [[each.pixels for part in patient for each in part] for patient in shown]
     return replace(
         known,
@@ -212,12 +211,29 @@ def calibrated_pons(
             known.pixel_false_alarm_rate,
             _without_most([sum(map(len, each)) for each in pixels], contaminated),
         ),
-        slice_scores=kept([list(chain.from_iterable(each)) for each in scores], contaminated),
+        slice_scores=kept([list(chain.from_iterable(each)) for each in in_series], contaminated),
         series_scores=kept(
-            [[series_score(part, known.series_top) for part in each] for each in scores],
+            [[series_score(part, known.series_top) for part in each] for each in in_series],
             contaminated,
         ),
+        single_scores=kept(
+            [[x for own in each for x in own.values()] for each in scores], contaminated
+        )
+        if known.neighbours
+        else None,
     )
+
+
+def _own_scores(sections: Sequence[SectionValues], rules: PonsCalibration) -> dict[int, float]:
+    """Score the sections of a series by themselves, by the numbers of their slices."""
+    return {each.number: section_score(each.signs, each.anomaly, rules) for each in sections}
+
+
+def _in_series(own: Mapping[int, float], rules: PonsCalibration) -> list[float]:
+    """Score them with those beside them."""
+    reach = len(rules.neighbours) // 2
+    rows = (range(number - reach, number + reach + 1) for number in own)
+    return [score_in_row([own.get(number) for number in row], rules) for row in rows]
 
 
 def kept(by_patient: Sequence[Sequence[float]], contaminated: float = 0.0) -> tuple[float, ...]:

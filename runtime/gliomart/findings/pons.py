@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from gliomart.findings.scoring import flag, likely_brain, p_value
+from gliomart.findings.scoring import averaged_score, flag, likely_brain, p_value
 from gliomart.findings.structures import (
     AnalysedSlice,
     Section,
@@ -51,23 +51,32 @@ class PonsJudge:
     card: JudgeCard
     structure: Structure = STRUCTURE
 
+    @property
+    def width(self) -> int:
+        """How many slices in a row it judges the middle one of a series by, an odd number."""
+        return 1 if self.card.rules is None else max(len(self.card.rules.neighbours), 1)
+
+    def find(self, image: NDArray[np.float32], prediction: Prediction) -> Section | None:
+        """Find the pons in a slice; see :func:`find_section`."""
+        return find_section(image, prediction, self.card)
+
     def judge_slice(self, shown: AnalysedSlice, false_alarm_rate: float) -> StructureFinding:
-        """Find the pons in a slice and judge it; where the card has no rules, it is only found."""
+        """Judge the pons in a slice; where the card has no rules, it is only outlined."""
         probability = shown.prediction.first(PONS)
         assert probability is not None  # noqa: S101  # a card with this judge has such an output
         height, width = shown.anomaly_map.shape
-        section = find_section(shown.image, shown.prediction, self.card)
+        section, rules = shown.section, self.card.rules
         if section is None:
             nothing = np.zeros((height, width), bool)
             return StructureFinding(self.structure, probability, None, nothing)
         mask = uncrop(section.mask.astype(np.float32), shown.box, (height, width)) > _LIKELY
         left, top, across, down = cv2.boundingRect(mask.view(np.uint8))
         box = (left, top, left + across, top + down)
-        rules = self.card.rules
-        if rules is None or section.signs is None or section.anomaly is None:
+        if rules is None:
             return StructureFinding(self.structure, probability, section, mask, box)
-        score = section_score(section.signs, section.anomaly, rules)
-        p = p_value(score, rules.slice_scores)
+        score = score_in_row([_own_score(each, rules) for each in shown.sections], rules)
+        healthy = rules.of_slices(alone=shown.alone)
+        p = p_value(score, healthy)
         anomalous = shown.anomaly_map[mask] > rules.pixel_threshold
         return StructureFinding(
             self.structure,
@@ -77,7 +86,7 @@ class PonsJudge:
             box,
             score=score,
             p_value=p,
-            flagged=flag(p, rules.slice_scores, false_alarm_rate),
+            flagged=flag(p, healthy, false_alarm_rate),
             fraction_anomalous=float(anomalous.mean()) if len(anomalous) else 0.0,
         )
 
@@ -174,8 +183,31 @@ def _mean_of_highest(values: NDArray[np.float32], fraction: float) -> float:
     return float(np.partition(values, -count)[-count:].mean())
 
 
+def score_in_row(scores: Sequence[float | None], rules: PonsCalibration) -> float:
+    """Score a section in its series: by its own score and those of the sections beside it.
+
+    A glioma goes on in them, and noise does not.
+
+    Parameters
+    ----------
+    scores
+        Of sections by themselves, in as many slices in a row as the rules have neighbours, or in
+        one; the section is the middle one. None where a slice does not show the pons, or is not
+        there: the others make up for it.
+    rules
+        The neighbours' weights stand in them.
+    """
+    return averaged_score(scores, rules.neighbours or (1.0,))
+
+
+def _own_score(section: Section | None, rules: PonsCalibration) -> float | None:
+    if section is None or section.signs is None or section.anomaly is None:
+        return None
+    return section_score(section.signs, section.anomaly, rules)
+
+
 def section_score(signs: Signs, anomaly: float, rules: PonsCalibration) -> float:
-    """Score a section by the greater of two tests, each in units of its scale.
+    """Score a section by itself, by the greater of two tests, each in units of its scale.
 
     Swelling alone leaves the anomaly map as it was, and a lesion that it shows well may leave the
     signs nearly so: of a sum, each test would lose to the other's scatter. Where the rules have no

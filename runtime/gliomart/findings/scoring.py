@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gliomart.model.contents import Scalp, Scoring
 
 _LIKELY = 0.5
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,23 @@ def averaged(
 
     As many maps as weights; at least one is there.
     """
-    there = [(w, values) for w, values in zip(weights, maps, strict=True) if values is not None]
-    whole = sum(weight for weight, _ in there)
+    there = _shares(maps, weights)
     result = np.zeros_like(there[0][1])
-    for weight, values in there:
-        result += np.float32(weight / whole) * values
+    for share, values in there:
+        result += np.float32(share) * values
     return result
+
+
+def averaged_score(scores: Sequence[float | None], weights: Sequence[float]) -> float:
+    """Average scores of slices in a row likewise."""
+    return sum(share * score for share, score in _shares(scores, weights))
+
+
+def _shares(row: Sequence[_Value | None], weights: Sequence[float]) -> list[tuple[float, _Value]]:
+    """Give what is there, each with its part of the weights, which add up to 1."""
+    there = [(w, value) for w, value in zip(weights, row, strict=True) if value is not None]
+    whole = sum(weight for weight, _ in there)
+    return [(weight / whole, value) for weight, value in there]
 
 
 def slice_score(anomaly_map: NDArray[np.float32], scoring: Scoring) -> float:

@@ -180,20 +180,29 @@ class AnalysedSlice(ByContent):
 
     Attributes
     ----------
-    image
-        float32 (size, size): the first channel of what the model saw.
     prediction
-        What it predicted.
+        What the model predicted.
     anomaly_map
         float32 (H, W), on the source's grid.
     box
         Where the model's grid lies among source pixels.
+    sections
+        What the judge found in as many slices in a row as it asks for, the middle one of which is
+        this; None where one does not show the structure, or is not there.
+    alone
+        No other slice lies beside it: it is held against sections by themselves.
     """
 
-    image: NDArray[np.float32]
     prediction: Prediction
     anomaly_map: NDArray[np.float32]
     box: Box
+    sections: tuple[Section | None, ...]
+    alone: bool
+
+    @property
+    def section(self) -> Section | None:
+        """What was found in the slice itself."""
+        return self.sections[len(self.sections) // 2]
 
 
 class Judge(Protocol):
@@ -203,8 +212,23 @@ class Judge(Protocol):
     def structure(self) -> Structure:
         """The structure that it looks for."""
 
+    @property
+    def width(self) -> int:
+        """How many slices in a row it judges the middle one of a series by, an odd number."""
+
+    def find(self, image: NDArray[np.float32], prediction: Prediction) -> Section | None:
+        """Find it in one slice; None where it is not to be seen.
+
+        Parameters
+        ----------
+        image
+            float32 (size, size): the first channel of what the model saw.
+        prediction
+            What it predicted.
+        """
+
     def judge_slice(self, shown: AnalysedSlice, false_alarm_rate: float) -> StructureFinding:
-        """Find and judge it in one slice."""
+        """Judge what one slice shows of it."""
 
     def judge_series(
         self, sections: Sequence[SectionScore], false_alarm_rate: float

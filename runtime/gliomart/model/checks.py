@@ -115,11 +115,7 @@ def of_scoring(rules: Scoring) -> Iterator[str]:
     yield from _not_lengths(_named(rules, "minimum_area_px"))
     if rules.series_top < 1:
         yield f"series_top {rules.series_top} is below 1"
-    weights = rules.neighbours
-    if weights and (len(weights) % 2 == 0 or len(weights) > _MOST_NEIGHBOURS):
-        yield f"neighbours are {len(weights)} weights, not an odd number up to {_MOST_NEIGHBOURS}"
-    if not all(0 < weight <= 1 for weight in weights):
-        yield "neighbours have a weight that is not in (0, 1]"
+    yield from _of_neighbours(rules.neighbours)
     if rules.scalp is not None:
         yield from _not_lengths(dataclasses.asdict(rules.scalp))
         if rules.scalp.thickness_px > rules.scalp.dome_px:
@@ -199,7 +195,15 @@ def _of_rules(rules: PonsCalibration) -> Iterator[str]:
         yield "scales are not above 0"
     if rules.series_top < 1:
         yield f"series_top {rules.series_top} is below 1"
+    yield from _of_neighbours(rules.neighbours)
     yield from _unordered(rules)
+
+
+def _of_neighbours(weights: Sequence[float]) -> Iterator[str]:
+    if weights and (len(weights) % 2 == 0 or len(weights) > _MOST_NEIGHBOURS):
+        yield f"neighbours are {len(weights)} weights, not an odd number up to {_MOST_NEIGHBOURS}"
+    if not all(0 < weight <= 1 for weight in weights):
+        yield "neighbours have a weight that is not in (0, 1]"
 
 
 def _named(part: object, *names: str) -> dict[str, float]:
@@ -216,6 +220,6 @@ def _not_lengths(values: Mapping[str, float]) -> Iterator[str]:
 
 def _unordered(scored: Calibration | PonsCalibration) -> Iterator[str]:
     for name in ("slice_scores", "series_scores", "single_scores"):
-        scores = getattr(scored, name, None) or ()
+        scores = getattr(scored, name) or ()
         if not all(map(math.isfinite, scores)) or list(scores) != sorted(scores):
             yield f"{name} are not finite and rising"

@@ -249,9 +249,14 @@ class PonsCalibration:
         Fraction of all pixels of tumour-free sections that lie above it.
     series_top
         A series' score is the mean of its this many highest sections' scores.
+    neighbours
+        Weights of the scores of sections in so many slices in a row, an odd number, by which they
+        are averaged for the middle one in its series; none where a section has its own score.
     slice_scores, series_scores
         Scores of tumour-free sections, and of patients' tumour-free sections taken together, in
         rising order. Every one comes from a model that never saw its patient.
+    single_scores
+        Of sections by themselves, likewise rising; None where that makes no difference.
     """
 
     near_radii: float
@@ -267,8 +272,16 @@ class PonsCalibration:
     pixel_threshold: float
     pixel_false_alarm_rate: float
     series_top: int
+    neighbours: tuple[float, ...]
     slice_scores: tuple[float, ...]
     series_scores: tuple[float, ...]
+    single_scores: tuple[float, ...] | None
+
+    def of_slices(self, *, alone: bool) -> tuple[float, ...]:
+        """Scores of tumour-free sections by themselves, or in their series; rising."""
+        if alone and self.single_scores is not None:
+            return self.single_scores
+        return self.slice_scores
 
 
 @dataclass(frozen=True)

@@ -91,13 +91,14 @@ def _to_6(values: Json) -> Json:
 
 
 def _by_signs(values: object) -> Json:
-    """Say of a judge of the pons that its signs alone count."""
+    """Say of a judge of the pons that its signs alone count, in every section by itself."""
     judge = _object(values, "judge")
     if judge.get("rules") is None:
         return judge
     rules = _object(judge["rules"], "judge's rules")
     weights = dict.fromkeys(("brightness", "size", "unevenness", "crowding"), 1.0)
-    return judge | {"rules": _with(rules, "judge's rules", weights=weights, scales=None)}
+    added: Json = {"weights": weights, "scales": None, "neighbours": [], "single_scores": None}
+    return judge | {"rules": _with(rules, "judge's rules", **added)}
 
 
 def _to_5(values: Json, schema: int) -> Json:

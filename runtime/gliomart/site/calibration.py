@@ -165,14 +165,17 @@ def _analysed(
     detector: Detector,
     left_out: Counter[str],
     reasons: list[str],
-) -> Iterator[tuple[SliceResult, float | None]]:
-    """Take the slices that were analysed, each with its score by itself; count the others."""
-    for item in items:
+) -> Iterator[tuple[int, SliceResult, float | None]]:
+    """Take the slices that were analysed, numbered, each with its score by itself.
+
+    The others are counted.
+    """
+    for number, item in enumerate(items):
         if isinstance(item, Refusal):
             left_out[item.code] += 1
             reasons.append(f"{item.source}: {item.reason}")
         else:
-            yield item, alone(item, detector)
+            yield number, item, alone(item, detector)
 
 
 def alone(result: SliceResult, detector: Detector) -> float | None:

@@ -42,7 +42,8 @@ PROTOCOL = {
     f" of the source. Found: the centre is within {NEAR_PX:g} pixels. Slices without pons: above"
     f" {HIGH:g} of a patient's slices, and more than a tenth of them below the lowest mark.",
     "lesions": "Implanted into all marked slices of a patient, one lesion per patient and row, and"
-    " the whole series is run with them in place. Untouched: the same slices as they are.",
+    " the whole series is run with them in place; slices that nobody marked stay as they are,"
+    " though the pons may go on in them. Untouched: the same slices as they are.",
     "rows": "Swollen and bright: the pons grows to 1.1 times its width, larger lesions further, up"
     " to 1.6. Bright: nothing moves. Swollen: nothing brightens. Soft: of a second simulator, in"
     " which a lesion grows through tissue without a border and nothing moves.",

@@ -92,24 +92,40 @@ class OutputFolder:
 
     def write(self, place: str, content: bytes | Iterable[bytes]) -> None:
         """Write a file in it; see :func:`write_atomically`."""
-        self.check()
-        write_atomically(self.path / place, content)
+        path = self.path / place
+        with self.still_there():
+            write_atomically(path, content, within=self.path)
+            if not self._is_there():  # another folder has taken its place meanwhile
+                _remove_written(path, self.path)
 
-    def check(self) -> None:
-        """See that it is still there: what was written would else be told of, and is lost.
+    @contextmanager
+    def still_there(self) -> Iterator[None]:
+        """Write into it: what is written elsewhere would be told of, and is lost.
 
         Raises
         ------
         OutputError
-            It was removed, moved, or replaced by another one.
+            It was removed, moved, or replaced by another one, before or meanwhile.
         """
+        self._check()
+        try:
+            yield
+        except OutputError:
+            self._check()  # that it was taken away says more
+            raise
+        self._check()
+
+    def _check(self) -> None:
+        if not self._is_there():
+            raise OutputError(
+                f"{self.path}: was removed, moved or replaced while results were written into it;"
+                " begin anew"
+            )
+
+    def _is_there(self) -> bool:
         with output_errors(self.path), suppress(FileNotFoundError, NotADirectoryError):
-            if os.path.samestat(self.path.stat(), self.status):
-                return
-        raise OutputError(
-            f"{self.path}: was removed, moved or replaced while results were written into it;"
-            " begin anew"
-        )
+            return os.path.samestat(self.path.stat(), self.status)
+        return False
 
 
 @dataclass(frozen=True)
@@ -196,7 +212,11 @@ def claimed(
 
 
 def write_atomically(
-    path: Path, content: bytes | Iterable[bytes], *, synchronised: bool = False
+    path: Path,
+    content: bytes | Iterable[bytes],
+    *,
+    synchronised: bool = False,
+    within: Path | None = None,
 ) -> None:
     """Write a file under a temporary name, then rename it: it is whole or not there.
 
@@ -213,6 +233,8 @@ def write_atomically(
         As a whole or in parts, of which no more than one need be in memory.
     synchronised
         Wait until the disk has it, for what no run can make anew.
+    within
+        A folder above it that is not made again where it was taken away.
 
     Raises
     ------
@@ -220,7 +242,7 @@ def write_atomically(
         The file cannot be written; nothing of it is left.
     """
     with output_errors(path):
-        _make(path.parent)
+        _make(path.parent, within)
         temporary = path.with_name(f"{_BEGINNING}{token_hex(8)}{_ENDING}")
         try:
             with temporary.open("xb") as stream:
@@ -259,12 +281,14 @@ def _in_the_way(error: OSError, path: Path) -> Path:
     return named if path.is_dir() or named in path.parents else path
 
 
-def _make(folder: Path) -> list[Path]:
+def _make(folder: Path, within: Path | None = None) -> list[Path]:
     """Make a folder and those above it, where they are missing; gives those made, outermost first.
 
-    Not by ``mkdir(parents=True)``, which calls itself once for every folder.
+    Not by ``mkdir(parents=True)``, which calls itself once for every folder. ``within`` and what is
+    above it is not made.
     """
-    missing = list(takewhile(lambda place: not place.is_dir(), (folder, *folder.parents)))
+    below = takewhile(lambda place: place != within, (folder, *folder.parents))
+    missing = list(takewhile(lambda place: not place.is_dir(), below))
     made = []
     for place in reversed(missing):
         try:
@@ -290,8 +314,14 @@ def _make_new(folder: Path) -> Path:
     return name
 
 
+def _remove_written(path: Path, folder: Path) -> None:
+    """Remove a file, and what is empty without it of the folders that lead to it from another."""
+    path.unlink(missing_ok=True)
+    _remove_empty([*takewhile(lambda place: place != folder, path.parents)][::-1])
+
+
 def _remove_empty(made: Sequence[Path]) -> None:
-    """Remove folders that were made for nothing."""
+    """Remove folders that were made for nothing, the outermost being the first of them."""
     for place in reversed(made):
         try:
             place.rmdir()

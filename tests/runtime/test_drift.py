@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import processes
 from gliomart import Detector, Slice, cli, scan
 from gliomart.errors import DriftRecordError
-from gliomart.findings.appearance import Appearance, appearance_of
+from gliomart.findings.photometry import Photometry, photometry_of
 from gliomart.findings.results import Settings
 from gliomart.providers import ProviderChoice
 from gliomart.run import Run
@@ -398,8 +398,8 @@ def test_a_run_counts_its_studies_and_its_results_tell_of_it(
     (entry,) = document.pop("drift")
     assert (entry["study"], entry["sequence"], entry["noticed"]) == (1, "MR FLAIR", [])
     assert entry["series"] == [document["series"][0]["id"]]
-    looks = [each.pop("appearance") for each in document["slices"]]
-    assert all(look["noise"] > 0 for look in looks)
+    measured = [each.pop("photometry") for each in document["slices"]]
+    assert all(each["noise"] > 0 for each in measured)
     without = _document(plain)
     for each in (*without["slices"], *document["slices"]):
         del each["ms"]
@@ -593,39 +593,39 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
     return Detector(tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"), provider="cpu")
 
 
-def _look(detector: Detector, pixels: np.ndarray[Any, Any]) -> Appearance:
-    look = appearance_of(detector.detect(Slice(pixels.astype(np.float32))))
-    assert look is not None
-    return look
+def _measured(detector: Detector, pixels: np.ndarray[Any, Any]) -> Photometry:
+    measured = photometry_of(detector.detect(Slice(pixels.astype(np.float32))))
+    assert measured is not None
+    return measured
 
 
 def test_noise_is_what_was_added_and_gain_changes_nothing(detector: Detector) -> None:
     rng = np.random.default_rng(0)
     head = cv2.GaussianBlur(draw_head(), (0, 0), 2)
     noisy = head + rng.normal(0, 20, head.shape)
-    look = _look(detector, noisy)
-    assert look.noise == pytest.approx(20 / 400, rel=0.1)
-    louder = _look(detector, 7 * noisy)
-    assert louder.noise == pytest.approx(look.noise, rel=1e-3)
-    assert louder.contrast == pytest.approx(look.contrast, rel=1e-3)
-    smooth = _look(detector, cv2.GaussianBlur(noisy, (0, 0), 1))
-    assert smooth.noise < look.noise / 2
+    measured = _measured(detector, noisy)
+    assert measured.noise == pytest.approx(20 / 400, rel=0.1)
+    louder = _measured(detector, 7 * noisy)
+    assert louder.noise == pytest.approx(measured.noise, rel=1e-3)
+    assert louder.contrast == pytest.approx(measured.contrast, rel=1e-3)
+    smooth = _measured(detector, cv2.GaussianBlur(noisy, (0, 0), 1))
+    assert smooth.noise < measured.noise / 2
 
 
 def test_contrast_and_range_rise_with_gamma(detector: Detector) -> None:
     head = draw_head(lesion=0.4) + 40 * np.random.default_rng(0).normal(size=(256, 256))
-    before, after = (_look(detector, 900 * (head.clip(1) / 900) ** power) for power in (1, 1.2))
+    before, after = (_measured(detector, 900 * (head.clip(1) / 900) ** power) for power in (1, 1.2))
     assert after.range == pytest.approx(1.2 * before.range, rel=0.05)
     assert after.contrast > before.contrast
 
 
-def test_a_slice_without_brain_has_no_looks(detector: Detector) -> None:
+def test_a_slice_without_brain_has_no_photometry(detector: Detector) -> None:
     result = detector.detect(Slice(draw_head()))
     from dataclasses import replace
 
     assert result.brain is not None
-    assert appearance_of(replace(result, brain=np.zeros_like(result.brain))) is None
-    assert appearance_of(replace(result, brain=None)) is None
+    assert photometry_of(replace(result, brain=np.zeros_like(result.brain))) is None
+    assert photometry_of(replace(result, brain=None)) is None
 
 
 # -- What the page says

@@ -65,7 +65,7 @@ class Statistics:
     flagged
         Share of its slices that are flagged.
     shading, contrast, range, noise
-        As :class:`gliomart.findings.appearance.Appearance` has them, medians over its slices.
+        As :class:`gliomart.findings.photometry.Photometry` has them, medians over its slices.
     step_mm
         Median distance of neighbouring slices in mm.
     refused

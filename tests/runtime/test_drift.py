@@ -266,6 +266,9 @@ def test_a_damaged_or_foreign_file_is_refused_and_left_as_it_is(
     assert path.read_bytes() == content
 
 
+_NOTICE = '{"statistic":"%s","risen":true,"study":%s,"month":"%s"}'
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -276,9 +279,24 @@ def test_a_damaged_or_foreign_file_is_refused_and_left_as_it_is(
         ('"studies":1', '"studies":-1'),
         ('"false_alarm_rate":0.05', '"false_alarm_rate":5.0'),
         ('"studies":1', '"studies":true'),
+        ('"studies":1', '"studies":0'),
+        ('"studies":1', '"studies":1' + "0" * 400),
+        ('"first":"2026-11"', '"first":"\\u001b[31m2026"'),
+        ('"last":"2026-11"', '"last":"2026-11\\n"'),
+        ('"model_sha256":"00', '"model_sha256":"\\u001b['),
+        ('"notices":[]', f'"notices":[{_NOTICE % ("nonesuch", 1, MONTH)}]'),
+        ('"notices":[]', f'"notices":[{_NOTICE % ("noise", 2, MONTH)}]'),
+        ('"notices":[]', f'"notices":[{_NOTICE % ("noise", 1, "soon")}]'),
+        ('"notices":[]', '"notices":[' + ",".join([_NOTICE % ("noise", 1, MONTH)] * 17) + "]"),
+        ('"refusals":{', '"refusals":{' + "".join(f'"c{n}":1,' for n in range(64))),
+        ('"recent":[', '"recent":["name",'),
+        ('"recent":[', '"recent":[' + '"00000000",' * 256),
+        ('"worth":[0.0,', '"worth":[1e308,'),
+        ('"counts":[[', '"counts":[[1,9],['),
+        ('"counts":[[', '"counts":[[1,0],['),
     ],
 )
-def test_numbers_that_no_watch_writes_are_refused(old: str, new: str, tmp_path: Path) -> None:
+def test_what_no_watch_writes_is_refused(old: str, new: str, tmp_path: Path) -> None:
     path = tmp_path / "drift.json"
     drift.watch(path, [_study()], SETTINGS, MONTH)
     text = path.read_text()
@@ -297,7 +315,7 @@ def test_a_folder_in_its_place_and_one_that_is_not_there_are_refused(tmp_path: P
 
 def test_a_full_record_is_small_and_can_be_gone_on_with(tmp_path: Path) -> None:
     """The largest one that there can be: every bin of every statistic, long names, all notices."""
-    bins = tuple((number, 10**6) for number in range(-FARTHEST_BIN, FARTHEST_BIN + 1))
+    bins = tuple((number, 7_000) for number in range(-FARTHEST_BIN, FARTHEST_BIN + 1))
     full = Evidence(bins, (1234.5678901234567,) * len(BETS))
     statistics = Statistics(**dict.fromkeys(STATISTICS, full))
     refusals = {f"{number:02d}-" + "c" * 40: 10**6 for number in range(MOST_CODES - 1)}

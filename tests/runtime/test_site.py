@@ -370,6 +370,18 @@ def test_an_interrupted_calibration_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.onnx"]
 
 
+def test_a_file_that_another_process_wrote_meanwhile_is_not_replaced(
+    scans: Path, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "site.onnx"
+    command = ["calibrate", scans, "--model", model, "--out", out]
+    write = f"open({str(out)!r}, 'w').write('theirs')"
+    done = run_and_do(write, "p05/3.png", *command, count=2)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("exists already; give --overwrite to replace it")
+    assert out.read_text() == "theirs"
+
+
 def test_what_could_not_be_analysed_is_told(
     scans: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

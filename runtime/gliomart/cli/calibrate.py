@@ -15,7 +15,7 @@ from gliomart.printable import printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gliomart.cli.arguments import Commands
     from gliomart.detector import Detector
@@ -84,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt as interruption:
         interruption.add_note("nothing was written")
         raise
+    _refuse_existing(targets, options)  # another process may have written them meanwhile
     _write(dict(zip(targets, contents, strict=True)))
     for target in targets:
         streams.give(f"model: {printable(str(target))}")
@@ -108,9 +109,14 @@ def _targets(options: argparse.Namespace) -> list[Path]:
     own = [options.model] if options.model else [default_model("cpu"), default_model("cuda")]
     for target in targets:
         check_target(target, [*own, *map(Path, options.paths)])
+    _refuse_existing(targets, options)
+    return targets
+
+
+def _refuse_existing(targets: Iterable[Path], options: argparse.Namespace) -> None:
+    for target in targets:
         if target.exists() and not options.overwrite:
             raise OutputExistsError(f"{target}: exists already; give --overwrite to replace it")
-    return targets
 
 
 def _built_in(stack: ExitStack) -> list[Path]:

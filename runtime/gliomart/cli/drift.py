@@ -45,8 +45,9 @@ def table(path: Path, record: Record, limit: float, reference: int) -> Iterator[
 
 def _stream(stream: Stream, limit: float, reference: int) -> Iterator[str]:
     yield place_of(asdict(stream.scanner), stream.sequence)
+    studies = "study" if stream.studies == 1 else "studies"
     yield (
-        f"  {stream.studies} studies, {stream.first} to {stream.last}, by model"
+        f"  {stream.studies} {studies}, {stream.first} to {stream.last}, by model"
         f" {stream.model_sha256[:12]} at a false-alarm rate of {stream.false_alarm_rate:g}"
     )
     for notice in stream.notices:

@@ -281,6 +281,16 @@ def _in_the_way(error: OSError, path: Path) -> Path:
     return named if path.is_dir() or named in path.parents else path
 
 
+@contextmanager
+def made_for_now(folder: Path) -> Iterator[None]:
+    """Make a folder and those above it, where they are missing; those that stay empty go again."""
+    made = _make(folder)
+    try:
+        yield
+    finally:
+        _remove_empty(made)
+
+
 def _make(folder: Path, within: Path | None = None) -> list[Path]:
     """Make a folder and those above it, where they are missing; gives those made, outermost first.
 

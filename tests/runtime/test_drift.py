@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import processes
+import runs
 from gliomart import Detector, Slice, cli, scan
 from gliomart.errors import DriftRecordError
 from gliomart.findings.photometry import Photometry, photometry_of
@@ -479,6 +480,18 @@ def test_a_record_that_cannot_be_used_ends_a_run_before_it_begins(
     assert "lies among the results" in lines[1]
     assert (out / "results.json").read_bytes() == before
     assert foreign.read_text() == "mine"
+
+
+def test_a_record_that_nobody_may_write_ends_a_run_before_it_begins(
+    model: Path, study: Path, tmp_path: Path
+) -> None:
+    kept, out = tmp_path / "kept", tmp_path / "out"
+    kept.mkdir(mode=0o555)
+    words = ("infer", study, "--model", model, "--out", out, "--drift", kept / "drift.json")
+    done = runs.run(*words, prefix=runs.unprivileged())
+    assert done.returncode == 6
+    assert runs.one_line(done.stderr)
+    assert not out.exists()
 
 
 def test_where_the_record_cannot_be_written_results_say_so(

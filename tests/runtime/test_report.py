@@ -157,6 +157,9 @@ def test_drift_is_said_where_a_watch_noticed_it_and_nothing_where_there_is_none(
     assert text.count("MR FLAIR: noise has risen, noticed with study 41 (2026-11). Scans") == 1
     assert "Driftnoticed; Siemens" in text
     assert "MR FLAIR: a study was not counted: it was analysed before" in text
+    del document["drift"]
+    document["not_written"] = [{"object": "drift", "code": "output"}]
+    assert "Driftnot looked for: studies could not be counted" in _words(document, shown, card)
 
 
 def test_a_verdict_that_cannot_be_given_is_not_given(results: Any) -> None:

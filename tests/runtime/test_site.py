@@ -148,7 +148,9 @@ def test_a_check_tells_patient_by_patient_and_writes_nothing(
     before = sorted(tmp_path.iterdir())
     arguments = ["calibrate", str(scans), "--model", str(model), "--check"]
     assert cli.main([*arguments, "--out", str(tmp_path / "site.onnx")]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    assert "site.onnx: not written, since --check was given" in said.err
+    lines = said.out.splitlines()
     rows = [line.split() for line in lines[1:41]]
     assert sorted(row[-1] for row in rows) == [f"scans/p{n:02d}" for n in range(40)]
     assert [row[0] for row in rows] == sorted((row[0] for row in rows), reverse=True)

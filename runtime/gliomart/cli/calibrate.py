@@ -79,6 +79,10 @@ def run(options: argparse.Namespace) -> int:
             models = [options.model] if options.model else _built_in(stack)
             if options.check:
                 _check(models[0], inventory, options)
+                if options.out is not None:
+                    streams.note(
+                        f"{printable(str(options.out))}: not written, since --check was given"
+                    )
                 return 0
             contents = [_calibrated(model, inventory, options) for model in models]
     except KeyboardInterrupt as interruption:

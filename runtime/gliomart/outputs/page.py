@@ -124,14 +124,17 @@ class _Drift(TypedDict):
 
     noticed: list[str]
     not_counted: list[str]
+    lost: bool
 
 
 def _drift(document: Results) -> _Drift | None:
     """Put into words what a watch for drift found; None where there was none."""
-    if "drift" not in document:
+    lost = any(missed["object"] == "drift" for missed in document.get("not_written", ()))
+    if "drift" not in document and not lost:
         return None
-    studies = document["drift"]
+    studies = document.get("drift", [])
     return {
+        "lost": lost,
         "noticed": list(drift_words.noticed(studies)),
         "not_counted": list(drift_words.not_counted(studies)),
     }

@@ -24,6 +24,7 @@ from gliomart.errors import DriftRecordError
 from gliomart.image.geometry import ImagePlane
 from gliomart.outputs.outcome import LOST
 from gliomart.outputs.records import rounded
+from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart.site import drift_record
 from gliomart.site.drift_evidence import Evidence
@@ -96,12 +97,15 @@ def check(path: Path) -> None:
     ------
     DriftRecordError
         It cannot.
+    OutputError
+        It cannot be written.
     """
     if not path.parent.is_dir():
         raise DriftRecordError(
             f"{path}: its folder is not there; make it, or choose another --drift"
         )
     drift_record.read(path)
+    check_target(path, ())
 
 
 def studies_of(

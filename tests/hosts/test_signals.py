@@ -235,10 +235,10 @@ from gliomart.cli import main
 from gliomart.outputs import folder
 
 real = folder.write_atomically
-def write(*arguments):
+def write(*arguments, **how):
     if threading.current_thread() is threading.main_thread():
         os.kill(os.getpid(), int(sys.argv[1]))
-    real(*arguments)
+    real(*arguments, **how)
 folder.write_atomically = write
 before = [signal.getsignal(number) for number in (2, 15, 1)]
 status = main(["demo", "--provider", "cpu", "--quiet", "--out", sys.argv[2]])

@@ -307,6 +307,13 @@ def test_what_no_watch_writes_is_refused(old: str, new: str, tmp_path: Path) -> 
         drift_record.read(path)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the platform has no such pipes")
+def test_a_pipe_in_its_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DriftRecordError, match="is no file"):
+        drift.check(tmp_path / "pipe")
+
+
 def test_a_folder_in_its_place_and_one_that_is_not_there_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DriftRecordError, match="cannot be read"):
         drift.check(tmp_path)

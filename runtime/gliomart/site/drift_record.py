@@ -9,7 +9,6 @@ check number as well: serial numbers and station names may name a hospital.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping  # noqa: TC003  # types are read at run time
 from contextlib import ExitStack, contextmanager
@@ -189,6 +188,8 @@ def read(path: Path) -> Record | None:
         It is damaged, or something else than a record, or of a newer version.
     """
     try:
+        if path.is_fifo() or path.is_socket():  # nobody may ever write into it
+            raise DriftRecordError(f"{path}: is no file, and no record of drift can be in it")
         with path.open("rb") as stream:
             content = stream.read(_LARGEST_FILE + 1)
     except FileNotFoundError:
@@ -284,7 +285,7 @@ def _is_evidence(evidence: Evidence) -> bool:
     bins = [bin_ for bin_, _ in evidence.counts]
     return (
         len(evidence.worth) == len(BETS)
-        and all(math.isfinite(worth) and worth >= 0 for worth in evidence.worth)
+        and all(0 <= worth < LIMIT * len(BETS) for worth in evidence.worth)
         and evidence.value < LIMIT
         and all(abs(bin_) <= FARTHEST_BIN for bin_ in bins)
         and len(set(bins)) == len(bins)

@@ -2,11 +2,13 @@
 
     python benchmarks/content.py DATA --split train --out content-held-out.json
     python benchmarks/content.py DATA --split dev --out content-dev.json
+    python benchmarks/content.py DATA --split train --side 128 --out content-128.json
 
 DATA holds ``lgg_flair``, ``lgg_t1`` and perhaps ``ms_ljubljana`` and ``dicom``. What the model
 knows is fitted on the patients of the split train; those are held out in five groups when they are
 measured themselves. Series are 12 evenly spaced slices, and images each of these by itself, whether
-it shows brain or not. No mask is read.
+it shows brain or not. No mask is read. With ``--side`` only what alterations show is measured, of
+series brought to so many pixels by averaging.
 """
 
 from __future__ import annotations
@@ -85,6 +87,9 @@ def _altered() -> dict[str, Callable[[NDArray[np.float32], float], NDArray[Any]]
     return {
         "good, all of the check": lambda p, _: p,
         "wrapped at 8 bits": lambda p, top: np.floor(p * 330 / top) % 256,
+        "wrapped at 8 bits, then averaged to half": lambda p, top: np.stack(
+            [_averaged(wrapped, p.shape[1] // 2) for wrapped in np.floor(p * 330 / top) % 256]
+        ),
         "saturated at the brain": lambda p, top: np.minimum(p, 0.35 * top),
         "two grey values": lambda p, top: np.where(p > 0.2 * top, 255.0, 0.0),
         "cut by a quarter, to the edge": lambda p, _: p[:, :, _quarter(p) :],
@@ -94,6 +99,11 @@ def _altered() -> dict[str, Callable[[NDArray[np.float32], float], NDArray[Any]]
     }
 
 
+def _averaged(pixels: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Bring a slice to (side, side), no more than it has."""
+    return np.asarray(cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA), np.float32)
+
+
 def _quarter(stack: NDArray[np.float32]) -> int:
     """Find the column up to which a quarter of the head's width lies."""
     bright = (stack > 0.1 * stack.max()).mean(axis=(0, 1))
@@ -101,9 +111,9 @@ def _quarter(stack: NDArray[np.float32]) -> int:
     return int(columns[0] + len(columns) / 4)
 
 
-def _measured(patient: Patient, card: ModelCard, series: Counts) -> None:
+def _measured(patient: Patient, card: ModelCard, series: Counts, side: int | None = None) -> None:
     slices = evenly_spaced([s for s in patient.slices if np.ptp(s.pixels) > 0], LOOKED_AT)
-    stack = np.stack([s.pixels for s in slices])
+    stack = np.stack([_averaged(s.pixels, side or len(s.pixels)) for s in slices])
     top = float(np.percentile(stack, 99))
     for name, change in _altered().items():
         changed = np.asarray(change(stack, top), np.float32)
@@ -133,6 +143,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--split", choices=("train", "dev"), required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--side", type=int, help="measure alterations at so many pixels alone")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     card = Model(None, provider="cpu", threads=1).card
@@ -142,6 +153,13 @@ def main() -> None:
         patients = dataset.load(options.data / "lgg_flair", split)
         others = {p.id: _others(options.data, split, p.id) for p in patients}
         return {p.id: (p, looks.see(p, spec, others[p.id])) for p in patients}
+
+    if options.side is not None:
+        counts: Counts = defaultdict(Counter)
+        for patient in dataset.load(options.data / "lgg_flair", options.split):
+            _measured(patient, replace(card, familiar=None), counts, options.side)
+        _write(options.out, {"split": options.split, "side": options.side, "series": counts})
+        return
 
     train = look("train")
     drawn = looks.pictures(spec, _PICTURES)
@@ -167,13 +185,17 @@ def main() -> None:
         familiar = familiarity.fit(groups, heads, drawn, _SEQUENCES)
     written = {
         "split": options.split,
-        "series": {name: dict(counts) for name, counts in series.items()},
-        "images": {name: dict(counts) for name, counts in images.items()},
+        "series": series,
+        "images": images,
         "beside": _beside(options.data, replace(card, familiar=familiar)),
     }
-    options.out.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
-    for level, kinds in (("series", series), ("images", images)):
-        for name, counts in kinds.items():
+    _write(options.out, written)
+
+
+def _write(file: Path, written: dict[str, Any]) -> None:
+    file.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    for level in ("series", "images"):
+        for name, counts in written.get(level, {}).items():
             print(f"{level}: {name}: {counts['told'] / counts['all']:.3f} of {counts['all']}")
 
 

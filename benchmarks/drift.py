@@ -29,7 +29,7 @@ import numpy as np
 
 from gliomart import Detector, Slice
 from gliomart._version import __version__
-from gliomart.findings.appearance import appearance_of
+from gliomart.findings.photometry import photometry_of
 from gliomart.image.grid import uncrop
 from gliomart.image.normalisation import estimate_normalisation
 from gliomart.image.steps import Preprocessing, Shading
@@ -129,7 +129,7 @@ def measure(detector: Detector, volume: Volume, step: float) -> Values:
     entries = []
     for each in result.slices:
         entry = records.slice_entry(each, dict.fromkeys(("overlay", "map", "mask")), 0.0)
-        entry["appearance"] = records.appearance_entry(appearance_of(each))
+        entry["photometry"] = records.photometry_entry(photometry_of(each))
         entries.append(entry)
     return drift.values_of(entries, len(result.not_analysed))
 
@@ -173,7 +173,7 @@ def measured(options: argparse.Namespace) -> tuple[dict[str, dict[str, Values]],
                 other = options.t1 / t1[row["image"]] if t1.get(row["image"]) else None
                 place = int(row["slice"]), options.flair / row["image"], other
                 patients[row["patient"]].append(place)
-    parts = (*_MEASURING, appearance_of, drift.values_of)
+    parts = (*_MEASURING, photometry_of, drift.values_of)
     code = "".join(map(inspect.getsource, parts)) + repr((_GAMMA, _SHADING, _NOISE))
     kept = options.cache / f"{sha256[:12]}-{hashlib.sha256(code.encode()).hexdigest()[:8]}"
     kept.mkdir(parents=True, exist_ok=True)

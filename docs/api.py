@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import gliomart
 from gliomart import errors
 from gliomart.image.geometry import PlaneName
+from gliomart.model.familiar import Code
 from gliomart.providers import Requested
 from gliomart.sources.inventory import Kind
 
@@ -33,7 +34,7 @@ CHAPTERS = {
     "card": (
         "ModelCard", "InputImage", "GraphOutput", "Limits", "Preprocessing", "Shading",
         "Scoring", "Scalp", "Calibration", "JudgeCard", "PonsCalibration", "Scales", "Signs",
-        "SiteCalibration", "CalibratedScanner",
+        "SiteCalibration", "CalibratedScanner", "Familiar", "Unfamiliar", "ExpectedBrain",
     ),
 }  # fmt: skip
 _MARKED = re.compile(r"(<!-- (\w+): made by api\.py -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -41,7 +42,12 @@ _SECTION = re.compile(r"^(\w+)\n-{3,}\n", re.MULTILINE)
 _ENTRY = re.compile(r"^(\S.*)\n((?:(?: {4}.*)?\n)*(?: {4}.*)?)", re.MULTILINE)
 _ALIASES = {
     name: " | ".join(f'"{choice}"' for choice in get_args(literal))
-    for name, literal in {"Requested": Requested, "Kind": Kind, "PlaneName": PlaneName}.items()
+    for name, literal in {
+        "Requested": Requested,
+        "Kind": Kind,
+        "PlaneName": PlaneName,
+        "Code": Code,
+    }.items()
 } | dict.fromkeys(("Points", "Vector"), "NDArray[floating[Any]]")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gliomart.cli.arguments import ArgumentParser, place
 from gliomart.cli.terminal import is_terminal
-from gliomart.errors import UsageError
+from gliomart.errors import DatasetError, UsageError
 from gliomart.host.streams import give, say
 from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.target import check_target
@@ -20,7 +20,7 @@ from gliomart_training.record import run_folder
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from gliomart.findings.calibration import PatientScores
     from gliomart.model.card import ModelCard
@@ -49,13 +49,14 @@ def export(arguments: Sequence[str]) -> int:
     from gliomart_export.converter import Converter
 
     run = _run(options)
+    others = _others(run, options)
     _step("converting the network and comparing it with Keras")
     converter = Converter.of(run, options.precision)
     card = uncalibrated(converter, _description(options))
     graph, parity = converter.convert(run.network, card)
     card = replace(card, parity=parity)
     card = calibrated(card, _calibrate_folds(converter, card, options.scanners))
-    card = replace(card, familiar=_familiar(run, card, options))
+    card = replace(card, familiar=_familiar(run, card, others))
     write_atomically(options.model, with_card(graph, card))
     _report(options.model, card, converter.precision)
     return 0
@@ -70,7 +71,8 @@ def _run(options: argparse.Namespace) -> Run:
     record = recorded(options.network)
     data = options.data or Path(record["data"])
     folder = run_folder(options.network)
-    check_target(options.model, [options.network, folder, data, options.metrics])
+    others = [place for _, place in options.unlike]
+    check_target(options.model, [options.network, folder, data, options.metrics, *others])
     return read_run(options.network, record, data)
 
 
@@ -119,17 +121,38 @@ def _calibrate_folds(
     return scores
 
 
-def _familiar(run: Run, card: ModelCard, options: argparse.Namespace) -> Familiar | None:
+def _others(run: Run, options: argparse.Namespace) -> dict[str, Path]:
+    """Give folders of other sequences by name, and see that the model can be told from them."""
     from gliomart_export import familiarity
 
-    if card.plane != "axial" or not familiarity.enough(run.groups):
-        if options.unlike:
-            raise UsageError(
-                f"--unlike needs axial slices of {familiarity.FEWEST_PATIENTS} held-out patients"
-            )
+    others: dict[str, Path] = {}
+    for name, folder in options.unlike:
+        if name in others:
+            raise UsageError(f"--unlike {printable(name)} is given twice")
+        if not folder.is_dir():
+            raise DatasetError(f"{folder}: no such folder")
+        others[name] = folder
+    if others and not _can_be_told(run, options.plane):
+        raise UsageError(
+            f"--unlike needs axial slices of {familiarity.FEWEST_PATIENTS} held-out patients"
+        )
+    return others
+
+
+def _can_be_told(run: Run, plane: str) -> bool:
+    """Tell whether enough was held out to tell what a model knows from what it does not."""
+    from gliomart_export import familiarity
+
+    return plane == "axial" and familiarity.enough(run.groups)
+
+
+def _familiar(run: Run, card: ModelCard, others: Mapping[str, Path]) -> Familiar | None:
+    from gliomart_export import familiarity
+
+    if not _can_be_told(run, card.plane):
         return None
     _step("telling what the model knows from what it does not")
-    return familiarity.of_run(run, dict(options.unlike))
+    return familiarity.of_run(run, others)
 
 
 def _unlike(argument: str) -> tuple[str, Path]:

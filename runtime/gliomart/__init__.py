@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         Signs,
         SiteCalibration,
     )
+    from gliomart.model.familiar import ExpectedBrain, Familiar, Unfamiliar
     from gliomart.providers import ProviderChoice
     from gliomart.sources import Inventory, SeriesFiles, SourceFile, scan
     from gliomart.sources.budget import Budget
@@ -58,6 +59,8 @@ __all__ = [
     "Calibration",
     "Concern",
     "Detector",
+    "ExpectedBrain",
+    "Familiar",
     "GliomartError",
     "GraphOutput",
     "ImagePlane",
@@ -91,6 +94,7 @@ __all__ = [
     "Structure",
     "StructureFinding",
     "StructureVerdict",
+    "Unfamiliar",
     "Verdict",
     "__version__",
     "scan",
@@ -112,6 +116,7 @@ _NAMES = {
         "Signs",
         "SiteCalibration",
     ),
+    "model.familiar": ("ExpectedBrain", "Familiar", "Unfamiliar"),
     "detector": ("Detector",),
     "errors": ("GliomartError", "InputRefusedError"),
     "image.geometry": ("ImagePlane",),

@@ -43,6 +43,7 @@ def in_order(
     helped = refused = False
     try:
         for item in items:
+            _refuse_child_of(process)
             pending.append(_Task(function, item))
             if not refused or helped:
                 started = _submitted(pool, pending[-1])
@@ -50,15 +51,19 @@ def in_order(
                     processors.fewer_threads(workers)
                 helped, refused = helped or started, refused or not started
             if len(pending) > workers:
-                yield _result_of(pending.popleft(), process, helped=helped)
+                yield pending.popleft().result(helped=helped)
+                _refuse_child_of(process)  # before anything is taken of other pools
         while pending:
-            yield _result_of(pending.popleft(), process, helped=helped)
+            yield pending.popleft().result(helped=helped)
+            _refuse_child_of(process)
     finally:  # who takes them may stop early
-        while pending and os.getpid() == process:
-            pending.popleft().future.cancel()
-        # What was forgotten may be collected in any thread, even in one that is about to start and
-        # holds a lock that threads end by: it must not wait for them.
-        pool.shutdown(wait=threading.get_ident() == thread)
+        # A child has none of the threads, and locks that one of them held stay locked there.
+        if os.getpid() == process:
+            for task in pending:
+                task.future.cancel()
+            # What was forgotten may be collected in any thread, even in one that is about to start
+            # and holds a lock that threads end by: it must not wait for them.
+            pool.shutdown(wait=threading.get_ident() == thread)
 
 
 def windows(items: Iterable[_Item], width: int) -> Generator[tuple[_Item | None, ...], None, None]:
@@ -98,10 +103,9 @@ class _Task(Generic[_Item, _Result]):
         return self.future.result()
 
 
-def _result_of(task: _Task[_Item, _Result], process: int, *, helped: bool) -> _Result:
+def _refuse_child_of(process: int) -> None:
     if os.getpid() != process:
         raise UsageError("results that were begun before a fork belong to the parent; begin anew")
-    return task.result(helped=helped)
 
 
 def _submitted(pool: ThreadPoolExecutor, task: Callable[[], None]) -> bool:

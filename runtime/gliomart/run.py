@@ -99,7 +99,7 @@ class Run:
         head = records.header(self.inventory, self.detector.settings, self.options)
         galleries = Galleries(folder)
         unordered = records.in_any_order(head, self.inventory)
-        kept = Journal(folder.path / output.JOURNAL, records.run_identity(unordered))
+        kept = Journal(folder, records.run_identity(unordered))
         complete = journal.complete(folder.path / output.RESULTS, records.run_identity(head), kept)
         if complete is None:
             finished = self._finish(kept, folder, galleries)

@@ -280,6 +280,75 @@ def test_a_stream_that_was_begun_before_the_fork_is_refused_in_the_child(study: 
     )
 
 
+# Stages within each other, as a stream has them. The first has fewer threads at work than it may
+# have when the fork comes, and one of them holds a lock: a child that took one more item would
+# start a thread, which waits for that lock for ever.
+_STAGES = """
+import os, signal, sys, threading
+from contextlib import closing
+from gliomart.errors import UsageError
+from gliomart.pipeline import in_order
+
+held, begun, taken = threading.Lock(), threading.Event(), []
+
+def items():
+    for number in range(9):
+        taken.append(os.getpid())
+        yield number
+
+def work(number):
+    if number < 3:
+        return number
+    with held:
+        begun.set()
+        assert go_on.wait(60)
+    return number
+
+def stages():
+    results = in_order(work, items(), workers=3)
+    for _ in range(int(sys.argv[1])):
+        results = in_order(abs, within(results), workers=1)
+    return results
+
+def within(results):
+    with closing(results):
+        yield from results
+
+go_on = threading.Event()
+results = stages()
+next(results)
+assert begun.wait(60)
+pid = os.fork()
+if pid == 0:
+    signal.alarm(30)
+    try: USE
+    except UsageError as error: print(error)
+    print(set(taken) == {os.getppid()}, threading.active_count(), flush=True)
+    sys.exit(0)
+status = os.waitpid(pid, 0)[1]
+go_on.set()
+print(status, len(list(results)))
+"""
+
+
+@pytest.mark.parametrize("depth", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("use", "told"),
+    [
+        (
+            "next(results)",
+            "results that were begun before a fork belong to the parent; begin anew\n",
+        ),
+        ("results.close()", ""),
+    ],
+)
+def test_a_child_takes_nothing_of_stages_begun_before_the_fork(
+    use: str, told: str, depth: int
+) -> None:
+    said = processes.run(_STAGES.replace("USE", use), depth).stdout
+    assert said == f"{told}True 1\n0 8\n"
+
+
 def test_a_child_decodes_by_itself_and_holds_nothing_of_its_parents_decoder(
     compressed: Path,
 ) -> None:

@@ -105,6 +105,8 @@ def _everything() -> dict[str, Any]:
     concern = gliomart.Concern("series-gap", "a slice is missing")
     scalp = gliomart.Scalp(thickness_px=5.0, dome_px=60.0)
     scales = gliomart.Scales(signs=2.0, anomaly=0.05)
+    turned = gliomart.Unfamiliar("turned", "a head on its side", (1.0, 2.0), 0.5, 0.0, None)
+    brain = gliomart.ExpectedBrain((0.1, 0.2), 0.3, bound=0.1)
     pending: list[Any] = [
         detector.card,
         inventory,
@@ -114,6 +116,7 @@ def _everything() -> dict[str, Any]:
         detector.budget,
         scalp,
         scales,
+        gliomart.Familiar((turned,), brain, method="by hand"),
         _site(detector.card),
         gliomart.SiteThresholds("2026-11-28", patients=20, kept=("series",)),
     ]

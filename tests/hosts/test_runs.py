@@ -272,6 +272,9 @@ def test_a_folder_that_was_made_for_nothing_is_removed(model: Path, tmp_path: Pa
     out = tmp_path / "a" / "b"
     assert runs.run("infer", tmp_path / "none", "--model", model, "--out", out).returncode == 2
     assert not (tmp_path / "a").exists()
+    file = out / "c" / "figures.json"
+    assert runs.run("evaluate", tmp_path / "none", "--out", file).returncode == 8
+    assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,13 @@ def test_each_signal_has_its_status(name: str, tmp_path: Path) -> None:
     assert f"--out {tmp_path / 'out'} --resume" in ended.stderr
 
 
+def test_nobody_is_told_to_resume_what_cannot_be_resumed() -> None:
+    words = [sys.executable, "-c", AT, "parse", _numbers("SIGINT"), "info"]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False, timeout=120)
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "gliomart: interrupted; what is finished is kept\n"
+
+
 def test_one_more_signal_ends_what_cannot_tidy_up(tmp_path: Path) -> None:
     ended = _at("stuck", ("SIGTERM",), tmp_path / "out")
     assert ended.returncode == 143
@@ -228,10 +235,10 @@ from gliomart.cli import main
 from gliomart.outputs import folder
 
 real = folder.write_atomically
-def write(*arguments):
+def write(*arguments, **how):
     if threading.current_thread() is threading.main_thread():
         os.kill(os.getpid(), int(sys.argv[1]))
-    real(*arguments)
+    real(*arguments, **how)
 folder.write_atomically = write
 before = [signal.getsignal(number) for number in (2, 15, 1)]
 status = main(["demo", "--provider", "cpu", "--quiet", "--out", sys.argv[2]])

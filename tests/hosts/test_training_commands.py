@@ -414,6 +414,17 @@ def test_where_no_model_can_go_is_said_before_work_begins(
     assert "end in .onnx" in _fails(["export", network, tmp_path / "notes.txt"], 2, capsys)
 
 
+def test_other_sequences_that_cannot_be_learnt_from_are_refused_before_work_begins(
+    network: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = ["export", network, tmp_path / "own.onnx"]
+    t1, none = f"--unlike=a T1={scans}", f"--unlike=a T1={tmp_path / 'none'}"
+    assert "none: no such folder" in _fails([*export, none], 8, capsys)
+    assert "a T1 is given twice" in _fails([*export, t1, t1], 2, capsys)
+    assert "held-out patients" in _fails([*export, t1], 2, capsys)  # of three
+    assert not (tmp_path / "own.onnx").exists()
+
+
 def test_training_does_not_replace_its_data(
     scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

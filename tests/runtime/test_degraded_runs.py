@@ -114,10 +114,10 @@ def test_a_resumed_run_tells_of_the_gpu_lost_before(
     class Killed(BaseException):  # an Exception would cost its series alone
         pass
 
-    def stop(path: Path, content: bytes) -> None:
+    def stop(path: Path, content: bytes, **how: Any) -> None:
         if "c" in path.parts:
             raise Killed
-        write(path, content)
+        write(path, content, **how)
 
     write = output.write_atomically
     with monkeypatch.context() as patch:

@@ -20,9 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import processes
+import runs
 from gliomart import Detector, Slice, cli, scan
 from gliomart.errors import DriftRecordError
-from gliomart.findings.appearance import Appearance, appearance_of
+from gliomart.findings.photometry import Photometry, photometry_of
 from gliomart.findings.results import Settings
 from gliomart.providers import ProviderChoice
 from gliomart.run import Run
@@ -266,6 +267,9 @@ def test_a_damaged_or_foreign_file_is_refused_and_left_as_it_is(
     assert path.read_bytes() == content
 
 
+_NOTICE = '{"statistic":"%s","risen":true,"study":%s,"month":"%s"}'
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
@@ -276,9 +280,24 @@ def test_a_damaged_or_foreign_file_is_refused_and_left_as_it_is(
         ('"studies":1', '"studies":-1'),
         ('"false_alarm_rate":0.05', '"false_alarm_rate":5.0'),
         ('"studies":1', '"studies":true'),
+        ('"studies":1', '"studies":0'),
+        ('"studies":1', '"studies":1' + "0" * 400),
+        ('"first":"2026-11"', '"first":"\\u001b[31m2026"'),
+        ('"last":"2026-11"', '"last":"2026-11\\n"'),
+        ('"model_sha256":"00', '"model_sha256":"\\u001b['),
+        ('"notices":[]', f'"notices":[{_NOTICE % ("nonesuch", 1, MONTH)}]'),
+        ('"notices":[]', f'"notices":[{_NOTICE % ("noise", 2, MONTH)}]'),
+        ('"notices":[]', f'"notices":[{_NOTICE % ("noise", 1, "soon")}]'),
+        ('"notices":[]', '"notices":[' + ",".join([_NOTICE % ("noise", 1, MONTH)] * 17) + "]"),
+        ('"refusals":{', '"refusals":{' + "".join(f'"c{n}":1,' for n in range(64))),
+        ('"recent":[', '"recent":["name",'),
+        ('"recent":[', '"recent":[' + '"00000000",' * 256),
+        ('"worth":[0.0,', '"worth":[1e308,'),
+        ('"counts":[[', '"counts":[[1,9],['),
+        ('"counts":[[', '"counts":[[1,0],['),
     ],
 )
-def test_numbers_that_no_watch_writes_are_refused(old: str, new: str, tmp_path: Path) -> None:
+def test_what_no_watch_writes_is_refused(old: str, new: str, tmp_path: Path) -> None:
     path = tmp_path / "drift.json"
     drift.watch(path, [_study()], SETTINGS, MONTH)
     text = path.read_text()
@@ -286,6 +305,13 @@ def test_numbers_that_no_watch_writes_are_refused(old: str, new: str, tmp_path: 
     path.write_text(text.replace(old, new, 1))
     with pytest.raises(DriftRecordError):
         drift_record.read(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the platform has no such pipes")
+def test_a_pipe_in_its_place_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DriftRecordError, match="is no file"):
+        drift.check(tmp_path / "pipe")
 
 
 def test_a_folder_in_its_place_and_one_that_is_not_there_are_refused(tmp_path: Path) -> None:
@@ -297,7 +323,7 @@ def test_a_folder_in_its_place_and_one_that_is_not_there_are_refused(tmp_path: P
 
 def test_a_full_record_is_small_and_can_be_gone_on_with(tmp_path: Path) -> None:
     """The largest one that there can be: every bin of every statistic, long names, all notices."""
-    bins = tuple((number, 10**6) for number in range(-FARTHEST_BIN, FARTHEST_BIN + 1))
+    bins = tuple((number, 7_000) for number in range(-FARTHEST_BIN, FARTHEST_BIN + 1))
     full = Evidence(bins, (1234.5678901234567,) * len(BETS))
     statistics = Statistics(**dict.fromkeys(STATISTICS, full))
     refusals = {f"{number:02d}-" + "c" * 40: 10**6 for number in range(MOST_CODES - 1)}
@@ -398,8 +424,8 @@ def test_a_run_counts_its_studies_and_its_results_tell_of_it(
     (entry,) = document.pop("drift")
     assert (entry["study"], entry["sequence"], entry["noticed"]) == (1, "MR FLAIR", [])
     assert entry["series"] == [document["series"][0]["id"]]
-    looks = [each.pop("appearance") for each in document["slices"]]
-    assert all(look["noise"] > 0 for look in looks)
+    measured = [each.pop("photometry") for each in document["slices"]]
+    assert all(each["noise"] > 0 for each in measured)
     without = _document(plain)
     for each in (*without["slices"], *document["slices"]):
         del each["ms"]
@@ -461,6 +487,18 @@ def test_a_record_that_cannot_be_used_ends_a_run_before_it_begins(
     assert "lies among the results" in lines[1]
     assert (out / "results.json").read_bytes() == before
     assert foreign.read_text() == "mine"
+
+
+def test_a_record_that_nobody_may_write_ends_a_run_before_it_begins(
+    model: Path, study: Path, tmp_path: Path
+) -> None:
+    kept, out = tmp_path / "kept", tmp_path / "out"
+    kept.mkdir(mode=0o555)
+    words = ("infer", study, "--model", model, "--out", out, "--drift", kept / "drift.json")
+    done = runs.run(*words, prefix=runs.unprivileged())
+    assert done.returncode == 6
+    assert runs.one_line(done.stderr)
+    assert not out.exists()
 
 
 def test_where_the_record_cannot_be_written_results_say_so(
@@ -593,39 +631,39 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
     return Detector(tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"), provider="cpu")
 
 
-def _look(detector: Detector, pixels: np.ndarray[Any, Any]) -> Appearance:
-    look = appearance_of(detector.detect(Slice(pixels.astype(np.float32))))
-    assert look is not None
-    return look
+def _measured(detector: Detector, pixels: np.ndarray[Any, Any]) -> Photometry:
+    measured = photometry_of(detector.detect(Slice(pixels.astype(np.float32))))
+    assert measured is not None
+    return measured
 
 
 def test_noise_is_what_was_added_and_gain_changes_nothing(detector: Detector) -> None:
     rng = np.random.default_rng(0)
     head = cv2.GaussianBlur(draw_head(), (0, 0), 2)
     noisy = head + rng.normal(0, 20, head.shape)
-    look = _look(detector, noisy)
-    assert look.noise == pytest.approx(20 / 400, rel=0.1)
-    louder = _look(detector, 7 * noisy)
-    assert louder.noise == pytest.approx(look.noise, rel=1e-3)
-    assert louder.contrast == pytest.approx(look.contrast, rel=1e-3)
-    smooth = _look(detector, cv2.GaussianBlur(noisy, (0, 0), 1))
-    assert smooth.noise < look.noise / 2
+    measured = _measured(detector, noisy)
+    assert measured.noise == pytest.approx(20 / 400, rel=0.1)
+    louder = _measured(detector, 7 * noisy)
+    assert louder.noise == pytest.approx(measured.noise, rel=1e-3)
+    assert louder.contrast == pytest.approx(measured.contrast, rel=1e-3)
+    smooth = _measured(detector, cv2.GaussianBlur(noisy, (0, 0), 1))
+    assert smooth.noise < measured.noise / 2
 
 
 def test_contrast_and_range_rise_with_gamma(detector: Detector) -> None:
     head = draw_head(lesion=0.4) + 40 * np.random.default_rng(0).normal(size=(256, 256))
-    before, after = (_look(detector, 900 * (head.clip(1) / 900) ** power) for power in (1, 1.2))
+    before, after = (_measured(detector, 900 * (head.clip(1) / 900) ** power) for power in (1, 1.2))
     assert after.range == pytest.approx(1.2 * before.range, rel=0.05)
     assert after.contrast > before.contrast
 
 
-def test_a_slice_without_brain_has_no_looks(detector: Detector) -> None:
+def test_a_slice_without_brain_has_no_photometry(detector: Detector) -> None:
     result = detector.detect(Slice(draw_head()))
     from dataclasses import replace
 
     assert result.brain is not None
-    assert appearance_of(replace(result, brain=np.zeros_like(result.brain))) is None
-    assert appearance_of(replace(result, brain=None)) is None
+    assert photometry_of(replace(result, brain=np.zeros_like(result.brain))) is None
+    assert photometry_of(replace(result, brain=None)) is None
 
 
 # -- What the page says

@@ -195,11 +195,11 @@ def test_a_full_disk_loses_nothing_that_is_finished(
     assert _infer(two_series, "--model", model, "--out", whole) == 0
     write, written = output.write_atomically, []
 
-    def full_after_eight(path: Path, content: bytes) -> None:
+    def full_after_eight(path: Path, content: bytes, **how: Any) -> None:
         if len(written) == 8:
             with output.output_errors(path):
                 raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, content)
+        write(path, content, **how)
         written.append(path)
 
     monkeypatch.setattr(output, "write_atomically", full_after_eight)
@@ -262,10 +262,10 @@ def test_a_journal_whose_last_line_was_cut_off_is_continued(
     class StopsAfterOne(BaseException):  # as a kill does: an Exception would cost its series alone
         pass
 
-    def stop(path: Path, content: bytes) -> None:
+    def stop(path: Path, content: bytes, **how: Any) -> None:
         if "other" in str(path):
             raise StopsAfterOne
-        write(path, content)
+        write(path, content, **how)
 
     write = output.write_atomically
     with pytest.MonkeyPatch.context() as patch:
@@ -286,10 +286,10 @@ def test_pictures_of_the_report_that_were_lost_are_told_of(
 ) -> None:  # fmt: skip
     out, write = tmp_path / "out", output.write_atomically
 
-    def stop(path: Path, content: bytes) -> None:
+    def stop(path: Path, content: bytes, **how: Any) -> None:
         if path.name == output.REPORT:
             raise OutputError("stopped")
-        write(path, content)
+        write(path, content, **how)
 
     monkeypatch.setattr(output, "write_atomically", stop)
     assert _infer(two_series, "--model", model, "--out", out) == 6

@@ -67,6 +67,10 @@ def _decoded(content: str) -> np.ndarray:
     return cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
 
 
+def _words(document: Any, shown: Any, card: Any) -> str:
+    return " ".join(_Page(report(document, shown, card)).text.split())
+
+
 def test_the_page_says_what_was_found_by_whom_and_what_it_is_for(results: Any) -> None:
     slices, card = results
     document, shown = page_of(slices, card)
@@ -131,6 +135,31 @@ def test_a_model_without_a_reconstruction_has_a_report(results: Any) -> None:
     assert all(each.source and each.anomaly_map for each in shown)
     assert from_json(to_json(shown)) == shown
     assert b'"reconstruction": ""' in report(document, shown, card)
+
+
+def test_drift_is_said_where_a_watch_noticed_it_and_nothing_where_there_is_none(
+    results: Any,
+) -> None:
+    slices, card = results
+    document, shown = page_of(slices, card)
+    assert "Drift" not in _Page(report(document, shown, card)).text
+    study = {
+        "series": ["study/0"],
+        "scanner": {"manufacturer": "Siemens", "model": HOSTILE, "device": ""},
+        "sequence": "MR FLAIR", "study": 41, "not_counted": None, "statistics": {}, "limit": 1e3,
+        "noticed": [],
+    }  # fmt: skip
+    document["drift"] = [study]
+    assert "Driftnone noticed" in _words(document, shown, card)
+    notice = {"statistic": "noise", "risen": True, "study": 41, "month": "2026-11"}
+    document["drift"] = [study | {"noticed": [notice]}, study | {"not_counted": "seen-before"}]
+    text = _words(document, shown, card)
+    assert text.count("MR FLAIR: noise has risen, noticed with study 41 (2026-11). Scans") == 1
+    assert "Driftnoticed; Siemens" in text
+    assert "MR FLAIR: a study was not counted: it was analysed before" in text
+    del document["drift"]
+    document["not_written"] = [{"object": "drift", "code": "output"}]
+    assert "Driftnot looked for: studies could not be counted" in _words(document, shown, card)
 
 
 def test_a_verdict_that_cannot_be_given_is_not_given(results: Any) -> None:

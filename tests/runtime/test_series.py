@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -209,3 +212,33 @@ def test_names_of_a_series_alone_are_those_that_a_run_gives_it(study: Path) -> N
     assert alone.overview == "overview/study.png"
     assert str(alone.of_slice("study/3.png", None)) == "study/3"
     assert str(alone.of_slice("study", 7)) == "study@0007"
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_folder_that_is_taken_away_while_threads_write_into_it_stays_away(
+    replaced: bool, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    said: set[str] = set()
+
+    def write_on(folder: OutputFolder, name: str, begun: Event) -> None:
+        for number in count():
+            folder.write(f"maps/{name}/{number}/map.npy", b"map")
+            begun.set()
+
+    for time in range(20):  # whoever is between looking for it and writing differs
+        out.mkdir()
+        folder, begun = OutputFolder.at(out), Event()
+        with ThreadPoolExecutor(4) as pool:
+            done = [pool.submit(write_on, folder, name, begun) for name in "abcd"]
+            assert begun.wait(60)
+            out.rename(tmp_path / f"moved-{time}")
+            if replaced:
+                out.mkdir()
+        said |= {str(each.exception()) for each in done}
+        assert out.exists() == replaced
+        if replaced:
+            out.rmdir()  # nothing lies in it
+    assert said == {
+        f"{out}: was removed, moved or replaced while results were written into it; begin anew"
+    }

@@ -148,7 +148,9 @@ def test_a_check_tells_patient_by_patient_and_writes_nothing(
     before = sorted(tmp_path.iterdir())
     arguments = ["calibrate", str(scans), "--model", str(model), "--check"]
     assert cli.main([*arguments, "--out", str(tmp_path / "site.onnx")]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    said = capsys.readouterr()
+    assert "site.onnx: not written, since --check was given" in said.err
+    lines = said.out.splitlines()
     rows = [line.split() for line in lines[1:41]]
     assert sorted(row[-1] for row in rows) == [f"scans/p{n:02d}" for n in range(40)]
     assert [row[0] for row in rows] == sorted((row[0] for row in rows), reverse=True)
@@ -378,6 +380,18 @@ def test_an_interrupted_calibration_leaves_nothing(
     assert done.returncode == 130
     assert done.stderr.splitlines() == ["gliomart: interrupted; nothing was written"]
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.onnx"]
+
+
+def test_a_file_that_another_process_wrote_meanwhile_is_not_replaced(
+    scans: Path, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "site.onnx"
+    command = ["calibrate", scans, "--model", model, "--out", out]
+    write = f"open({str(out)!r}, 'w').write('theirs')"
+    done = run_and_do(write, "p05/3.png", *command, count=2)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].endswith("exists already; give --overwrite to replace it")
+    assert out.read_text() == "theirs"
 
 
 def test_what_could_not_be_analysed_is_told(

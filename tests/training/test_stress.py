@@ -247,6 +247,10 @@ def test_the_table_is_for_people(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         assert f"\n{row['name']} " in table
     assert "nominal false alarms 0.05; 5 tumour and 18 tumour-free slices of 3 patients" in table
+    assert "\nrefused as scanned: " in table
+    odd = result["rows"][0] | {"name": "odd", "refused": {"no-head": 2}}
+    table = stress_table.table(result | {"rows": [*result["rows"], odd]})  # type: ignore[arg-type]
+    assert "\nrefused, odd: no-head 2\n" in table
 
 
 def test_the_command_writes_it(

@@ -52,7 +52,11 @@ def train(arguments: Sequence[str]) -> int:
     from gliomart_training import training
 
     plan = _plan(options)
-    training.run(plan, resume=options.resume, overwrite=options.overwrite)
+    try:
+        training.run(plan, resume=options.resume, overwrite=options.overwrite)
+    except KeyboardInterrupt as interruption:
+        interruption.add_note("what is finished is kept, and --resume goes on from it")
+        raise
     drawn = ", ".join(str(path) for path in sorted(plan.folder.glob("*.png")))
     give(f"network: {printable(str(options.out))}\nrun: {printable(str(plan.folder))}")
     give(f"pictures: {printable(drawn)}")

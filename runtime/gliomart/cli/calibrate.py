@@ -15,7 +15,7 @@ from gliomart.printable import printable
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from gliomart.cli.arguments import Commands
     from gliomart.detector import Detector
@@ -79,11 +79,16 @@ def run(options: argparse.Namespace) -> int:
             models = [options.model] if options.model else _built_in(stack)
             if options.check:
                 _check(models[0], inventory, options)
+                if options.out is not None:
+                    streams.note(
+                        f"{printable(str(options.out))}: not written, since --check was given"
+                    )
                 return 0
             contents = [_calibrated(model, inventory, options) for model in models]
     except KeyboardInterrupt as interruption:
         interruption.add_note("nothing was written")
         raise
+    _refuse_existing(targets, options)  # another process may have written them meanwhile
     _write(dict(zip(targets, contents, strict=True)))
     for target in targets:
         streams.give(f"model: {printable(str(target))}")
@@ -108,9 +113,14 @@ def _targets(options: argparse.Namespace) -> list[Path]:
     own = [options.model] if options.model else [default_model("cpu"), default_model("cuda")]
     for target in targets:
         check_target(target, [*own, *map(Path, options.paths)])
+    _refuse_existing(targets, options)
+    return targets
+
+
+def _refuse_existing(targets: Iterable[Path], options: argparse.Namespace) -> None:
+    for target in targets:
         if target.exists() and not options.overwrite:
             raise OutputExistsError(f"{target}: exists already; give --overwrite to replace it")
-    return targets
 
 
 def _built_in(stack: ExitStack) -> list[Path]:

@@ -18,7 +18,8 @@ from gliomart.host.signals import Signals, ignore_at_exit
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_KEPT = "what is finished is kept, and --resume goes on from it"
+# Unless a command adds a note that says more.
+_KEPT = "what is finished is kept"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

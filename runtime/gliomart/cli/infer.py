@@ -112,6 +112,7 @@ def analyse(
     from gliomart import sources
     from gliomart.cli.progress import bar
     from gliomart.outputs import folder, outcome
+    from gliomart.outputs.claim import claimed, lies_in
     from gliomart.run import Run
     from gliomart.site import drift
 
@@ -119,14 +120,14 @@ def analyse(
         drift.check(record)
     if output.dicom:
         import gliomart.outputs.dicom  # noqa: F401  # says so at once where its extra is missing
-    with folder.claimed(
+    with claimed(
         destination.out, paths, overwrite=destination.overwrite, resume=destination.resume
     ) as claim:
         if not (claim.locked or destination.quiet):
             streams.note(
                 f"{claim.path}: its file system has no locks; let no other run write into it"
             )
-        if record is not None and folder.lies_in(Path(os.path.realpath(record)), claim.path):
+        if record is not None and lies_in(Path(os.path.realpath(record)), claim.path):
             raise UsageError(f"{record}: lies among the results; choose another --drift")
         inventory = sources.scan(paths, wanted.budget, plane=plane)
         detector = wanted.open(plane=plane, quiet=destination.quiet)

@@ -71,7 +71,7 @@ def plain(document: Results, out: Path) -> Iterator[str]:
     if document["inputs"]["ignored"]:
         yield outcome.ignored(document)
     yield from _thresholds(document)
-    yield from drift.noticed(document)
+    yield from drift.told(document)
     yield f"results: {printable(str(out))}"
     yield from _outputs_not_written(document)
     yield from _report(document, out)
@@ -116,7 +116,7 @@ def brief(document: Results, out: Path, width: int, ink: Ink) -> Iterator[str]:
     if document["inputs"]["ignored"]:
         yield ink.faint(_ignored(document, width))
     yield from map(ink.faint, _thresholds(document))
-    yield from map(ink.warning, drift.noticed(document))
+    yield from map(ink.warning, drift.told(document))
     yield from map(ink.warning, _outputs_not_written(document))
     yield from _report(document, out)
     yield ink.faint(_DISCLAIMER)

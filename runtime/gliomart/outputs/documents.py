@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 from gliomart.outputs.drift import (  # noqa: TC001  # types are read at run time
-    AppearanceEntry,
     DriftEntry,
+    PhotometryEntry,
 )
 from gliomart.outputs.options import Overlays  # noqa: TC001  # as above
 from gliomart.outputs.provenance import Provenance
@@ -292,8 +292,8 @@ class SliceEntry(TypedDict):
         Paths in the output folder; null for what was not written.
     ms
         Time per stage.
-    appearance
-        How it looks, for a watch for drift; missing where none was asked for, null where too
+    photometry
+        Of its brain, for a watch for drift; missing where none was asked for, null where too
         little brain is in it.
     """
 
@@ -312,7 +312,7 @@ class SliceEntry(TypedDict):
     map: str | None
     mask: str | None
     ms: StageTimes
-    appearance: NotRequired[AppearanceEntry | None]
+    photometry: NotRequired[PhotometryEntry | None]
 
 
 class Header(Provenance):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TypedDict
 
 
-class AppearanceEntry(TypedDict):
-    """How a slice looks, whatever is found in it.
+class PhotometryEntry(TypedDict):
+    """What is measured of a slice's brightness, whatever is found in it.
 
     Attributes
     ----------

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import Counter
 from contextlib import contextmanager
+from os import SEEK_END
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from gliomart.errors import GliomartError, UsageError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gliomart.outputs.documents import Results
+    from gliomart.outputs.folder import OutputFolder
     from gliomart.sources import SeriesFiles
 
 _KEY_DIGITS = 16
@@ -90,8 +92,9 @@ def keys_of(every_series: Sequence[SeriesFiles]) -> list[str]:
 class Journal:
     """Finished series of an unfinished run, one JSON line each after a line that names the run."""
 
-    def __init__(self, path: Path, run: str) -> None:
-        self._path, self._run = path, run
+    def __init__(self, folder: OutputFolder, run: str) -> None:
+        self._folder, self._run = folder, run
+        self._path = folder.path / output.JOURNAL
 
     def exists(self) -> bool:
         """Tell whether there is one."""
@@ -119,7 +122,7 @@ class Journal:
                 return head["series"], {}
             order = self._order(whole[0], keys)
             if len(whole) < len(lines):  # the last line was cut off: its series is done again
-                output.write_atomically(self._path, b"".join(lines[: len(whole)]))
+                self._folder.write(output.JOURNAL, b"".join(lines[: len(whole)]))
             finished = {entry.pop("key"): SeriesRecord(**entry) for entry in whole[1:]}
             if not finished.keys() <= set(order):
                 raise ValueError(self._path)
@@ -135,7 +138,7 @@ class Journal:
             "not_analysed": record.not_analysed,
             "not_written": record.not_written,
         }
-        self._write("ab", entry)
+        self._write("r+b", entry)  # not "ab", which makes it anew where it was taken away
 
     def remove(self) -> None:
         """End it: the results are complete."""
@@ -147,7 +150,12 @@ class Journal:
         return list(head["series"])
 
     def _write(self, mode: str, values: Mapping[str, object]) -> None:
-        with output.output_errors(self._path), self._path.open(mode) as stream:
+        with (
+            self._folder.still_there(),
+            output.output_errors(self._path),
+            self._path.open(mode) as stream,
+        ):
+            stream.seek(0, SEEK_END)
             stream.writelines(map(str.encode, _line(values)))
 
 

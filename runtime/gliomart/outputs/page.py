@@ -21,7 +21,7 @@ import numpy as np
 
 from gliomart.findings.judges import STRUCTURES
 from gliomart.findings.suitability import CODES
-from gliomart.outputs import outcome, pictures
+from gliomart.outputs import drift_words, outcome, pictures
 from gliomart.outputs.documents import SeriesEntry, SliceEntry
 from gliomart.outputs.records import least_likely_first
 
@@ -101,6 +101,7 @@ def parts(
         ],
         left_out=len(entries) - len(chosen),
         ignored=outcome.ignored(document),
+        drift=_drift(document),
         card=card,
         structures=STRUCTURES,
         scale=card.calibration,
@@ -116,6 +117,27 @@ def parts(
     while part := "".join(islice(page, _BATCH)):
         # File names that are not UTF-8 come with lone surrogates, which no encoding holds.
         yield part.encode("utf-8", "backslashreplace")
+
+
+class _Drift(TypedDict):
+    """What the page says of drift; see :mod:`gliomart.outputs.drift_words`."""
+
+    noticed: list[str]
+    not_counted: list[str]
+    lost: bool
+
+
+def _drift(document: Results) -> _Drift | None:
+    """Put into words what a watch for drift found; None where there was none."""
+    lost = any(missed["object"] == "drift" for missed in document.get("not_written", ()))
+    if "drift" not in document and not lost:
+        return None
+    studies = document.get("drift", [])
+    return {
+        "lost": lost,
+        "noticed": list(drift_words.noticed(studies)),
+        "not_counted": list(drift_words.not_counted(studies)),
+    }
 
 
 class _Slice(SliceEntry):

@@ -16,7 +16,7 @@ from gliomart.outputs.provenance import provenance
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from gliomart.findings.appearance import Appearance
+    from gliomart.findings.photometry import Photometry
     from gliomart.findings.results import Settings, SliceResult, Verdict
     from gliomart.findings.scoring import Region
     from gliomart.findings.structures import Structure, StructureFinding, StructureVerdict
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         SliceEntry,
         SliceStructure,
     )
-    from gliomart.outputs.drift import AppearanceEntry
+    from gliomart.outputs.drift import PhotometryEntry
     from gliomart.outputs.options import OutputOptions
     from gliomart.outputs.provenance import Provider
     from gliomart.outputs.written import Kind, MissingOutput
@@ -253,15 +253,15 @@ def structures_of_slice(entry: SliceEntry) -> Iterator[tuple[Structure, SliceStr
     return ((structure, values[structure.name]) for structure in STRUCTURES)
 
 
-def appearance_entry(appearance: Appearance | None) -> AppearanceEntry | None:
-    """Describe how a slice looks."""
-    if appearance is None:
+def photometry_entry(photometry: Photometry | None) -> PhotometryEntry | None:
+    """Write out what is measured of a slice's brightness."""
+    if photometry is None:
         return None
     return {
-        "shading": _rounded(appearance.shading),
-        "contrast": rounded(appearance.contrast),
-        "range": rounded(appearance.range),
-        "noise": rounded(appearance.noise),
+        "shading": _rounded(photometry.shading),
+        "contrast": rounded(photometry.contrast),
+        "range": rounded(photometry.range),
+        "noise": rounded(photometry.noise),
     }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.findings.appearance import appearance_of
+from gliomart.findings.photometry import photometry_of
 from gliomart.host.clock import ms_since
 from gliomart.outputs import pictures, records
 from gliomart.outputs.report_slice import ReportSlice
@@ -90,7 +90,7 @@ class SliceWriter:
         tile = pictures.tile(result, overlay)
         entry = records.slice_entry(result, paths, ms_since(started))
         if self.plan.watched:
-            entry["appearance"] = records.appearance_entry(appearance_of(result))
+            entry["photometry"] = records.photometry_entry(photometry_of(result))
         return WrittenSlice(
             entry=entry,
             not_written=not_written,

@@ -6,7 +6,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 from gliomart.errors import UsageError
-from gliomart.outputs.folder import output_errors
+from gliomart.outputs.folder import made_for_now, output_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,10 +35,12 @@ def check_target(target: Path, inputs: Iterable[Path | None]) -> None:
             raise UsageError(f"{target}: is read as well, as {path}; choose another place")
     if target.is_dir():
         raise UsageError(f"{target}: is a folder, where a file is to be written")
-    with output_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=target.parent):
-            pass
+    with (
+        output_errors(target),
+        made_for_now(target.parent),
+        tempfile.TemporaryFile(dir=target.parent),
+    ):
+        pass
 
 
 def _is_part(target: Path, path: Path) -> bool:

@@ -24,6 +24,7 @@ from gliomart.errors import DriftRecordError
 from gliomart.image.geometry import ImagePlane
 from gliomart.outputs.outcome import LOST
 from gliomart.outputs.records import rounded
+from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart.site import drift_record
 from gliomart.site.drift_evidence import Evidence
@@ -57,8 +58,8 @@ if TYPE_CHECKING:
 # their own width, from 0.
 _CENTRES = {"shading": 0.1, "contrast": 0.2, "range": 1.0, "noise": 0.02, "step_mm": 4.0}
 _RATIO_BIN, _SHARE_BIN = 0.06, 0.02
-_LOOKS: tuple[Literal["shading", "contrast", "range", "noise"], ...]
-_LOOKS = ("shading", "contrast", "range", "noise")
+_OF_BRIGHTNESS: tuple[Literal["shading", "contrast", "range", "noise"], ...]
+_OF_BRIGHTNESS = ("shading", "contrast", "range", "noise")
 _LONGEST_NAME = 64  # of a manufacturer and a model: PS3.5 6.2, LO
 _CHECK_BYTES = 4
 _OTHERS = "others"
@@ -96,12 +97,15 @@ def check(path: Path) -> None:
     ------
     DriftRecordError
         It cannot.
+    OutputError
+        It cannot be written.
     """
     if not path.parent.is_dir():
         raise DriftRecordError(
             f"{path}: its folder is not there; make it, or choose another --drift"
         )
     drift_record.read(path)
+    check_target(path, ())
 
 
 def studies_of(
@@ -112,7 +116,7 @@ def studies_of(
     Parameters
     ----------
     analysed
-        Series, and what results say of them, with ``appearance`` of their slices. Series of one
+        Series, and what results say of them, with ``photometry`` of their slices. Series of one
         Study Instance UID are one study; those that name none are one each.
     card
         Of the model that analysed them.
@@ -279,9 +283,9 @@ def values_of(slices: Sequence[SliceEntry], refused: int) -> dict[str, float | N
     if slices:
         values["p_value"] = fmean(entry["p_value"] for entry in slices)
         values["flagged"] = fmean(entry["flagged"] for entry in slices)
-    for name in _LOOKS:
-        looks = (entry.get("appearance") for entry in slices)
-        each = (look[name] for look in looks if look is not None)
+    for name in _OF_BRIGHTNESS:
+        measured = (entry.get("photometry") for entry in slices)
+        each = (slice_[name] for slice_ in measured if slice_ is not None)
         known = [value for value in each if value is not None]
         values[name] = median(known) if known else None
     values["step_mm"] = _step(slices)

@@ -9,7 +9,7 @@ check number as well: serial numbers and station names may name a hospital.
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Mapping  # noqa: TC003  # types are read at run time
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -33,6 +33,9 @@ MOST_STREAMS, MOST_RECENT, MOST_NOTICES, MOST_CODES = 64, 256, 16, 64
 FARTHEST_BIN = 64
 _LARGEST_FILE = 1 << 23  # 64 streams of 7 statistics with 129 bins each take 2 MB
 _LONGEST_KEY = 32  # bytes that BLAKE2s takes
+_MOST_STUDIES = 1 << 53  # counts are computed with as float64
+_MONTH, _SHA256 = re.compile(r"[0-9]{4}-[0-9]{2}"), re.compile(r"[0-9a-f]{64}")
+_CHECK_NUMBER = re.compile(r"[0-9a-f]{8}")
 _PATIENCE_S = 10.0  # an update takes some ms
 
 
@@ -65,7 +68,7 @@ class Statistics:
     flagged
         Share of its slices that are flagged.
     shading, contrast, range, noise
-        As :class:`gliomart.findings.appearance.Appearance` has them, medians over its slices.
+        As :class:`gliomart.findings.photometry.Photometry` has them, medians over its slices.
     step_mm
         Median distance of neighbouring slices in mm.
     refused
@@ -185,6 +188,8 @@ def read(path: Path) -> Record | None:
         It is damaged, or something else than a record, or of a newer version.
     """
     try:
+        if path.is_fifo() or path.is_socket():  # nobody may ever write into it
+            raise DriftRecordError(f"{path}: is no file, and no record of drift can be in it")
         with path.open("rb") as stream:
             content = stream.read(_LARGEST_FILE + 1)
     except FileNotFoundError:
@@ -236,12 +241,12 @@ def held(path: Path) -> Iterator[None]:
 
 
 def _parsed(content: bytes) -> Record:
-    """Parse a record, and see that its numbers are such as are written.
+    """Parse a record, and see that it is such as is written.
 
     Raises
     ------
     ValueError, RecursionError, ModelCardError
-        They are not.
+        It is not.
     """
     if len(content) > _LARGEST_FILE:
         raise ValueError(len(content))
@@ -249,15 +254,40 @@ def _parsed(content: bytes) -> Record:
     if not 0 < len(bytes.fromhex(record.key)) <= _LONGEST_KEY or len(record.streams) > MOST_STREAMS:
         raise ValueError(record.key)
     for stream in record.streams:
-        counts = [stream.studies, *stream.refusals.values()]
-        for name in STATISTICS:
-            evidence: Evidence = getattr(stream.statistics, name)
-            counts += [count for _, count in evidence.counts]
-            sound = len(evidence.worth) == len(BETS) and all(
-                math.isfinite(worth) and worth >= 0 for worth in evidence.worth
-            )
-            if not sound or any(abs(bin_) > FARTHEST_BIN for bin_, _ in evidence.counts):
-                raise ValueError(name)
-        if min(counts) < 0 or not 0 < stream.false_alarm_rate < 1:
-            raise ValueError(counts)
+        if not (_is_sound(stream) and all(map(_CHECK_NUMBER.fullmatch, stream.recent))):
+            raise ValueError(stream.identity)
+    if len({stream.identity for stream in record.streams}) < len(record.streams):
+        raise ValueError(record.streams)
     return record
+
+
+def _is_sound(stream: Stream) -> bool:
+    """Tell whether a stream's numbers and words are such as a watch writes."""
+    months = [stream.first, stream.last, *(notice.month for notice in stream.notices)]
+    evidence: list[Evidence] = [getattr(stream.statistics, name) for name in STATISTICS]
+    return (
+        0 < stream.studies <= _MOST_STUDIES
+        and 0 < stream.false_alarm_rate < 1
+        and _SHA256.fullmatch(stream.model_sha256) is not None
+        and all(map(_MONTH.fullmatch, months))
+        and all(0 <= count <= _MOST_STUDIES for count in stream.refusals.values())
+        and all(notice.statistic in STATISTICS for notice in stream.notices)
+        and all(0 < notice.study <= stream.studies for notice in stream.notices)
+        and len(stream.recent) <= MOST_RECENT
+        and len(stream.notices) <= MOST_NOTICES
+        and len(stream.refusals) <= MOST_CODES
+        and all(each.studies <= stream.studies and _is_evidence(each) for each in evidence)
+    )
+
+
+def _is_evidence(evidence: Evidence) -> bool:
+    """Tell whether evidence is such as was gathered and has not been noticed."""
+    bins = [bin_ for bin_, _ in evidence.counts]
+    return (
+        len(evidence.worth) == len(BETS)
+        and all(0 <= worth < LIMIT * len(BETS) for worth in evidence.worth)
+        and evidence.value < LIMIT
+        and all(abs(bin_) <= FARTHEST_BIN for bin_ in bins)
+        and len(set(bins)) == len(bins)
+        and all(count > 0 for _, count in evidence.counts)
+    )

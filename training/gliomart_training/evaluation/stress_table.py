@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gliomart_training.evaluation.text_table import aligned, figure_cell, heading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from gliomart_training.evaluation.documents import StressEvaluation
 
@@ -41,4 +41,13 @@ def _notes(result: StressEvaluation) -> Iterator[str]:
         f"nominal false alarms {result['nominal']:g}; {counts['tumour_slices']} tumour and"
         f" {counts['tumour_free_slices']} tumour-free slices of {counts['patients']} patients"
     )
+    usual = result["rows"][0]["refused"]
+    yield f"refused as scanned: {_codes(usual)}"
+    for row in result["rows"]:
+        if row["refused"] != usual:
+            yield f"refused, {row['name']}: {_codes(row['refused'])}"
     yield f"{result['seconds']:.0f} s"
+
+
+def _codes(refused: Mapping[str, int]) -> str:
+    return ", ".join(f"{code} {count}" for code, count in refused.items()) or "none"

@@ -1,4 +1,4 @@
-"""How a slice looks, whatever is found in it: what changes with a scanner and its protocol.
+"""How bright a slice's brain is, and how evenly: what changes with a scanner and its protocol.
 
 All is measured in the brain alone, as ratios of brightness, which do not depend on its scale.
 """
@@ -35,8 +35,8 @@ _BORDER = np.ones((5, 5), np.uint8)
 
 
 @dataclass(frozen=True)
-class Appearance:
-    """How a slice looks.
+class Photometry:
+    """What is measured of a slice's brightness, whatever is found in it.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Appearance:
     noise: float
 
 
-def appearance_of(result: SliceResult) -> Appearance | None:
+def photometry_of(result: SliceResult) -> Photometry | None:
     """Measure a slice; None where too little of a brain is in it, or no model says what is brain.
 
     References
@@ -83,7 +83,7 @@ def appearance_of(result: SliceResult) -> Appearance | None:
     inside = cv2.erode(brain.view(np.uint8), _BORDER) > 0
     differences = np.abs(cv2.filter2D(shown, -1, _DIFFERENCES))[inside]
     noise = float(np.median(differences)) / (_GAIN * _MEDIAN) if len(differences) else 0.0
-    return Appearance(
+    return Photometry(
         shading=None if norm.field is None else _strength(norm.field, result.brain),
         contrast=third - first,
         range=high - low,

@@ -69,6 +69,8 @@ PONS_RULES = PonsCalibration(
     smoothing_px=1.5,
     top_fraction=0.25,
     border_px=4.0,
+    elsewhere_fraction=0.95,
+    elsewhere_least=0.001,
     medians=Signs(brightness=0.0, size=float(np.log(800)), unevenness=-3.0, crowding=-0.1),
     spreads=Signs(brightness=0.1, size=0.1, unevenness=1.0, crowding=0.1),
     weights=Signs(brightness=1.0, size=1.0, unevenness=1.0, crowding=1.0),

@@ -55,6 +55,8 @@ PONS_PIXEL_FALSE_ALARM_RATE = 0.05
 # A slice of a series is scored by its map and those of the slices next to it, and a section of the
 # pons by its score and theirs: a lesion goes on in them, and noise does not.
 NEIGHBOURS = (0.25, 0.5, 0.25)
+# A pons has few sections: one that a lesion ends beside must not lose it.
+PONS_NEIGHBOURS = (0.15, 0.7, 0.15)
 # Lets a detector run before anything is known about scores.
 UNCALIBRATED = Calibration(
     false_alarm_rate=FALSE_ALARM_RATE,
@@ -74,6 +76,9 @@ UNCALIBRATED_PONS = PonsCalibration(
     smoothing_px=1.5,
     top_fraction=0.25,
     border_px=4.0,
+    # A lesion elsewhere in the slice is no reason to expect more of the pons.
+    elsewhere_fraction=0.95,
+    elsewhere_least=0.001,
     medians=Signs(0.0, 0.0, 0.0, 0.0),
     spreads=Signs(1.0, 1.0, 1.0, 1.0),
     # What the anomaly map sees as well counts less: the sum is there for what it does not see.
@@ -82,7 +87,7 @@ UNCALIBRATED_PONS = PonsCalibration(
     pixel_threshold=1e9,
     pixel_false_alarm_rate=PONS_PIXEL_FALSE_ALARM_RATE,
     series_top=2,
-    neighbours=NEIGHBOURS,
+    neighbours=PONS_NEIGHBOURS,
     slice_scores=(),
     series_scores=(),
     single_scores=None,

@@ -113,12 +113,31 @@ def test_the_anomaly_is_that_of_the_quarter_of_the_section_where_the_map_is_high
     outputs = _outputs(_disk())
     spot = _disk((128, 160, 8))  # a quarter of the section has twice its radius
     outputs.anomaly_map[spot & _disk()] = 0.3
-    outputs.anomaly_map[~_disk()] = 5.0  # what lies beside the section is not its own
     section = pons.find_section(_flat(), outputs, pons_judge())
     assert section is not None
     quarter = round(PONS_RULES.top_fraction * section.mask.sum())
-    expected = 0.3 * min(1, (spot & section.mask).sum() / quarter)
-    assert section.anomaly == pytest.approx(expected, rel=1e-5)
+    highest = 0.3 * min(1, (spot & section.mask).sum() / quarter)
+    assert section.anomaly == pytest.approx(highest / PONS_RULES.elsewhere_least, rel=1e-5)
+
+
+def _anomaly(in_the_pons: float, elsewhere: float, spot: float = 0.0) -> float:
+    outputs = _outputs(_disk())
+    outputs.anomaly_map[:] = np.where(_disk(), np.float32(in_the_pons), np.float32(elsewhere))
+    outputs.anomaly_map[_disk((60, 60, 8))] += np.float32(spot)
+    section = pons.find_section(_flat(), outputs, pons_judge())
+    assert section is not None
+    assert section.anomaly is not None
+    return section.anomaly
+
+
+def test_a_scanner_that_raises_the_map_everywhere_raises_the_pons_little() -> None:
+    usual, raised = _anomaly(0.01, 0.001), _anomaly(0.1, 0.01)
+    assert usual == pytest.approx(0.01 / 0.002, rel=1e-4)
+    assert raised < 2 * usual
+
+
+def test_a_lesion_elsewhere_hides_none_in_the_pons() -> None:
+    assert _anomaly(0.1, 0.001, spot=0.5) == pytest.approx(_anomaly(0.1, 0.001), rel=1e-4)
 
 
 def test_a_lesion_that_the_map_shows_is_flagged_whatever_the_signs_say(tmp_path: Path) -> None:

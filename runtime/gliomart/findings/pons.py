@@ -136,7 +136,8 @@ def find_section(
     section, plane = mask[window], image[window]
     if not (around.any() and section.any()):
         return None
-    anomaly = _mean_of_highest(prediction.anomaly_map[mask], card.rules.top_fraction)
+    elsewhere = prediction.anomaly_map[brain & ~mask]
+    anomaly = _beside(prediction.anomaly_map[mask], elsewhere, card.rules)
     return Section(mask, _signs(plane, section, around, card.rules), anomaly)
 
 
@@ -175,6 +176,20 @@ def _signs(
         unevenness=math.log(max(float(inside.std()), _DARK) / max(float(inside.mean()), _DARK)),
         crowding=-float(np.clip(1 - plane[touching] / level, 0, 1).mean()),
     )
+
+
+def _beside(
+    values: NDArray[np.float32], elsewhere: NDArray[np.float32], rules: PonsCalibration
+) -> float:
+    """Say how high the anomaly map is in a section (N,), beside the rest of the brain (M,).
+
+    Scanners whose pictures fit a model less well raise the map everywhere. A lesion elsewhere,
+    where the map is highest, is left out.
+    """
+    count = max(1, round(rules.elsewhere_fraction * len(elsewhere)))
+    usual = float(np.partition(elsewhere, count - 1)[:count].mean())
+    highest = _mean_of_highest(values, rules.top_fraction)
+    return highest / (usual + rules.elsewhere_least)
 
 
 def _mean_of_highest(values: NDArray[np.float32], fraction: float) -> float:

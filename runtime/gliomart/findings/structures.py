@@ -70,8 +70,7 @@ class Section(ByContent):
     signs
         What of a glioma it shows; None where it is found and not judged.
     anomaly
-        Mean of the anomaly map in the part of the section where it is highest, 0 upwards; None
-        likewise.
+        How high the anomaly map is in it, beside the rest of the brain, 0 upwards; None likewise.
     """
 
     mask: NDArray[np.bool_]

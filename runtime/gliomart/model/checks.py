@@ -173,13 +173,16 @@ def of_familiar(familiar: Familiar) -> Iterator[str]:
 
 def _of_rules(rules: PonsCalibration) -> Iterator[str]:
     yield from _not_fractions(
-        _named(rules, "level_quantile", "top_fraction", "pixel_false_alarm_rate")
+        _named(
+            rules, "level_quantile", "top_fraction", "elsewhere_fraction", "pixel_false_alarm_rate"
+        )
     )
     for name, low, high in (
         ("near_radii", 0.0, _FARTHEST_RADII),
         ("far_radii", rules.near_radii, _FARTHEST_RADII),
         ("smoothing_px", 0.0, _WIDEST_BLUR_PX),
         ("border_px", 1.0, _WIDEST_BORDER_PX),
+        ("elsewhere_least", 0.0, 1.0),
     ):
         if not low < (value := getattr(rules, name)) <= high:
             yield f"{name} {value} is not above {low:g}, up to {high:g}"

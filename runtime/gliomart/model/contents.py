@@ -215,7 +215,7 @@ class Scales:
     signs
         Of the sum of a section's signs.
     anomaly
-        Of the anomaly map in it.
+        Of the anomaly map in it, beside that elsewhere.
     """
 
     signs: float
@@ -237,6 +237,9 @@ class PonsCalibration:
         Its brightest part is this fraction of it; so is the part where the anomaly map is highest.
     border_px
         Its inside is further than this from its border; what is no further outside touches it.
+    elsewhere_fraction, elsewhere_least
+        The anomaly map is judged beside its mean in this fraction of the rest of the slice's brain,
+        where it is lowest, and the latter added to that.
     medians, spreads
         Of each sign in tumour-free sections: median, and standard deviation upwards from it.
     weights
@@ -265,6 +268,8 @@ class PonsCalibration:
     smoothing_px: float
     top_fraction: float
     border_px: float
+    elsewhere_fraction: float
+    elsewhere_least: float
     medians: Signs
     spreads: Signs
     weights: Signs

@@ -98,6 +98,7 @@ def _by_signs(values: object) -> Json:
     rules = _object(judge["rules"], "judge's rules")
     weights = dict.fromkeys(("brightness", "size", "unevenness", "crowding"), 1.0)
     added: Json = {"weights": weights, "scales": None, "neighbours": [], "single_scores": None}
+    added |= {"elsewhere_fraction": 0.95, "elsewhere_least": 1e-3}  # of the map, which has no scale
     return judge | {"rules": _with(rules, "judge's rules", **added)}
 
 

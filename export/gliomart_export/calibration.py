@@ -120,11 +120,11 @@ def _score(patient: Patient, detector: Detector, scanners: int) -> PatientScores
 
 def _score_series(patient: Patient, detector: Detector) -> SeriesScores | None:
     results = results_of_examples(patient, detector.detect_series(patient.slices))
-    analysed = [
+    analysed = (
         (number, result, alone(result, detector))
         for number, (example, result) in enumerate(zip(patient.examples, results, strict=True))
         if example.tumour_free and result is not None
-    ]
+    )
     return SeriesScores.of(analysed, detector.card)
 
 

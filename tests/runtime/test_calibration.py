@@ -32,7 +32,7 @@ _PATIENTS = st.lists(
 
 def _scores(slices: tuple[float, ...], pixels: int = 1000) -> SeriesScores:
     highest = np.linspace(0.5, 1, 100, dtype=np.float32)
-    return SeriesScores(slices, slices, max(slices), highest, pixels, ())
+    return SeriesScores(slices, slices, max(slices), highest, pixels, (), ())
 
 
 @given(_PATIENTS, st.integers(-1, 10).map(float), st.sampled_from([0.0, 0.2, 0.34, 0.5]))
@@ -102,7 +102,8 @@ def test_no_patient_at_all_is_an_error() -> None:
 def test_scores_of_a_series_are_those_that_the_detector_gives(tmp_path: Path) -> None:
     detector = Detector(tiny_model(tmp_path / "m.onnx", pons=True), provider="cpu")
     result = detector.detect_series([Slice(draw_head(lesion=n / 4, seed=n)) for n in range(4)])
-    numbered = ((number, each, None) for number, each in enumerate(result.slices))
+    alone = [detector.detect(each.slice) for each in result.slices]
+    numbered = zip(range(4), result.slices, alone, strict=True)
     scores = SeriesScores.of(numbered, detector.card)
     assert scores is not None
     assert result.verdict is not None
@@ -110,7 +111,9 @@ def test_scores_of_a_series_are_those_that_the_detector_gives(tmp_path: Path) ->
     assert scores.slices == tuple(each.score for each in result.slices)
     assert scores.pixels == sum(each.anomaly_map.size for each in result.slices)
     assert scores.highest.max() == max(each.anomaly_map.max() for each in result.slices)
+    assert scores.singles == tuple(each.score for each in alone)
     assert len(scores.sections) == 4
+    assert len(scores.single_sections) == 4
     assert SeriesScores.of([], detector.card) is None
 
 
@@ -120,7 +123,7 @@ def _sections(*numbers: int) -> SeriesScores:
     shown = tuple(
         SectionValues(n, replace(usual, size=usual.size + 0.1 * n), 0.0, pixels) for n in numbers
     )
-    return replace(_scores((0.1,)), sections=shown)
+    return replace(_scores((0.1,)), sections=shown, single_sections=shown)
 
 
 def test_sections_calibrate_by_their_scores_among_those_beside_them() -> None:
@@ -140,7 +143,12 @@ def test_sections_of_different_series_do_not_lie_beside_each_other() -> None:
 def test_sections_with_their_own_scores_are_so_wherever_they_are() -> None:
     found = calibrated_pons(PONS_RULES, [(_sections(3, 4, 5),)])
     assert found.slice_scores == pytest.approx((3.0, 4.0, 5.0))
-    assert found.single_scores is None
+    assert found.single_scores == found.slice_scores
+
+
+def test_sections_that_are_not_seen_by_themselves_leave_that_open() -> None:
+    unseen = replace(_sections(3, 4, 5), single_sections=())
+    assert calibrated_pons(PONS_RULES, [(unseen,)]).single_scores is None
 
 
 def test_a_section_is_calibrated_by_the_score_that_the_detector_gives_it(tmp_path: Path) -> None:
@@ -156,4 +164,3 @@ def test_a_section_is_calibrated_by_the_score_that_the_detector_gives_it(tmp_pat
     given = [each.structures[PONS].score for each in result.slices]
     found = calibrated_pons(rules, [(scores,)])
     assert found.slice_scores == pytest.approx(sorted(given), abs=1e-6)
-    assert found.single_scores != found.slice_scores

@@ -73,7 +73,15 @@ def _card(**changes: object) -> dict[str, str]:
 def _scores(value: float, *, sections: bool = False) -> SeriesScores:
     shown = (SectionValues(0, Signs(value, 0, 0, 0), value, np.full(9, value, np.float32)),)
     highest = np.full(50, value, np.float32)
-    return SeriesScores((value,), (value,), value, highest, 1000, shown if sections else ())
+    return SeriesScores(
+        (value,),
+        (value,),
+        value,
+        highest,
+        1000,
+        shown if sections else (),
+        shown if sections else (),
+    )
 
 
 def _site(count: int, **options: bool) -> SiteScores:
@@ -175,7 +183,7 @@ def test_a_site_like_the_calibration_seldom_differs_and_a_brighter_one_does() ->
 
 
 def _patient(scores: np.ndarray) -> SitePatient:
-    one = SeriesScores(tuple(scores.tolist()), (), 0.0, np.empty(0, np.float32), 1, ())
+    one = SeriesScores(tuple(scores.tolist()), (), 0.0, np.empty(0, np.float32), 1, (), ())
     return SitePatient("p", (one,))
 
 
@@ -196,7 +204,7 @@ def test_fewer_than_forty_patients_leave_the_series_to_the_model() -> None:
     assert made.judges[0].rules is not None
     assert made.judges[0].rules.series_scores == PONS_RULES.series_scores
     assert len(made.judges[0].rules.slice_scores) == 25
-    assert made.judges[0].rules.single_scores is None
+    assert made.judges[0].rules.single_scores == made.judges[0].rules.slice_scores
 
 
 def test_sections_by_themselves_are_calibrated_where_they_are_scored_otherwise() -> None:

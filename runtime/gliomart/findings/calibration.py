@@ -85,8 +85,8 @@ class SeriesScores(ByContent):
         float32 (N,): the highest values of their anomaly maps, above 0.
     pixels
         Number of all pixels of these maps.
-    sections
-        Of the pons, where the model knows it.
+    sections, single_sections
+        Of the pons, where the model knows it: in slices in their series, and by themselves.
     """
 
     slices: tuple[float, ...]
@@ -95,10 +95,11 @@ class SeriesScores(ByContent):
     highest: NDArray[np.float32]
     pixels: int
     sections: tuple[SectionValues, ...]
+    single_sections: tuple[SectionValues, ...]
 
     @classmethod
     def of(
-        cls, results: Iterable[tuple[int, SliceResult, float | None]], card: ModelCard
+        cls, results: Iterable[tuple[int, SliceResult, SliceResult | None]], card: ModelCard
     ) -> SeriesScores | None:
         """Take from analysed slices of a series what calibrates; None where there are none.
 
@@ -106,22 +107,22 @@ class SeriesScores(ByContent):
         ----------
         results
             Slices that count as tumour-free, each with its number among those of the series,
-            analysed or not, and with its score by itself, None where it has none; one is held at a
-            time.
+            analysed or not, and with what comes of it by itself, None where nothing does; one is
+            held at a time.
         card
             Of the model that analysed them.
         """
-        slices, singles, maps, sections, pixels = [], [], [], [], 0
+        slices, singles, maps, pixels = [], [], [], 0
+        sections: list[SectionValues] = []
+        single_sections: list[SectionValues] = []
         for number, result, alone in results:
             slices.append(result.score)
-            singles += [] if alone is None else [alone]
+            sections += _section(number, result)
+            if alone is not None:
+                singles.append(alone.score)
+                single_sections += _section(number, alone)
             maps.append(result.anomaly_map[result.anomaly_map > 0])
             pixels += result.anomaly_map.size
-            found = result.structures.get(PONS)
-            section = found.section if found else None
-            if found and section and section.signs and section.anomaly is not None:
-                values = result.anomaly_map[found.mask]
-                sections.append(SectionValues(number, section.signs, section.anomaly, values))
         if not slices:
             return None
         assert card.calibration is not None  # noqa: S101  # no detector is made of a card without
@@ -133,7 +134,18 @@ class SeriesScores(ByContent):
             highest=_highest(_joined(maps), most),
             pixels=pixels,
             sections=tuple(sections),
+            single_sections=tuple(single_sections),
         )
+
+
+def _section(number: int, result: SliceResult) -> list[SectionValues]:
+    """Take what a slice shows of the pons, if it does."""
+    found = result.structures.get(PONS)
+    section = found.section if found else None
+    if not (found and section and section.signs and section.anomaly is not None):
+        return []
+    values = result.anomaly_map[found.mask]
+    return [SectionValues(number, section.signs, section.anomaly, values)]
 
 
 # All series of one patient: those of one visit, of several visits, or copies of one series.
@@ -204,6 +216,10 @@ def calibrated_pons(
     scores = [[_own_scores(sections, known) for sections in patient] for patient in shown]
     in_series = [[_in_series(own, known) for own in patient] for patient in scores]
     pixels = [[each.pixels for part in patient for each in part] for patient in shown]
+    singles = [
+        [x for series in each for x in _own_scores(series.single_sections, known).values()]
+        for each in patients
+    ]
     return replace(
         known,
         pixel_threshold=_exceeded(
@@ -216,11 +232,7 @@ def calibrated_pons(
             [[series_score(part, known.series_top) for part in each] for each in in_series],
             contaminated,
         ),
-        single_scores=kept(
-            [[x for own in each for x in own.values()] for each in scores], contaminated
-        )
-        if known.neighbours
-        else None,
+        single_scores=kept(singles, contaminated) if any(singles) else None,
     )
 
 

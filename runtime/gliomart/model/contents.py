@@ -259,7 +259,7 @@ class PonsCalibration:
         Scores of tumour-free sections, and of patients' tumour-free sections taken together, in
         rising order. Every one comes from a model that never saw its patient.
     single_scores
-        Of sections by themselves, likewise rising; None where that makes no difference.
+        Of sections in images by themselves, likewise rising; None where there are none.
     """
 
     near_radii: float

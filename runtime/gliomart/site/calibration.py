@@ -165,8 +165,8 @@ def _analysed(
     detector: Detector,
     left_out: Counter[str],
     reasons: list[str],
-) -> Iterator[tuple[int, SliceResult, float | None]]:
-    """Take the slices that were analysed, numbered, each with its score by itself.
+) -> Iterator[tuple[int, SliceResult, SliceResult | None]]:
+    """Take the slices that were analysed, numbered, each with what comes of it by itself.
 
     The others are counted.
     """
@@ -178,10 +178,10 @@ def _analysed(
             yield number, item, alone(item, detector)
 
 
-def alone(result: SliceResult, detector: Detector) -> float | None:
-    """Score a slice of a series by itself; None where it cannot be analysed so."""
+def alone(result: SliceResult, detector: Detector) -> SliceResult | None:
+    """Analyse a slice of a series by itself; None where that cannot be."""
     try:
-        return detector.detect(result.slice).score
+        return detector.detect(result.slice)
     except InputRefusedError:
         return None
 

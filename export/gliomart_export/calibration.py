@@ -92,7 +92,9 @@ UNCALIBRATED_PONS = PonsCalibration(
     series_scores=(),
     single_scores=None,
 )
-UNCALIBRATED_JUDGES = (JudgeCard("pons", minimum_area_px=300.0, rules=UNCALIBRATED_PONS),)
+# The smallest section that somebody marked has 503 pixels. Much smaller ones are a pons' ends,
+# where the map is uneven: they decided the thresholds of all others.
+UNCALIBRATED_JUDGES = (JudgeCard("pons", minimum_area_px=400.0, rules=UNCALIBRATED_PONS),)
 
 
 def score(model: Path, patients: Sequence[Patient], scanners: int) -> list[PatientScores]:

@@ -4,8 +4,7 @@ Patients of the training data, simulated heads and changed copies of both are de
 :func:`gliomart.image.appearance.appearance`; linear discriminants with a shared, shrunken
 covariance (Friedman, JASA 1989) tell each kind from good scans, those of series apart from those of
 images by themselves. Bounds are those that good scans of patients held out of the fit pass with a
-nominal rate, all kinds together, and no lower than halfway between both kinds. No label of a tumour
-is used.
+nominal rate, and mostly no lower than halfway between both kinds. No label of a tumour is used.
 """
 
 from __future__ import annotations
@@ -40,9 +39,15 @@ if TYPE_CHECKING:
     from gliomart_export.run import Run
     from gliomart_training.patients import Patient
 
-# Good scans that are not what the check takes them for, all kinds together; and good slices of
-# which it says that their brain was not found.
+# Good scans that are refused, and as many more of which something is told; and good slices of which
+# it is said that their brain was not found.
 STOPPED, BRAIN_STOPPED = 0.01, 0.001
+# Parts of these by codes that share them.
+_PARTS: dict[tuple[Code, ...], float] = {
+    ("not-a-head",): STOPPED / 2,
+    ("turned", "wrong-plane"): STOPPED / 2,
+    ("skull-stripped", "unusual-contrast"): STOPPED,
+}
 # Fewer held-out patients are no basis for it.
 FEWEST_PATIENTS = 20
 # Pictures that are drawn of what is no head, and simulated heads.
@@ -145,7 +150,7 @@ def fit(
     )
     method = (
         f"{STOPPED:g} of the scans of {sum(map(len, patients))} patients and {len(simulated)}"
-        " simulated heads, held out, all kinds together"
+        f" simulated heads, held out, are refused, and something is told of {STOPPED:g}"
     )
     return Familiar(fitted, _expected_brain(groups), method)
 
@@ -174,25 +179,33 @@ class _HeldOut:
     def bounds(self) -> list[float]:
         """Give what good ones pass; of series, halfway to the kind where there is room.
 
-        A bound that good scans pass at one rate for every kind, which is such that all kinds
-        together stop the nominal part of them: what looks odd looks so in several ways.
+        Of images, what was drawn is but an example of what is no head: there the bound lies where
+        good ones end, and may be nearer to them than halfway.
         """
-        rates = {of_series: self._rate(of_series) for of_series in (True, False)}
         bounds = []
-        for kind, good, own in zip(self.wanted, self.good, self.own, strict=True):
-            highest = float(np.quantile(good, 1 - rates[kind.of_series], method="higher"))
-            asked = own and kind.of_series and kind.halfway
-            halfway = (highest + float(np.quantile(own, _LOWEST))) / 2 if asked else 0.0
-            bounds.append(round(max(highest, halfway, 0.0), 4))
+        for number, kind in enumerate(self.wanted):
+            highest = float(np.quantile(self.good[number], 1 - self._rate(kind), method="higher"))
+            own = self.own[number]
+            least = -np.inf if kind.name == NO_HEAD and not kind.of_series else 0.0
+            if own and kind.of_series and kind.halfway:
+                least = (highest + float(np.quantile(own, _LOWEST))) / 2
+            bounds.append(round(max(highest, least), 4))
         return bounds
 
-    def _rate(self, of_series: bool) -> float:
-        """Share of good scans to stop by each kind, so that all stop ``STOPPED`` of them."""
-        pairs = zip(self.wanted, self.good, strict=True)
-        good = np.array([scores for kind, scores in pairs if kind.of_series == of_series])
-        count = good.shape[1]
-        ranks = good.argsort(axis=1)[:, ::-1].argsort(axis=1) / count  # 0 is the oddest
-        return float(np.quantile(ranks.min(axis=0), STOPPED, method="lower"))
+    def _rate(self, kind: Kind) -> float:
+        """Share of good scans that one of the kinds beside it stops, so that all stop their part.
+
+        What looks odd looks so in several ways: the parts overlap.
+        """
+        codes = next(codes for codes in _PARTS if kind.code in codes)
+        beside = [
+            scores
+            for other, scores in zip(self.wanted, self.good, strict=True)
+            if other.of_series == kind.of_series and other.code in codes
+        ]
+        good = np.array(beside)
+        ranks = good.argsort(axis=1)[:, ::-1].argsort(axis=1) / good.shape[1]  # 0 is the oddest
+        return float(np.quantile(ranks.min(axis=0), _PARTS[codes], method="lower"))
 
 
 def _expected_brain(groups: Sequence[Sequence[Seen]]) -> ExpectedBrain:

@@ -78,6 +78,7 @@ PONS_RULES = PonsCalibration(
     pixel_threshold=0.02,
     pixel_false_alarm_rate=0.05,
     series_top=2,
+    series_least_area=0.0,
     neighbours=(),
     slice_scores=tuple(np.linspace(0.0, 2.0, 59).tolist()),
     series_scores=tuple(np.linspace(0.0, 2.0, 29).tolist()),

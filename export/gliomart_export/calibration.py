@@ -87,14 +87,14 @@ UNCALIBRATED_PONS = PonsCalibration(
     pixel_threshold=1e9,
     pixel_false_alarm_rate=PONS_PIXEL_FALSE_ALARM_RATE,
     series_top=2,
+    # At the ends of a pons the map is uneven: there, a few series decided the threshold of all.
+    series_least_area=0.6,
     neighbours=PONS_NEIGHBOURS,
     slice_scores=(),
     series_scores=(),
     single_scores=None,
 )
-# The smallest section that somebody marked has 503 pixels. Much smaller ones are a pons' ends,
-# where the map is uneven: they decided the thresholds of all others.
-UNCALIBRATED_JUDGES = (JudgeCard("pons", minimum_area_px=400.0, rules=UNCALIBRATED_PONS),)
+UNCALIBRATED_JUDGES = (JudgeCard("pons", minimum_area_px=300.0, rules=UNCALIBRATED_PONS),)
 
 
 def score(model: Path, patients: Sequence[Patient], scanners: int) -> list[PatientScores]:

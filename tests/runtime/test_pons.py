@@ -14,6 +14,7 @@ from gliomart import Detector, cli
 from gliomart.errors import ModelCardError, ModelError
 from gliomart.findings import pons
 from gliomart.findings.pons import STRUCTURE
+from gliomart.findings.structures import score_of_sections
 from gliomart.image.slices import Slice
 from gliomart.model.contents import Scales, Signs
 from gliomart.model.model import Model
@@ -329,3 +330,10 @@ def test_the_built_in_model_finds_the_pons_in_real_slices() -> None:
     assert found.visible
     centre = np.argwhere(found.mask).mean(axis=0)
     assert np.hypot(centre[1] - float(row["cx"]), centre[0] - float(row["cy"])) < 6
+
+
+def test_the_ends_of_a_structure_do_not_count_in_a_series() -> None:
+    sections = [(1.0, 700), (3.0, 900), (9.0, 500), (2.0, 540)]
+    assert score_of_sections(sections, 2, 0.6) == pytest.approx(2.5)
+    assert score_of_sections(sections, 2, 0.0) == pytest.approx(6.0)
+    assert score_of_sections([(9.0, 10)], 2, 0.6) == pytest.approx(9.0)

@@ -30,6 +30,7 @@ from gliomart.equality import ByContent
 from gliomart.errors import DatasetError
 from gliomart.findings.pons import score_in_row, section_score
 from gliomart.findings.scoring import series_score
+from gliomart.findings.structures import score_of_sections
 from gliomart.model.contents import PONS
 
 if TYPE_CHECKING:
@@ -229,7 +230,10 @@ def calibrated_pons(
         ),
         slice_scores=kept([list(chain.from_iterable(each)) for each in in_series], contaminated),
         series_scores=kept(
-            [[series_score(part, known.series_top) for part in each] for each in in_series],
+            [
+                [_of_series(*part, known) for part in zip(scores, sections, strict=True)]
+                for scores, sections in zip(in_series, shown, strict=True)
+            ],
             contaminated,
         ),
         single_scores=kept(singles, contaminated) if any(singles) else None,
@@ -239,6 +243,13 @@ def calibrated_pons(
 def _own_scores(sections: Sequence[SectionValues], rules: PonsCalibration) -> dict[int, float]:
     """Score the sections of a series by themselves, by the numbers of their slices."""
     return {each.number: section_score(each.signs, each.anomaly, rules) for each in sections}
+
+
+def _of_series(
+    scores: Sequence[float], sections: Sequence[SectionValues], rules: PonsCalibration
+) -> float:
+    pairs = zip(scores, (len(each.pixels) for each in sections), strict=True)
+    return score_of_sections(pairs, rules.series_top, rules.series_least_area)
 
 
 def _in_series(own: Mapping[int, float], rules: PonsCalibration) -> list[float]:

@@ -26,6 +26,7 @@ from gliomart.findings.structures import (
     StructureFinding,
     StructureVerdict,
     judge_sections,
+    score_of_sections,
 )
 from gliomart.image.grid import depth, uncrop
 from gliomart.model.contents import PONS, JudgeCard, PonsCalibration, Signs
@@ -97,8 +98,10 @@ class PonsJudge:
         rules = self.card.rules
         if rules is None:
             return StructureVerdict(self.structure, self.structure.covered, len(sections))
+        judged = [(part.score, part.area_px) for part in sections if part.score is not None]
+        score = score_of_sections(judged, rules.series_top, rules.series_least_area)
         return judge_sections(
-            self.structure, sections, rules.series_top, rules.series_scores, false_alarm_rate
+            self.structure, sections, score, rules.series_scores, false_alarm_rate
         )
 
 

@@ -255,14 +255,34 @@ def coverage_without_sections(
     return StructureVerdict(structure, structure.not_covered if seen else structure.not_judged, 0)
 
 
+def score_of_sections(
+    sections: Iterable[tuple[float, int]], series_top: int, least_area: float
+) -> float:
+    """Score a series by the mean of its highest sections' scores.
+
+    Parameters
+    ----------
+    sections
+        Score and area of each, at least one.
+    series_top
+        How many of the highest are averaged.
+    least_area
+        Smaller ones than this fraction of the largest do not count: a structure's ends are little
+        of it and much of what surrounds it.
+    """
+    known = list(sections)
+    largest = max(area for _, area in known)
+    return series_score([s for s, area in known if area >= least_area * largest], series_top)
+
+
 def judge_sections(
     structure: Structure,
     sections: Sequence[SectionScore],
-    series_top: int,
+    score: float,
     healthy: Sequence[float],
     false_alarm_rate: float,
 ) -> StructureVerdict:
-    """Judge the sections of a series by the mean of their highest scores.
+    """Judge the sections of a series by a score of them all.
 
     Parameters
     ----------
@@ -270,14 +290,13 @@ def judge_sections(
         Which it is.
     sections
         All of them judged, and at least one.
-    series_top
-        How many of the highest scores are averaged.
+    score
+        As of :func:`score_of_sections`.
     healthy
-        Such means of tumour-free series, rising.
+        Such scores of tumour-free series, rising.
     false_alarm_rate
         Rate at which tumour-free series are flagged.
     """
-    score = series_score([part.score for part in sections if part.score is not None], series_top)
     p = p_value(score, healthy)
     anomalous = sum((part.fraction_anomalous or 0.0) * part.area_px for part in sections)
     return StructureVerdict(

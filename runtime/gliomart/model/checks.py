@@ -196,6 +196,8 @@ def _of_rules(rules: PonsCalibration) -> Iterator[str]:
         0 < scale < math.inf for scale in dataclasses.astuple(rules.scales)
     ):
         yield "scales are not above 0"
+    if not 0 <= rules.series_least_area < 1:
+        yield f"series_least_area {rules.series_least_area} is not in [0, 1)"
     if rules.series_top < 1:
         yield f"series_top {rules.series_top} is below 1"
     yield from _of_neighbours(rules.neighbours)

@@ -252,6 +252,8 @@ class PonsCalibration:
         Fraction of all pixels of tumour-free sections that lie above it.
     series_top
         A series' score is the mean of its this many highest sections' scores.
+    series_least_area
+        Sections smaller than this fraction of its largest do not count in that, 0 to below 1.
     neighbours
         Weights of the scores of sections in so many slices in a row, an odd number, by which they
         are averaged for the middle one in its series; none where a section has its own score.
@@ -277,6 +279,7 @@ class PonsCalibration:
     pixel_threshold: float
     pixel_false_alarm_rate: float
     series_top: int
+    series_least_area: float
     neighbours: tuple[float, ...]
     slice_scores: tuple[float, ...]
     series_scores: tuple[float, ...]

@@ -99,6 +99,7 @@ def _by_signs(values: object) -> Json:
     weights = dict.fromkeys(("brightness", "size", "unevenness", "crowding"), 1.0)
     added: Json = {"weights": weights, "scales": None, "neighbours": [], "single_scores": None}
     added |= {"elsewhere_fraction": 0.95, "elsewhere_least": 1e-3}  # of the map, which has no scale
+    added["series_least_area"] = 0.0
     return judge | {"rules": _with(rules, "judge's rules", **added)}
 
 

@@ -22,9 +22,10 @@ from gliomart import cli
 from gliomart.errors import DatasetError
 from gliomart.image.slices import Slice
 from gliomart.printable import printable
-from gliomart_training import dataset, masks, tables
+from gliomart_training import dataset, tables
 from gliomart_training.patients import count_masks, doubts
 from gliomart_training.record import folds_of
+from gliomart_training.truth import pictures
 from samples import GOLDEN, draw_head
 
 SIDE = 64
@@ -449,7 +450,8 @@ def test_a_mask_with_changed_bytes_is_read_or_refused(
         changed[place] = data.draw(st.integers(0, 255))
     (tmp_path / f"m.{suffix}").write_bytes(changed)
     try:
-        (marks,) = masks.read(tmp_path / f"m.{suffix}", [Slice(np.zeros((SIDE, SIDE), np.float32))])
+        image = Slice(np.zeros((SIDE, SIDE), np.float32))
+        (marks,) = pictures.read(tmp_path / f"m.{suffix}", [image]).planes
     except DatasetError:
         return
     assert marks is not None
@@ -723,7 +725,7 @@ def test_a_fainter_label_beside_a_bright_one_is_refused_in_a_lossy_mask(
     def load(labels: NDArray[np.generic]) -> NDArray[np.bool_]:
         data = labels.astype(np.uint8)
         (tmp_path / f"m{kind}").write_bytes(cv2.imencode(kind, data, [flag, quality])[1].tobytes())
-        (marks,) = masks.read(tmp_path / f"m{kind}", [image])
+        (marks,) = pictures.read(tmp_path / f"m{kind}", [image]).planes
         assert marks is not None
         return marks
 

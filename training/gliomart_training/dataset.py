@@ -1,11 +1,11 @@
 """A dataset folder: which series it holds, whose they are, and where tumours are marked.
 
 A dataset is any folder of images or DICOM. An ``index.csv`` in it, where there is one, says
-more: ``image``, ``mask`` (empty where nothing is marked), ``patient``, and perhaps ``split`` and
-``slice``, a number that orders a patient's images. Without it, one series is taken for one patient,
-and an image called like another with ``_mask`` added (or ``-mask``, ``_seg``, ``_label``) for that
-one's mask. A ``pons.csv`` beside the index says where the pons is, as an ellipse in pixels of the
-image: ``image``, ``cx``, ``cy``, ``rx``, ``ry``, one row for each image in which it was marked.
+more: ``image`` (a file, or the folder of a series), ``mask`` (empty where nothing is marked),
+``patient``, and perhaps ``split`` and ``slice``, a number that orders a patient's images. Without
+it, a folder is a BIDS data set (:mod:`.bids`) or told by its content and names (:mod:`.plain`). A
+``pons.csv`` beside the index says where the pons is, as an ellipse in pixels of the image:
+``image``, ``cx``, ``cy``, ``rx``, ``ry``, one row for each image in which it was marked.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from dataclasses import astuple, dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,16 +23,18 @@ from gliomart import sources
 from gliomart.errors import DatasetError
 from gliomart.host.streams import say
 from gliomart.image.slices import Refusal, Slice
-from gliomart.printable import printable
-from gliomart_training import masks, tables
-from gliomart_training.patients import NEIGHBOURHOOD, Ellipse, Example, MaskFile, Patient
+from gliomart_training import bids, plain, segmented, tables
+from gliomart_training.patients import NEIGHBOURHOOD, Ellipse, Example, Patient
+from gliomart_training.truth.image import Image, patient_of
+from gliomart_training.truth.pictures import EVERY_LABEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from numpy.typing import NDArray
-
+    from gliomart.model.card import ModelCard
     from gliomart_training.tables import Row
+    from gliomart_training.truth.marks import Choice
 
 INDEX = "index.csv"
 PONS_TABLE = "pons.csv"
@@ -43,7 +44,12 @@ _NUMBERS = re.compile(r"(\d+)")
 _DEAL = 0
 
 
-def load(directory: Path, split: str | None = None) -> list[Patient]:
+def load(
+    directory: Path,
+    split: str | None = None,
+    choice: Choice = EVERY_LABEL,
+    card: ModelCard | None = None,
+) -> list[Patient]:
     """Read a dataset folder into memory, patient by patient.
 
     Parameters
@@ -52,6 +58,11 @@ def load(directory: Path, split: str | None = None) -> list[Patient]:
         The folder; see this module's description.
     split
         Only the rows of ``index.csv`` that say this split; None takes all.
+    choice
+        Which marks count as tumour, where there are several kinds.
+    card
+        Of the model that is measured: segmented series that it is not made for are left out. None
+        takes all.
 
     Raises
     ------
@@ -62,11 +73,13 @@ def load(directory: Path, split: str | None = None) -> list[Patient]:
         raise DatasetError(f"{directory}: no such folder")
     index = tables.find(directory, INDEX)
     if index is not None:
-        patients = _load_indexed(directory, index, split)
+        patients = _load_indexed(directory, index, split, choice)
     elif split is not None:
         raise DatasetError(f"{directory}: has no index.csv that names splits; leave --split out")
+    elif bids.is_one(directory):
+        patients = bids.load(directory, choice)
     else:
-        patients = _load_plain(directory)
+        patients = plain.load(directory, choice, card)
     if not any(patient.examples for patient in patients):
         where = f" in split {split}" if split else ""
         refused = [refusal for patient in patients for refusal in patient.refused]
@@ -104,98 +117,7 @@ def folds(patients: Sequence[Patient], count: int) -> list[list[str]]:
     return [sorted(shuffled[fold::count]) for fold in range(count)]
 
 
-@dataclass(frozen=True)
-class _Image:
-    """One image file as read: its slices and refusals, in order, and what its mask marks in each.
-
-    ``mask`` is None where there is none, or where an unlisted one marks nothing. ``place`` is where
-    a DICOM image lies along its normal, in mm.
-    """
-
-    items: list[Slice | Refusal]
-    mask: Path | None = None
-    marks: Sequence[NDArray[np.bool_] | None] = ()
-    files: tuple[MaskFile, ...] = ()
-    place: float | None = None
-
-    @classmethod
-    def of(cls, file: sources.SourceFile, mask: Path | None, *, listed: bool) -> _Image:
-        """Read an image and its mask; a volume as axial slices, as an analysis does."""
-        volume = file.kind == "nifti"
-        items = list(sources.read_series([file], file.source) if volume else sources.read(file))
-        if mask is None:
-            return cls(items)
-        if not any(isinstance(item, Slice) for item in items):
-            return cls(items, mask, [None] * len(items))
-        if volume != masks.is_nifti(mask):
-            raise DatasetError(f"{mask}: a NIfTI mask goes with a NIfTI image, and no other does")
-        marks = masks.read_volume(mask, items) if volume else masks.read(mask, items)
-        fraction = float(np.mean([plane.mean() for plane in marks if plane is not None]))
-        files = (MaskFile(mask, fraction, listed=listed),)
-        return cls(items, mask if listed or fraction else None, marks, files)
-
-    def slices(self) -> Iterable[tuple[Slice | Refusal, NDArray[np.bool_] | None, bool]]:
-        """Go through its slices: what is marked, and whether it counts as marked.
-
-        Of a volume the slices that its mask marks do; where a mask that an index lists marks
-        nothing at all, every slice does, since nobody knows where the mark should be.
-        """
-        nowhere = not any(file.fraction for file in self.files)
-        for number, item in enumerate(self.items):
-            marks = self.marks[number] if self.mask else None
-            some = marks is not None and bool(marks.any())
-            yield item, marks if some else None, self.mask is not None and (some or nowhere)
-
-
-def _load_plain(directory: Path) -> list[Patient]:
-    inventory = sources.scan([directory])
-    (root,) = inventory.roots
-    folders = {file.path.parent for series in inventory.series for file in series.files}
-    mask_of = {image: mask for folder in folders for image, mask in masks.pairs(folder).items()}
-    masks.check_folders(directory)
-    of_others = set(mask_of.values())
-    left_out = {
-        file.path
-        for series in inventory.series
-        for file in series.files
-        if file.path not in of_others and masks.probable(file.path, directory)
-    }
-    if left_out:
-        say(
-            f"{directory}: {len(left_out)} files are called like masks and belong to no image, such"
-            f" as {printable(str(min(left_out)))}; they are left out"
-        )
-    patients = []
-    for series in inventory.series:
-        files = [file for file in series.files if file.path not in of_others | left_out]
-        if files:
-            beside = [mask_of.get(masks.stem(file.path)) for file in files]
-            images = _read_plain(files, beside, series.source)
-            patients.append(_patient(_relative(series.id, root), images))
-    return patients
-
-
-def _read_plain(
-    files: Sequence[sources.SourceFile], beside: Sequence[Path | None], source: str
-) -> list[_Image]:
-    """Read a series; image by image where a mask marks something, as masks lie on these."""
-    images = []
-    if any(beside):
-        pairs = zip(files, beside, strict=True)
-        images = [_Image.of(file, mask, listed=False) for file, mask in pairs]
-    if any(image.mask for image in images):
-        return images
-    found = tuple(mask for image in images for mask in image.files)
-    return [_Image(list(sources.read_series(files, source)), files=found)]
-
-
-def _relative(series: str, root: str) -> str:
-    """Name a series within its dataset: the folder's own name changes when it is moved."""
-    path = PurePosixPath(series)
-    return str(path.relative_to(root)) if path.is_relative_to(root) else series
-
-
-def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patient]:
+def _load_indexed(directory: Path, index: Path, split: str | None, choice: Choice) -> list[Patient]:
     every_row = tables.read(index, {"image", "mask", "patient"})
     _check_rows(index, every_row)
     wanted = None if split is None else _split(split)
@@ -213,12 +135,12 @@ def _load_indexed(directory: Path, index: Path, split: str | None) -> list[Patie
         by_patient[unicodedata.normalize("NFC", row["patient"])].append(row)
     patients = []
     for own in by_patient.values():
-        images = _in_place(index, [(row, _read_row(directory, index, row)) for row in own])
-        patients.append(_with_pons(_patient(own[0]["patient"], images), pons))
+        images = _in_place(index, [(row, _read_row(directory, index, row, choice)) for row in own])
+        patients.append(_with_pons(patient_of(own[0]["patient"], images), pons))
     return patients
 
 
-def _in_place(index: Path, read: Sequence[tuple[Row, _Image]]) -> list[_Image]:
+def _in_place(index: Path, read: Sequence[tuple[Row, Image]]) -> list[Image]:
     """Order a patient's images as they lie, since a mark tells of its neighbours as well.
 
     The column ``slice`` says so, or the place that all of them have as DICOM images, or else their
@@ -311,8 +233,8 @@ def _with_pons(patient: Patient, pons: Mapping[str, Ellipse]) -> Patient:
     return replace(patient, examples=tuple(examples))
 
 
-def _read_row(directory: Path, index: Path, row: Row) -> _Image:
-    path = tables.located(directory, row["image"])
+def _read_row(directory: Path, index: Path, row: Row, choice: Choice) -> Image:
+    path = tables.located(directory, row["image"], folder=True)
     if path is None:
         raise tables.not_there(directory, index, row, "image")
     mask = tables.located(directory, row["mask"]) if row["mask"] else None
@@ -324,26 +246,31 @@ def _read_row(directory: Path, index: Path, row: Row) -> _Image:
     if not inventory.series:
         reason = inventory.refused[0].reason if inventory.refused else "no image"
         items: list[Slice | Refusal] = [Refusal(row["image"], None, "unreadable", reason)]
-        return _Image(items, mask, [None], ())
+        return Image(items, mask, [None], ())
+    if path.is_dir():
+        return _read_folder(index, row, inventory, mask, choice)
     file = replace(inventory.series[0].files[0], source=row["image"])
     (plane, *_) = file.planes
-    image = _Image.of(file, mask, listed=True)
+    image = Image.of([file], file.source, mask, choice, listed=True)
     return replace(image, place=plane.height if plane else None)
 
 
-def _patient(name: str, images: Sequence[_Image]) -> Patient:
-    """Put one patient's images together, and tell which slices are far from every mark."""
-    slices = [found for image in images for found in image.slices()]
-    masked = [image.mask for image in images for _ in image.items]
-    marked = [number for number, (_, _, counts) in enumerate(slices) if counts]
-    examples: list[Example] = []
-    refused: list[Refusal] = []
-    for number, ((item, marks, counts), mask) in enumerate(zip(slices, masked, strict=True)):
-        near = any(abs(number - other) <= NEIGHBOURHOOD for other in marked)
-        if isinstance(item, Refusal):
-            refused.append(item)
-        else:
-            example = Example(replace(item, series=name), mask if counts else None, not near)
-            examples.append(replace(example, marks=marks))
-    found = tuple(mask for image in images for mask in image.files)
-    return Patient(name, tuple(examples), tuple(refused), found)
+def _read_folder(
+    index: Path, row: Row, inventory: sources.Inventory, mask: Path | None, choice: Choice
+) -> Image:
+    """Read the one series of a folder; segmentations in it are no series of images."""
+    segmentations = segmented.found(inventory)
+    own = [s for s in inventory.series if all(f.path not in segmentations for f in s.files)]
+    if len(own) != 1:
+        raise DatasetError(
+            f"{index}: line {row.line} gives a folder of {len(own)} series, {row['image']}; give"
+            " one of a single series"
+        )
+    (root,) = inventory.roots
+    name = row["image"].rstrip("/")
+    files = [
+        replace(file, source=f"{name}{file.source.removeprefix(root)}") for file in own[0].files
+    ]
+    image = Image.of(files, name, mask, choice, listed=True)
+    plane = files[0].planes[0]
+    return replace(image, place=plane.height if plane else None)

@@ -23,6 +23,8 @@ NEIGHBOURHOOD = 3
 PONS_CLEARANCE = 0.1
 # A mask of more than this fraction of its image is rather one of everything but the tumour.
 _MOST_MARKED = 0.5
+# As many labels of a mask are named where there are several.
+_LABELS_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,24 @@ class Example:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A mask that was read: which fraction of it is marked, and whether an index lists it."""
+    """A mask that was read.
+
+    Attributes
+    ----------
+    path
+        The file.
+    fraction
+        Which part of its image is marked.
+    listed
+        Somebody said that it is the image's mask; otherwise its name does.
+    labels
+        Which of its labels count as tumour; empty where it tells none apart.
+    """
 
     path: Path
     fraction: float
     listed: bool
+    labels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -131,6 +146,7 @@ def doubts(patients: Iterable[Patient]) -> list[str]:
     empty = [mask for mask in found if mask.fraction == 0]
     listed = [mask for mask in empty if mask.listed]
     most = [mask for mask in found if mask.fraction > _MOST_MARKED]
+    several = [mask for mask in found if len(mask.labels) > 1]
     said = []
     if empty and len(empty) == len(found):
         said.append(f"none of the {len(found)} masks marks anything, such as {empty[0].path}")
@@ -143,5 +159,12 @@ def doubts(patients: Iterable[Patient]) -> list[str]:
         said.append(
             f"{len(most)} of {len(found)} masks mark more than half of their image, such as"
             f" {most[0].path}; are they inverted?"
+        )
+    if several:
+        labels = sorted(several[0].labels)
+        named = ", ".join(labels[:_LABELS_NAMED]) + ", ..." * (len(labels) > _LABELS_NAMED)
+        said.append(
+            f"{len(several)} of {len(found)} masks hold several labels, such as {several[0].path}"
+            f" ({named}); all of them count as tumour, unless --label takes some"
         )
     return said

@@ -107,16 +107,18 @@ def identity(written: str) -> str:
     return unicodedata.normalize("NFC", os.path.normpath(written.replace("\\", "/")))
 
 
-def located(directory: Path, written: str) -> Path | None:
+def located(directory: Path, written: str, *, folder: bool = False) -> Path | None:
     """Find the file that a table names, relative to the table's folder; None where it is not there.
 
-    Backslashes, and letters whose accents another system writes apart, are tried as well.
+    With ``folder`` it may be a folder, too. Backslashes, and letters whose accents another system
+    writes apart, are tried as well.
     """
     for way in (written, written.replace("\\", "/")):
         for form in (way, unicodedata.normalize("NFC", way), unicodedata.normalize("NFD", way)):
             try:
-                if (directory / form).is_file():
-                    return directory / form
+                path = directory / form
+                if path.is_file() or (folder and path.is_dir()):
+                    return path
             except (OSError, ValueError):  # too long for a name, or none at all
                 continue
     return None

@@ -36,12 +36,19 @@ def read_series(
     plane
         The anatomical plane; axial slices come from feet to head.
     """
+    yield from map(checked, unchecked_series(files, source, plane))
+
+
+def unchecked_series(
+    files: Iterable[SourceFile], source: str, plane: str = "axial"
+) -> Iterator[Slice | Refusal]:
+    """Read the files of one series without looking at their values; see :func:`read_series`."""
     items: list[Slice | Refusal] = []
     for file in files:
         with at_input:
             items += unchecked(file)
     slices = [item for item in items if isinstance(item, Slice)]
-    yield from map(checked, volumes.stacked(slices, source, plane))
+    yield from volumes.stacked(slices, source, plane)
     yield from (item for item in items if isinstance(item, Refusal))
 
 

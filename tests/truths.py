@@ -86,7 +86,7 @@ def write_series(
         each.SOPInstanceUID = each.file_meta.MediaStorageSOPInstanceUID = generate_uid()
         each.SeriesInstanceUID, each.StudyInstanceUID = series, study
         each.FrameOfReferenceUID = space
-        each.PatientID = each.PatientName = patient
+        each.PatientID, each.PatientName = patient, f"{patient}^"
         each.InstanceNumber = number + 1
         each.Rows, each.Columns = 56, 64
         each.PixelSpacing = [1.0, 1.25]

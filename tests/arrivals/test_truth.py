@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from itertools import permutations, product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from gliomart import sources
 from gliomart.errors import DatasetError
@@ -19,7 +17,7 @@ from gliomart_training import dataset
 from gliomart_training.patients import Patient, count_masks, doubts
 from gliomart_training.truth.image import Image
 from gliomart_training.truth.marks import Choice
-from truths import SHAPE, SPACING, affine, drawn, head, restored, save, truth, write_series
+from truths import SPACING, affine, drawn, head, restored, save, truth, write_series
 
 pytest.importorskip("nibabel")
 
@@ -44,11 +42,14 @@ def marked_values(image: Image) -> list[float]:
 # Volumes.
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.sampled_from(ORDERS), st.sampled_from(FLIPS), st.sampled_from(ORDERS), st.sampled_from(FLIPS),
+    st.sampled_from(ORDERS),
+    st.sampled_from(FLIPS),
+    st.sampled_from(ORDERS),
+    st.sampled_from(FLIPS),
     st.floats(-40, 40),
-)  # fmt: skip
+)
 def test_a_mask_marks_the_voxels_it_was_drawn_on_however_both_are_stored(
     tmp_path: Path,
     order: tuple[int, ...],
@@ -63,7 +64,7 @@ def test_a_mask_marks_the_voxels_it_was_drawn_on_however_both_are_stored(
     assert marked_values(of_files(image, mask)) == sorted(voxels[truth() > 0].tolist())
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(range(3)),
     st.one_of(st.floats(0.3, 0.7), st.floats(1.3, 1.7), st.floats(40, 60)),
@@ -80,19 +81,15 @@ def test_a_mask_that_lies_between_or_beyond_its_images_voxels_is_refused(
         of_files(image, mask)
 
 
-def resampled(name: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Write the truth on another grid that covers the same head."""
-    if name == "finer":
-        return np.repeat(truth(), 2, axis=0), affine(spacing=(0.5, *SPACING[1:]))
-    if name == "coarser":
-        return truth()[::2], affine(spacing=(2.0, *SPACING[1:]))
-    if name == "same matrix, other size":
-        return truth(), affine(spacing=(1.1, 1.5, 5.0))
-    if name == "turned":
-        return truth(), affine(3)
-    if name == "fewer slices":
-        return truth()[:, :, :9], affine()
-    return truth()[:, :30], affine()  # cropped
+GRIDS = {
+    "finer": (np.repeat(truth(), 2, axis=0), affine(spacing=(0.5, *SPACING[1:]))),
+    "coarser": (truth()[::2], affine(spacing=(2.0, *SPACING[1:]))),
+    "same matrix, other size": (truth(), affine(spacing=(1.1, 1.5, 5.0))),
+    "turned": (truth(), affine(3)),
+    "nearer slices": (truth(), affine(spacing=(1.0, 1.5, 4.0))),
+    "fewer slices": (truth()[:, :, :9], affine()),
+    "cropped": (truth()[:, :30], affine()),
+}
 
 
 @pytest.mark.parametrize(
@@ -102,6 +99,7 @@ def resampled(name: str) -> tuple[NDArray[Any], NDArray[np.float64]]:
         ("coarser", "20x36 pixels, not of the size"),
         ("same matrix, other size", "1.1 times the size.*own grid first"),
         ("turned", "turned against its image.*own grid first"),
+        ("nearer slices", "has slices 4 mm apart, its image 5 mm"),
         ("fewer slices", "has 9 slices, its image 12"),
         ("cropped", "40x30 pixels, not of the size"),
     ],
@@ -110,7 +108,7 @@ def test_a_mask_on_another_grid_is_refused_and_says_which(
     grid: str, reason: str, tmp_path: Path
 ) -> None:
     image = save(tmp_path / "x.nii", head(), affine())
-    mask = save(tmp_path / "m.nii", *resampled(grid))
+    mask = save(tmp_path / "m.nii", *GRIDS[grid])
     with pytest.raises(DatasetError, match=rf"m\.nii: .*{reason}") as refused:
         of_files(image, mask)
     assert "\n" not in str(refused.value)
@@ -265,7 +263,7 @@ def test_several_derivatives_are_refused_until_one_is_picked(tmp_path: Path) -> 
 
 def test_two_masks_that_may_be_meant_are_refused(tmp_path: Path) -> None:
     folder = bids(bids(tmp_path, "sub-01"), "sub-01", mask="{}_label-tumour_mask.nii.gz")
-    with pytest.raises(DatasetError, match="both may be the mask of sub-01_FLAIR.nii.gz"):
+    with pytest.raises(DatasetError, match=r"both may be the mask of sub-01_FLAIR\.nii\.gz"):
         dataset.load(folder)
 
 
@@ -315,6 +313,5 @@ def test_a_bids_mask_on_another_grid_is_refused_by_name(tmp_path: Path) -> None:
     folder = bids(tmp_path, "sub-01")
     path = folder / "derivatives" / "reader" / "sub-01" / "anat" / "sub-01_label-lesion_mask.nii.gz"
     save(path, truth(), affine(spacing=(1.0, 1.5, 4.0)))
-    with pytest.raises(DatasetError, match=r"sub-01_label-lesion_mask.nii.gz: .*own grid first"):
+    with pytest.raises(DatasetError, match=r"sub-01_label-lesion_mask.nii.gz: .*4 mm apart"):
         dataset.load(folder)
-    assert SHAPE[2] == 12

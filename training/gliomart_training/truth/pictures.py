@@ -56,7 +56,9 @@ def read(path: Path, items: Sequence[Slice | Refusal], choice: Choice = EVERY_LA
         planes = _stored(path) if is_dicom(path, data) else _labels(data)
         lossy = data.startswith(_LOSSY)
         if lossy and choice.labels:
-            raise InputRefusedError("lossy", "after lossy compression labels are not what they were")
+            raise InputRefusedError(
+                "lossy", "after lossy compression labels are not what they were"
+            )
         if lossy:
             planes = [_without_traces(plane) for plane in planes]
         marked = [_marked(plane, choice) for plane in planes]

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from gliomart.image.geometry import ImagePlane, Vector
 
 # Pixels are the same where their centres lie this near each other, in pixels, all along an image.
-_SAME = 0.25
-_NEAREST = "bring it onto the image's own grid first (nearest neighbour)"
+SAME = 0.25
+NEAREST = "bring it onto the image's own grid first (nearest neighbour)"
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ class Stack:
         if along[0] or down[0]:
             if even_step(self.planes) is None:
                 raise NotItsGridError(f"{drawn.name} crosses slices that have no even distance")
-        elif abs(offset[0]) > _SAME:
+        elif abs(offset[0]) > SAME:
             return None
         first = np.rint(offset).astype(np.intp)
-        if np.abs(offset - first).max() > _SAME:
-            raise NotItsGridError(f"{drawn.name} lies between the image's pixels; {_NEAREST}")
+        if np.abs(offset - first).max() > SAME:
+            raise NotItsGridError(f"{drawn.name} lies between the image's pixels; {NEAREST}")
         first[0] += number
         x, y = np.arange(width), np.arange(height)[:, np.newaxis]
         return tuple(first[n] + along[n] * x + down[n] * y for n in range(3))
@@ -117,14 +117,14 @@ class Stack:
     def _whole(self, drawn: Drawn, step: Vector, count: int) -> NDArray[np.intp]:
         """Tell along which axis of the image one of a plane runs, as one step to a pixel."""
         whole = np.rint(step).astype(np.intp)
-        if np.abs(whole).sum() == 1 and np.abs(step - whole).max() * (count - 1) <= _SAME:
+        if np.abs(whole).sum() == 1 and np.abs(step - whole).max() * (count - 1) <= SAME:
             return whole
         axis = int(np.abs(step).argmax())
-        if np.abs(np.delete(step, axis)).max() * (count - 1) > _SAME:
-            raise NotItsGridError(f"{drawn.name} is turned against its image; {_NEAREST}")
+        if np.abs(np.delete(step, axis)).max() * (count - 1) > SAME:
+            raise NotItsGridError(f"{drawn.name} is turned against its image; {NEAREST}")
         size = abs(float(step[axis]))
         raise NotItsGridError(
-            f"{drawn.name} has pixels of {size:.3g} times the size of its image's; {_NEAREST}"
+            f"{drawn.name} has pixels of {size:.3g} times the size of its image's; {NEAREST}"
         )
 
     def put(self, drawn: Drawn, into: Sequence[NDArray[np.bool_]], *, whole: bool) -> bool:

@@ -106,6 +106,8 @@ def read(path: Path, target: Target, choice: Choice) -> Marks:
         if each.sop_instance_uid is not None
     }
     for each in shown:
+        if each.on and target.instances and each.on.instance not in target.instances:
+            raise DatasetError(f"{path}: {each.drawn.name} was drawn on an image of another series")
         number = slice_of.get(each.on) if each.on else None
         if each.drawn.plane is not None:
             _check_place(path, each, target, number)

@@ -11,12 +11,10 @@ from gliomart.image.slices import Refusal, Slice
 from gliomart.sources import DEFAULT, SourceFile, nifti
 from gliomart_training.truth.marks import FULL, Marks, errors, labels_of
 from gliomart_training.truth.pictures import check_size
-from gliomart_training.truth.placing import Drawn
+from gliomart_training.truth.placing import NEAREST, SAME, Drawn
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from gliomart_training.truth.marks import Choice
     from gliomart_training.truth.placing import Target
@@ -72,17 +70,24 @@ def _slices(path: Path) -> list[Slice]:
 
 
 def _check_extent(path: Path, planes: list[Drawn], target: Target) -> None:
-    """Refuse a mask of more or fewer slices than its image, or of other ones."""
-    first, image = planes[0], target.slices[0]
-    if first.plane is None or image.plane is None:
+    """Refuse a mask of more or fewer slices than its image, of other ones, or further apart."""
+    first, last, image = planes[0], planes[-1], target.slices[0]
+    if first.plane is None or last.plane is None or image.plane is None or target.stack is None:
         return  # which is told where they are brought together
-    shape = (len(planes), *first.marks.shape)
     # Which axis of the mask runs across, down and along the image's slices.
-    cosines = np.abs(image.plane.axes @ first.plane.axes.T)
-    order: NDArray[np.intp] = cosines.argmax(axis=1)
-    across, down, along = (shape[axis] for axis in order.tolist())
-    check_size(path, (down, along), image)
-    _check_count(path, across, target)
+    order = np.abs(image.plane.axes @ first.plane.axes.T).argmax(axis=1)
+    shape = np.array([len(planes), *first.marks.shape])[order]
+    check_size(path, tuple(shape[1:].tolist()), image)
+    _check_count(path, int(shape[0]), target)
+    if len(planes) > 1 and len(target.slices) > 1:
+        length = np.linalg.norm(np.subtract(last.plane.position, first.plane.position))
+        step = float(length) / (len(planes) - 1)
+        apart = np.array([step, *first.plane.spacing])[order][0]
+        if abs(apart - target.stack.step) * len(target.slices) > SAME * target.stack.step:
+            raise DatasetError(
+                f"{path}: has slices {apart:.3g} mm apart, its image {target.stack.step:.3g} mm;"
+                f" {NEAREST}"
+            )
 
 
 def _check_count(path: Path, slices: int, target: Target) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gliomart import sources
-from gliomart.errors import DatasetError
+from gliomart.errors import DatasetError, UsageError
 from gliomart.host.streams import say
 from gliomart.image.slices import Refusal, Slice
 from gliomart_training import bids, plain, segmented, tables
@@ -101,6 +101,19 @@ def splits(directory: Path) -> set[str]:
     index = tables.find(directory, INDEX) if directory.is_dir() else None
     rows = tables.read(index, {"image"}) if index else []
     return {_split(row["split"]) for row in rows if row["split"]}
+
+
+def keep_pictures_out(directory: Path, path: Path) -> None:
+    """Refuse to leave pictures where the next run would read them as slices.
+
+    Raises
+    ------
+    UsageError
+        A path lies inside a data set that no index lists.
+    """
+    listed = directory.is_dir() and tables.find(directory, INDEX) is not None
+    if not listed and path.resolve().is_relative_to(directory.resolve()):
+        raise UsageError(f"{path}: lies inside the data set {directory}; choose another place")
 
 
 def folds(patients: Sequence[Patient], count: int) -> list[list[str]]:

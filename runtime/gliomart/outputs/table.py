@@ -39,10 +39,10 @@ def to_csv(document: Results) -> bytes:
         writer.writerow(
             {
                 "analysed": False,
-                "source": _as_text(entry["source"]),
+                "source": as_text(entry["source"]),
                 "frame": entry["frame"],
-                "code": _as_text(entry["code"]),
-                "reason": _as_text(entry["reason"]),
+                "code": as_text(entry["code"]),
+                "reason": as_text(entry["reason"]),
             }
         )
     return stream.getvalue().encode()
@@ -52,9 +52,9 @@ def _row(entry: SliceEntry) -> dict[str, _Cell]:
     regions = entry["regions"]
     in_mm2 = [region["area_mm2"] for region in regions if region["area_mm2"] is not None]
     row: dict[str, _Cell] = {
-        "source": _as_text(entry["source"]),
+        "source": as_text(entry["source"]),
         "frame": entry["frame"],
-        "series": _as_text(entry["series"]),
+        "series": as_text(entry["series"]),
         "analysed": True,
         "score": entry["score"],
         "p_value": entry["p_value"],
@@ -78,5 +78,6 @@ def _row(entry: SliceEntry) -> dict[str, _Cell]:
     return row
 
 
-def _as_text(value: str) -> str:
+def as_text(value: str) -> str:
+    """Write text so that no spreadsheet takes it for a formula."""
     return f"'{value}" if value.startswith(_FORMULA) else value

@@ -183,6 +183,32 @@ class Evaluation(Evaluated):
     seconds: Seconds
 
 
+class TotalCounts(TypedDict):
+    """Whom a total is over."""
+
+    patients: int
+    tumour_slices: int
+    tumour_free_slices: int
+
+
+class Total(TypedDict):
+    """What means something over the patients of several data sets: verdicts of one model."""
+
+    counts: TotalCounts
+    figures: Figures
+
+
+class SeveralEvaluation(Evaluated):
+    """What :func:`.several.evaluate` returns: an evaluation of every data set, by its name."""
+
+    schema: int
+    protocol: dict[str, str]
+    datasets: dict[str, Evaluation]
+    total: Total
+    bootstrap: BootstrapEntry
+    seconds: float
+
+
 class StressRow(TypedDict):
     """Figures under one change of all series.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gliomart_training.evaluation.cohort import Cohort
     from gliomart_training.evaluation.documents import Evaluation, Figures, Height, Seconds
     from gliomart_training.evaluation.metrics import Bootstrap, Figure
-    from gliomart_training.evaluation.panel import Candidate
+    from gliomart_training.evaluation.panel import Candidate, Panel
 
 SCHEMA = 1
 PROTOCOL = {
@@ -71,12 +71,22 @@ def evaluate(
     panel = candidate.panel()
     panel.check()
     cohort = panel.observe(bootstrap.draw(len(panel.pairs)))
+    result = of_cohort(panel, cohort, bootstrap, started)
+    if plots is not None:
+        from gliomart_training.evaluation.plots import draw
+
+        draw(panel, cohort, result, plots)
+    return result
+
+
+def of_cohort(panel: Panel, cohort: Cohort, bootstrap: Bootstrap, started: float) -> Evaluation:
+    """Describe what came out of an analysis that was started then (:func:`time.perf_counter`)."""
     analysed = perf_counter()
     ranking = {name: cohort.ranking(name) for name in COLUMNS}
     of_thirds = [
         {name: cohort.ranking_of(third, name) for name in COLUMNS} for third in range(len(THIRDS))
     ]
-    result: Evaluation = {
+    return {
         "schema": SCHEMA,
         **panel.provenance(),
         "dataset": panel.dataset(cohort.contents()),
@@ -104,11 +114,6 @@ def evaluate(
         "bootstrap": bootstrap.described(),
         "seconds": seconds(started, analysed),
     }
-    if plots is not None:
-        from gliomart_training.evaluation.plots import draw
-
-        draw(panel, cohort, result, plots)
-    return result
 
 
 def seconds(started: float, analysed: float) -> Seconds:

@@ -19,6 +19,7 @@ from gliomart_training.evaluation.cohort import Cohort
 from gliomart_training.evaluation.outcomes import MODEL, observe
 from gliomart_training.patients import count_masks, doubts
 from gliomart_training.record import folds_of, read_record
+from gliomart_training.truth.pictures import EVERY_LABEL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         PonsDataset,
     )
     from gliomart_training.evaluation.metrics import Resamples
+    from gliomart_training.truth.marks import Choice
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ class Candidate:
 
     Attributes
     ----------
-    directory, split
-        Where the patients are from, see :func:`gliomart_training.dataset.load`.
+    directory, split, choice
+        Where the patients are from, and what marks their tumours, see
+        :func:`gliomart_training.dataset.load`.
     model
         A model file; None for the built-in one.
     run
@@ -60,13 +63,21 @@ class Candidate:
     run: Path | None = None
     split: str | None = None
     provider: Requested = "auto"
+    choice: Choice = EVERY_LABEL
 
     @classmethod
-    def of(cls, directory: Path, path: Path, split: str | None, provider: Requested) -> Candidate:
+    def of(
+        cls,
+        directory: Path,
+        path: Path,
+        split: str | None,
+        provider: Requested,
+        choice: Choice = EVERY_LABEL,
+    ) -> Candidate:
         """Take a model file, or the folder of a run, which has a split of its own."""
         if path.is_dir():
-            return cls(directory, run=path, provider=provider)
-        return cls(directory, model=path, split=split, provider=provider)
+            return cls(directory, run=path, provider=provider, choice=choice)
+        return cls(directory, model=path, split=split, provider=provider, choice=choice)
 
     @property
     def file(self) -> Path | None:
@@ -82,8 +93,8 @@ class Candidate:
             The data cannot be read, or the run does not fit them.
         """
         if self.run is not None:
-            return Panel.of_run(self.directory, self.run, self.provider)
-        return Panel.of_model(self.directory, self.model, self.split, self.provider)
+            return Panel.of_run(self)
+        return Panel.of_model(self)
 
 
 @dataclass(frozen=True)
@@ -107,16 +118,14 @@ class Panel:
     pairs: tuple[tuple[Patient, Detector], ...]
 
     @classmethod
-    def of_model(
-        cls, directory: Path, model: Path | None, split: str | None, provider: Requested
-    ) -> Panel:
-        """Let one model, None for the built-in one, analyse a split."""
-        detector = Detector(model, provider=provider)
-        patients = dataset.load(directory, split)
-        return cls(directory, split, None, tuple((patient, detector) for patient in patients))
+    def of_model(cls, of: Candidate) -> Panel:
+        """Let one model analyse a split."""
+        detector = Detector(of.model, provider=of.provider)
+        patients = dataset.load(of.directory, of.split, of.choice, detector.card)
+        return cls(of.directory, of.split, None, tuple((patient, detector) for patient in patients))
 
     @classmethod
-    def of_run(cls, directory: Path, run: Path, provider: Requested) -> Panel:
+    def of_run(cls, of: Candidate) -> Panel:
         """Let each fold of a run analyse those patients of the run's split that it held out.
 
         Raises
@@ -125,15 +134,18 @@ class Panel:
             The folder is not one of a finished run that was exported, or the dataset has none of
             its patients.
         """
+        directory, run = of.directory, of.run
+        assert run is not None  # noqa: S101  # who calls has seen to it
         record = read_record(run)
         if not (run / "fold-1.onnx").is_file():
             network = run.with_suffix(".keras")
             raise DatasetError(f"{run}: has not been exported; run gliomart export {network} first")
-        patients = {patient.id: patient for patient in dataset.load(directory, record["split"])}
+        loaded = dataset.load(directory, record["split"], of.choice)
+        patients = {patient.id: patient for patient in loaded}
         pairs: list[tuple[Patient, Detector]] = []
         folds = folds_of(record, patients.keys())
         for number, fold in enumerate(folds, start=1):
-            detector = Detector(run / f"fold-{number}.onnx", provider=provider)
+            detector = Detector(run / f"fold-{number}.onnx", provider=of.provider)
             pairs += [(patients[patient], detector) for patient in fold if patient in patients]
         missing = [patient for fold in folds for patient in fold if patient not in patients]
         if not pairs:
@@ -167,7 +179,7 @@ class Panel:
         examples = [example for patient in self.patients for example in patient.examples]
         lacking = None
         if not any(example.mask and example.truth().any() for example in examples):
-            lacking = "no slice has a tumour mask (name masks in an index.csv)"
+            lacking = "no slice has a tumour mask (docs/data.md says how masks are given)"
         elif not any(example.tumour_free for example in examples):
             lacking = "no slice is far from every tumour mask"
         if lacking:

@@ -35,6 +35,7 @@ from gliomart_training.evaluation.documents import (
     Comparison,
     Evaluation,
     PonsEvaluation,
+    SeveralEvaluation,
     StressEvaluation,
 )
 from gliomart_training.record import Record
@@ -50,6 +51,10 @@ FILES: dict[str, tuple[str, Any]] = {
     "bench.json": ("bench --json", Report),
     "pictures.json": ("A file of report-pictures/", list[ReportSlice | None]),
     "evaluation.json": ("evaluate --json; accuracy.md says what figures mean", Evaluation),
+    "several-evaluation.json": (
+        "evaluate DIR DIR --json; data.md says what the total is of",
+        SeveralEvaluation,
+    ),
     "comparison.json": (
         "evaluate --compare --json; accuracy.md says what figures mean",
         Comparison,

@@ -51,6 +51,7 @@ NOT_RUN = {
     ("command-line.md", "gliomart export own.keras own.onnx"),
     ("command-line.md", "gliomart evaluate scans/ --split test  # the built-in model"),
     ("command-line.md", 'eval "$(gliomart completion bash)"   # in ~/.bashrc'),
+    ("data.md", "gliomart evaluate lgg_flair/ theirs/ --split dev --out both.csv"),
     ("embedding.md", "python3 -m venv gather"),
     ("embedding.md", "python3 -m venv /opt/gliomart"),
     ("embedding.md", "gliomart infer study/ --out results/ --dicom-out"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import runpy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,12 @@ def test_the_total_is_over_all_patients_and_of_verdicts_alone(result: dict[str, 
         low, high = figure["interval"]
         assert low <= figure["value"] <= high
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_the_result_is_of_its_published_schema(result: dict[str, Any]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    made = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "schemas.py"))
+    jsonschema.validate(result, made["schema"]("several-evaluation.json", closed=True))
 
 
 def test_the_table_has_a_row_for_each_data_set(result: dict[str, Any]) -> None:

@@ -51,7 +51,7 @@ function _shtab_gliomart_using
 end
 
 set -g _shtab_gliomart_commands infer demo info calibrate bench train evaluate export completion
-set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --drift --epochs --false-alarm-rate --float --folds --held-out --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --plane --plot --plots --precision --provider --repeats --rounds --scanners --seed --sequence --split --threads --trained-on --unlike
+set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --derivative --drift --epochs --false-alarm-rate --float --folds --held-out --label --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --plane --plot --plots --precision --provider --repeats --rounds --scanners --seed --sequence --split --threads --trained-on --unlike
 
 complete -c gliomart -e
 complete -c gliomart -f
@@ -144,21 +144,23 @@ complete -c gliomart -n '_shtab_gliomart_using train' -l seed -x -d 'seed of the
 complete -c gliomart -n '_shtab_gliomart_using train' -l resume -d 'go on with an interrupted run'
 complete -c gliomart -n '_shtab_gliomart_using train' -l overwrite -d 'replace an earlier run'
 complete -c gliomart -n '_shtab_gliomart_using train; and test $_shtab_gliomart_npos -eq 0' -ka "(__fish_complete_directories)" -d 'dataset folder'
-complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -eq 0' -a evaluate -d 'Run a model over a folder with tumour masks (index.csv) and measure it beside trivial baselines, or beside another model, on the images'"'"' own pixel grid.'
+complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -eq 0' -a evaluate -d 'Run a model over folders with tumour masks (an index.csv, BIDS derivatives, DICOM segmentations; docs/data.md) and measure it beside trivial baselines, or beside another model, on the images'"'"' own pixel grid.'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -s h -l help -d 'show this help message and exit'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file (default: built in)'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l held-out -xka "(__fish_complete_directories)" -d 'folder of an exported training run: each fold'"'"'s model on the patients it never saw'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l compare -xka "(__fish_complete_path (commandline -ct))" -d 'two models, each a FILE or a RUN as above, paired patient by patient'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l pons -d 'measure how the pons is found, and simulated gliomas put into it, instead (needs a pons.csv that marks it)'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l stress -d 'measure it on what other scanners would have made of the same heads instead: shading, contrast, noise, thickness and more, a row each'
+complete -c gliomart -n '_shtab_gliomart_using evaluate' -l label -x -d 'label of the masks that is tumour: a number, or the name of a segment; may be given several times (default: all but 0)'
+complete -c gliomart -n '_shtab_gliomart_using evaluate' -l derivative -x -d 'folder of a BIDS data set'"'"'s derivatives with the masks (needed where several have some)'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l plots -xka "(__fish_complete_directories)" -d 'write plots, and pictures of slices of the data set, into this folder'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l split -x -d 'split of index.csv (needed where it names several)'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l provider -xka "auto tensorrt tensorrt-rtx cuda cpu" -d 'execution provider (default: the fastest that runs)'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l bootstrap -x -d 'resamples of patients (default: 1000)'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l seed -x -d 'seed of the resampling (default: 0)'
-complete -c gliomart -n '_shtab_gliomart_using evaluate' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'write the figures as JSON'
+complete -c gliomart -n '_shtab_gliomart_using evaluate' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'write the figures as JSON, or with a row for each data set where FILE ends in .csv'
 complete -c gliomart -n '_shtab_gliomart_using evaluate' -l json -d 'print JSON instead of a table'
-complete -c gliomart -n '_shtab_gliomart_using evaluate; and test $_shtab_gliomart_npos -eq 0' -ka "(__fish_complete_directories)" -d 'dataset folder'
+complete -c gliomart -n '_shtab_gliomart_using evaluate; and test $_shtab_gliomart_npos -ge 0' -ka "(__fish_complete_directories)" -d 'dataset folders, each a row'
 complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -eq 0' -a export -d 'Turn a trained network into one ONNX file with its card: converted, checked, compared with Keras, and calibrated on patients that its training held out.'
 complete -c gliomart -n '_shtab_gliomart_using export' -s h -l help -d 'show this help message and exit'
 complete -c gliomart -n '_shtab_gliomart_using export' -l data -xka "(__fish_complete_directories)" -d 'dataset, if it has moved'

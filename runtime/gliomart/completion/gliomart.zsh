@@ -14,7 +14,7 @@ _shtab_gliomart_commands() {
     calibrate:'Set a model'"'"'s thresholds by a site'"'"'s own tumour-free scans, of at least 20 patients (40 for verdicts on series), given as whole series. The weights stay the same, and the scans are not kept.'
     completion:'Print a script with which a shell completes gliomart'"'"'s commands and options.'
     demo:'Analyse the built-in simulated study: a head with a pontine lesion.'
-    evaluate:'Run a model over a folder with tumour masks (index.csv) and measure it beside trivial baselines, or beside another model, on the images'"'"' own pixel grid.'
+    evaluate:'Run a model over folders with tumour masks (an index.csv, BIDS derivatives, DICOM segmentations; docs/data.md) and measure it beside trivial baselines, or beside another model, on the images'"'"' own pixel grid.'
     export:'Turn a trained network into one ONNX file with its card: converted, checked, compared with Keras, and calibrated on patients that its training held out.'
     infer:'Analyse images and DICOM files, and write a report, tables and pictures.'
     info:'Show what a model is for, what is known of it, its limits, and what it runs on here; or what a watch for drift has seen.'
@@ -106,14 +106,16 @@ _shtab_gliomart_evaluate_options=(
   "--compare[two models, each a FILE or a RUN as above, paired patient by patient]:('A', 'B'):_files"
   "--pons[measure how the pons is found, and simulated gliomas put into it, instead (needs a pons.csv that marks it)]"
   "--stress[measure it on what other scanners would have made of the same heads instead\: shading, contrast, noise, thickness and more, a row each]"
+  "*--label[label of the masks that is tumour\: a number, or the name of a segment\; may be given several times (default\: all but 0)]:LABEL:"
+  "--derivative[folder of a BIDS data set\'s derivatives with the masks (needed where several have some)]:NAME:"
   "--plots[write plots, and pictures of slices of the data set, into this folder]:DIR:_files -/"
   "--split[split of index.csv (needed where it names several)]:NAME:"
   "--provider[execution provider (default\: the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"
   "--bootstrap[resamples of patients (default\: 1000)]:N:"
   "--seed[seed of the resampling (default\: 0)]:N:"
-  "--out[write the figures as JSON]:FILE:_files"
+  "--out[write the figures as JSON, or with a row for each data set where FILE ends in .csv]:FILE:_files"
   "--json[print JSON instead of a table]"
-  ":dataset folder:_files -/"
+  "(*):dataset folders, each a row:_files -/"
 )
 
 # guard to ensure default positional specs are added only once per session

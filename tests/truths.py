@@ -74,9 +74,18 @@ def save(path: Path, voxels: NDArray[Any], placed: NDArray[np.float64]) -> Path:
 
 
 def write_series(
-    folder: Path, *, slices: int = 12, patient: str = "P1", **attributes: str
+    folder: Path,
+    *,
+    slices: int = 12,
+    patient: str = "P1",
+    orientation: tuple[float, ...] = (1, 0, 0, 0, 1, 0),
+    **attributes: str,
 ) -> list[pydicom.FileDataset]:
-    """Write a series of axial FLAIR slices of 64 x 56 pixels, and give its data sets back."""
+    """Write a series of FLAIR slices of 64 x 56 pixels, axial ones unless told otherwise.
+
+    Returns its data sets.
+    """
+    normal = np.cross(*np.reshape(orientation, (2, 3)))
     folder.mkdir(parents=True, exist_ok=True)
     series, study, space = generate_uid(), generate_uid(), generate_uid()
     made = []
@@ -90,8 +99,8 @@ def write_series(
         each.InstanceNumber = number + 1
         each.Rows, each.Columns = 56, 64
         each.PixelSpacing = [1.0, 1.25]
-        each.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-        each.ImagePositionPatient = [-40.0, -30.0, 5.0 * number - 30]
+        each.ImageOrientationPatient = list(orientation)
+        each.ImagePositionPatient = (5.0 * number * normal - (40, 30, 30)).tolist()
         each.PixelData = draw_head((56, 64), seed=number).astype("<u2").tobytes()
         for name, value in attributes.items():
             setattr(each, name, value)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
 
+from enhanced import enhanced
 from gliomart.errors import DatasetError
 from gliomart.model.card import ModelCard
 from gliomart_training import dataset
@@ -142,6 +143,38 @@ def test_a_frame_without_a_place_lies_on_the_image_that_it_was_drawn_on(tmp_path
     seg.save_as(tmp_path / "seg.dcm")
     with pytest.raises(DatasetError, match="says neither where it lies nor on which"):
         dataset.load(tmp_path)
+
+
+def test_frames_of_a_multi_frame_image_are_told_apart(tmp_path: Path) -> None:
+    whole = enhanced([n % 24 + 1 for n in range(5, 29)])  # not in the order in which they lie
+    whole.PatientID, whole.PatientName, whole.PatientBirthDate = "P", "P^", ""
+    whole.PatientSex = whole.StudyID = whole.StudyDate = whole.StudyTime = ""
+    whole.AccessionNumber = whole.ReferringPhysicianName = whole.PositionReferenceIndicator = ""
+    shared = whole.SharedFunctionalGroupsSequence[0]
+    for name in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+        for group in whole.PerFrameFunctionalGroupsSequence:
+            shared[name] = group[name]
+            del group[name]
+    shared.PixelMeasuresSequence[0].SliceThickness = 5.0
+    (tmp_path / "flair").mkdir()
+    whole.save_as(tmp_path / "flair" / "whole.dcm", enforce_file_format=True)
+    marks = np.zeros((24, 256, 256), np.uint8)
+    marks[2, 100:120, 90:150] = 1  # of the third frame, the eighth slice
+    segmentation([whole], marks).save_as(tmp_path / "seg.dcm")
+    (patient,) = dataset.load(tmp_path)
+    assert [bool(e.truth().any()) for e in patient.examples] == [n == 7 for n in range(24)]
+    assert np.array_equal(truths(patient)[7], marks[2] > 0)
+
+
+def test_sagittal_frames_mark_the_axial_slices_that_are_analysed(tmp_path: Path) -> None:
+    images = write_series(tmp_path / "flair", slices=36, orientation=(0, 1, 0, 0, 0, -1))
+    segmentation(images, drawn(36)).save_as(tmp_path / "seg.dcm")
+    (patient,) = dataset.load(tmp_path)
+    found = truths(patient)
+    assert found.shape == (56, 64, 36)  # rows of the sagittal slices, from below
+    stored = np.stack([image.pixel_array for image in images])
+    bright = np.concatenate([e.slice.pixels[e.truth()] for e in patient.examples])
+    assert sorted(bright.tolist()) == sorted(stored[drawn(36) > 0].tolist())
 
 
 def _elsewhere(seg: Any) -> None:

@@ -193,6 +193,28 @@ def test_an_index_gives_a_folder_of_one_series(tmp_path: Path) -> None:
         dataset.load(tmp_path)
 
 
+def test_a_dicom_image_of_labels_lies_where_its_image_lies(tmp_path: Path) -> None:
+    images = write_series(tmp_path / "p")
+    labels = images[3]
+    labels.PixelData = drawn()[3].astype("<u2").tobytes()
+    labels.save_as(tmp_path / "m.dcm")
+    (tmp_path / "index.csv").write_text("image,mask,patient\np/03.dcm,m.dcm,one\n")
+    (patient,) = dataset.load(tmp_path)
+    assert np.array_equal(patient.examples[0].truth(), drawn()[3] > 0)
+    (tmp_path / "index.csv").write_text("image,mask,patient\np/04.dcm,m.dcm,one\n")
+    with pytest.raises(DatasetError, match=r"m\.dcm: lies elsewhere in the patient than its image"):
+        dataset.load(tmp_path)
+
+
+def test_a_bids_mask_that_was_not_fetched_is_told(tmp_path: Path) -> None:
+    folder = bids(tmp_path, "sub-01")
+    mask = next((folder / "derivatives").rglob("*_mask.nii.gz"))
+    mask.unlink()
+    mask.symlink_to(tmp_path / ".git" / "annex" / "nowhere.nii.gz")
+    with pytest.raises(DatasetError, match=r"lesion_mask\.nii\.gz: not a mask that can be read"):
+        dataset.load(folder)
+
+
 def test_pictures_have_no_mask_that_lies_in_a_patient(tmp_path: Path) -> None:
     import cv2
 

@@ -121,7 +121,8 @@ def load(directory: Path, choice: Choice) -> list[Patient]:
 def _names(folders: Iterator[Path]) -> list[_Name]:
     """Take apart the names of all volumes below folders of subjects."""
     paths = sorted(path for folder in folders for path in folder.rglob("sub-*"))
-    shown = (path for path in paths if path.is_file() and not sources.is_hidden(path.name))
+    # A link that leads nowhere is a file that was not fetched, which reading it tells.
+    shown = (path for path in paths if path.is_file() or path.is_symlink())
     return [name for path in shown if (name := _Name.of(path)) is not None]
 
 
@@ -129,8 +130,8 @@ def _masks(directory: Path, wanted: str | None) -> list[_Name]:
     """Find the masks of the derivative that is wanted, or of the only one that has some."""
     found = {
         folder.name: own
-        for folder in sorted((directory / DERIVATIVES).iterdir())
-        if folder.is_dir() and (own := _marking(_names(folder.glob("sub-*/"))))
+        for folder in sorted((directory / DERIVATIVES).glob("*/"))
+        if (own := _marking(_names(folder.glob("sub-*/"))))
     }
     named = ", ".join(found) or "none"
     if wanted is not None and wanted not in found:

@@ -17,6 +17,7 @@ import numpy as np
 from gliomart.errors import DatasetError, InputRefusedError
 from gliomart.image.slices import Refusal, Slice
 from gliomart.sources import DEFAULT, codecs, images, wall
+from gliomart.sources.header import Header
 from gliomart.sources.kinds import kind_of_content
 from gliomart_training.truth.marks import FULL, Choice, Marks, errors, labels_of
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from gliomart.image.geometry import ImagePlane
 
 EVERY_LABEL = Choice()
 # Bytes that tell the kind of a file.
@@ -54,6 +57,7 @@ def read(path: Path, items: Sequence[Slice | Refusal], choice: Choice = EVERY_LA
         if not data:
             raise InputRefusedError("empty-file", "the file holds no bytes")
         planes = _stored(path) if is_dicom(path, data) else _labels(data)
+        places = _places(path) if is_dicom(path, data) else ()
         lossy = data.startswith(_LOSSY)
         if lossy and choice.labels:
             raise InputRefusedError(
@@ -72,6 +76,11 @@ def read(path: Path, items: Sequence[Slice | Refusal], choice: Choice = EVERY_LA
     for item, plane in zip(items, marked, strict=True):
         if isinstance(item, Slice):
             check_size(path, plane.shape, item)
+    for place, item in zip(places, items, strict=False):
+        if isinstance(item, Slice) and place and item.plane and not _same(place, item.plane):
+            raise DatasetError(
+                f"{path}: lies elsewhere in the patient than its image {item.source}"
+            )
     if any(plane.all() for plane in marked):
         raise DatasetError(f"{path}: {FULL}")
     pairs = zip(items, marked, strict=True)
@@ -103,6 +112,17 @@ def check_size(path: Path, shape: tuple[int, ...], image: Slice) -> None:
 def _stored(path: Path) -> list[NDArray[np.generic]]:
     """Decode what is stored in a DICOM image."""
     return list(codecs.frames(wall.parse(path, pixels=True, budget=DEFAULT), DEFAULT))
+
+
+def _places(path: Path) -> tuple[ImagePlane | None, ...]:
+    """Tell where the frames of a DICOM image lie, None for one of which that is not known."""
+    return Header.of(wall.parse(path, pixels=False, budget=DEFAULT)).planes
+
+
+def _same(mask: ImagePlane, image: ImagePlane) -> bool:
+    """Tell whether two planes lie in the same place, to a quarter of a pixel."""
+    apart = np.abs(np.subtract(mask.position, image.position)).max()
+    return mask.parallel_to(image) and bool(apart <= min(image.spacing) / 4)
 
 
 def _marked(values: NDArray[np.generic], choice: Choice) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from gliomart_training.evaluation import gallery
 from gliomart_training.evaluation.cohort import Cohort
 from gliomart_training.evaluation.curves import dice_by_threshold, precision_recall, roc
 from gliomart_training.evaluation.metrics import Levels, Resamples
-from gliomart_training.evaluation.panel import Panel
+from gliomart_training.evaluation.panel import Candidate
 from heads import write_heads, write_model
 
 PATIENTS = 5
@@ -90,7 +90,7 @@ def test_the_command_leaves_plots_where_it_is_told_to(
 
 
 def test_the_gallery_takes_the_best_and_the_worst(data: Path, model: Path) -> None:
-    panel = Panel.of_model(data, model, "dev", "cpu")
+    panel = Candidate(data, model, split="dev", provider="cpu").panel()
     cohort: Cohort = panel.observe(Resamples.draw(len(panel.pairs), 5, seed=0))
     chosen = gallery._chosen(cohort)
     every = [

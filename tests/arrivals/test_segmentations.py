@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.sequence import Sequence
 from pydicom.uid import generate_uid
@@ -270,6 +272,36 @@ def test_series_without_a_segmentation_or_of_another_sequence_are_left_out_and_s
     said = capsys.readouterr().err
     assert "1 segmentations are of series that the model is not made for" in said
     assert "1 series are further ones of patients" in said
+
+
+def test_a_segmentation_that_cannot_be_read_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    segmentation(write_series(tmp_path / "flair"), drawn()).save_as(tmp_path / "seg.dcm")
+    content = (tmp_path / "seg.dcm").read_bytes()
+    (tmp_path / "seg.dcm").write_bytes(content[:-300])
+    dataset.load(tmp_path)
+    assert "1 files or places are refused, such as" in capsys.readouterr().err
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_a_segmentation_holds_it_is_read_or_refused(
+    data: st.DataObject, tmp_path: Path
+) -> None:
+    if not (tmp_path / "flair").is_dir():
+        made = segmentation(write_series(tmp_path / "flair"), drawn())
+        made.save_as(tmp_path / "whole.bin")
+        (tmp_path / "index.csv").write_text("image,mask,patient\nflair,seg.dcm,p\n")
+    content = bytearray((tmp_path / "whole.bin").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(400, len(content) - 1))
+        content[place] = data.draw(st.sampled_from([0, 1, 32, 45, 48, 57, 101, 127, 255]))
+    (tmp_path / "seg.dcm").write_bytes(content)
+    try:
+        dataset.load(tmp_path)
+    except DatasetError as refused:
+        assert "\n" not in str(refused)  # noqa: PT017
 
 
 def test_an_index_may_list_a_segmentation(tmp_path: Path) -> None:

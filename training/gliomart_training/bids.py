@@ -139,7 +139,10 @@ def _masks(directory: Path, wanted: str | None) -> list[_Name]:
             f"{directory}: no masks in {DERIVATIVES}/{wanted}; there are some in: {named}"
         )
     if not found:
-        raise DatasetError(f"{directory}: no masks below {DERIVATIVES}/NAME/sub-*")
+        raise DatasetError(
+            f"{directory}: no masks below {DERIVATIVES}/NAME/sub-*; an index.csv can say that its"
+            " images are tumour-free"
+        )
     if wanted is None and len(found) > 1:
         raise DatasetError(
             f"{directory}: several derivatives hold masks; give one of them as --derivative:"

@@ -29,6 +29,14 @@ def load(directory: Path, choice: Choice, card: ModelCard | None) -> list[Patien
     """Read a folder, series by series; parameters and errors as of :func:`.dataset.load`."""
     inventory = sources.scan([directory])
     (root,) = inventory.roots
+    if inventory.refused:
+        first = inventory.refused[0]
+        say(
+            printable(
+                f"{directory}: {len(inventory.refused)} files or places are refused, such as"
+                f" {first.source} ({first.code}: {first.reason}); left out"
+            )
+        )
     segmentations = segmented.found(inventory)
     every_series = inventory.series
     patients = []

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # Pixels are the same where their centres lie this near each other, in pixels, all along an image.
 SAME = 0.25
+# No image has as many pixels a side; places beyond cannot be counted in pixels.
+_FARTHEST = 1e8
 NEAREST = "bring it onto the image's own grid first (nearest neighbour)"
 
 
@@ -103,6 +105,8 @@ class Stack:
                 raise NotItsGridError(f"{drawn.name} crosses slices that have no even distance")
         elif abs(offset[0]) > SAME:
             return None
+        if not (np.abs(offset) < _FARTHEST).all():
+            raise NotItsGridError(f"{drawn.name} lies elsewhere in the patient than its image")
         first = np.rint(offset).astype(np.intp)
         if np.abs(offset - first).max() > SAME:
             raise NotItsGridError(f"{drawn.name} lies between the image's pixels; {NEAREST}")
@@ -116,6 +120,8 @@ class Stack:
 
     def _whole(self, drawn: Drawn, step: Vector, count: int) -> NDArray[np.intp]:
         """Tell along which axis of the image one of a plane runs, as one step to a pixel."""
+        if not (np.abs(step) < _FARTHEST).all():
+            raise NotItsGridError(f"{drawn.name} has pixels of another size than its image's")
         whole = np.rint(step).astype(np.intp)
         if np.abs(whole).sum() == 1 and np.abs(step - whole).max() * (count - 1) <= SAME:
             return whole

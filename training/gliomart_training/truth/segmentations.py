@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gliomart.errors import DatasetError, InputRefusedError
-from gliomart.image.geometry import ImagePlane, is_place, is_plane
+from gliomart.image.geometry import COARSEST_MM, FINEST_MM, ImagePlane, is_place, is_plane
 from gliomart.sources import DEFAULT, codecs, wall
 from gliomart.sources.attributes import frames_of, numbers, text, value_of
 from gliomart.sources.kinds import kind_of_content
@@ -208,13 +208,20 @@ def _least(dataset: Dataset) -> float:
 
 
 def _plane(group: Frame) -> ImagePlane | None:
-    """Tell where a frame lies; None where that is not said, or not in numbers."""
+    """Tell where a frame lies; None where that is not said.
+
+    Raises
+    ------
+    InputRefusedError
+        ``bad-geometry``: it says what no place is.
+    """
     position = numbers(group, "ImagePositionPatient", 3)
     orientation = numbers(group, "ImageOrientationPatient", 6)
     spacing = numbers(group, "PixelSpacing", 2)
-    if position is None or orientation is None or spacing is None or min(spacing) <= 0:
+    if position is None or orientation is None or spacing is None:
         return None
-    if not (is_place(position) and is_plane(orientation)):
+    known = FINEST_MM <= min(spacing) <= max(spacing) <= COARSEST_MM
+    if not (known and is_place(position) and is_plane(orientation)):
         raise InputRefusedError("bad-geometry", "a frame lies at no place in the patient")
     return ImagePlane(position, orientation, (spacing[0], spacing[1]))
 

@@ -115,3 +115,41 @@ def drawn(slices: int = 12) -> NDArray[np.uint8]:
     marks[3, 20:30, 15:40] = 1
     marks[4, 22:26, 30:44] = 1
     return marks
+
+
+def segmentation(
+    images: list[pydicom.FileDataset],
+    pixels: NDArray[Any],
+    *names: str,
+    kind: str = "BINARY",
+    **options: Any,
+) -> Any:
+    """Write a segmentation as highdicom does; ``pixels`` are labels, or fractions."""
+    import highdicom
+
+    codes = highdicom.sr.CodedConcept
+    segments = [
+        highdicom.seg.SegmentDescription(
+            number,
+            name,
+            codes("49755003", "SCT", "Morphologically Altered Structure"),
+            codes("108369006", "SCT", name),
+            highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
+        )
+        for number, name in enumerate(names or ("tumour",), start=1)
+    ]
+    return highdicom.seg.Segmentation(
+        images,
+        pixels,
+        kind,
+        segments,
+        series_instance_uid=generate_uid(),
+        series_number=100,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="tests",
+        manufacturer_model_name="tests",
+        software_versions="1",
+        device_serial_number="1",
+        **options,
+    )

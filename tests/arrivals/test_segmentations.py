@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -21,46 +20,10 @@ from gliomart_training import dataset
 from gliomart_training.patients import Patient, doubts
 from gliomart_training.truth.marks import Choice
 from samples import card
-from truths import drawn, write_series
+from truths import drawn, segmentation, write_series
 
-highdicom = pytest.importorskip("highdicom")
+pytest.importorskip("highdicom")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
-
-
-def segmentation(
-    images: list[pydicom.FileDataset],
-    pixels: NDArray[Any],
-    *names: str,
-    kind: str = "BINARY",
-    **options: Any,
-) -> Any:
-    """Write a segmentation as highdicom does; ``pixels`` are labels, or fractions."""
-    codes = highdicom.sr.CodedConcept
-    segments = [
-        highdicom.seg.SegmentDescription(
-            number,
-            name,
-            codes("49755003", "SCT", "Morphologically Altered Structure"),
-            codes("108369006", "SCT", name),
-            highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
-        )
-        for number, name in enumerate(names or ("tumour",), start=1)
-    ]
-    return highdicom.seg.Segmentation(
-        images,
-        pixels,
-        kind,
-        segments,
-        series_instance_uid=generate_uid(),
-        series_number=100,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="tests",
-        manufacturer_model_name="tests",
-        software_versions="1",
-        device_serial_number="1",
-        **options,
-    )
 
 
 def as_dcmqi_writes(seg: Any) -> Any:

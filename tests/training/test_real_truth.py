@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from gliomart_training.evaluation import evaluation
 from gliomart_training.evaluation.metrics import Bootstrap
 from gliomart_training.evaluation.panel import Candidate
 from samples import SHARED, needs_real_images
-from truths import restored, save
+from truths import restored, save, segmentation
 
 pytestmark = [
     pytest.mark.slow,
@@ -56,15 +57,12 @@ def rows_of(data: Path) -> list[dict[str, Any]]:
 
 
 def test_pictures_segmentations_and_bids_give_the_same_figures(tmp_path: Path) -> None:
-    from test_segmentations import segmentation
-
     rows = pictures(tmp_path / "png")
     for folder in sorted((SHARED / "dicom" / "flair_axial_lgg").iterdir()):
         images = [pydicom.dcmread(path) for path in folder.glob("*.dcm")]
         images.sort(key=lambda image: float(image.ImagePositionPatient[2]))
         marks = truth(rows, folder.name)
-        (tmp_path / "dicom").mkdir(exist_ok=True)
-        (tmp_path / "dicom" / folder.name).symlink_to(folder)
+        shutil.copytree(folder, tmp_path / "dicom" / folder.name)
         segmentation(images, marks).save_as(tmp_path / "dicom" / f"{folder.name}.dcm")
         x, y, z = map(float, images[0].ImagePositionPatient)
         step = float(images[1].ImagePositionPatient[2]) - z

@@ -229,7 +229,6 @@ def evaluate_parser() -> ArgumentParser:
         " another model, on the images' own pixel grid.",
         examples={
             "gliomart evaluate scans/ --split test": "the built-in model",
-            "gliomart evaluate scans/ --model own.onnx --split test --plots plots/": "with plots",
             "gliomart evaluate scans/ --held-out own.run --stress": "on patients that training held"
             " out, at scanners not yet seen",
             "gliomart evaluate here/ there/ --out both.csv": "several data sets, a row each",

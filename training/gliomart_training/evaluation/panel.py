@@ -179,7 +179,7 @@ class Panel:
         examples = [example for patient in self.patients for example in patient.examples]
         lacking = None
         if not any(example.mask and example.truth().any() for example in examples):
-            lacking = "no slice has a tumour mask (docs/data.md says how masks are given)"
+            lacking = "no slice has a tumour mask (name masks in an index.csv, or see docs/data.md)"
         elif not any(example.tumour_free for example in examples):
             lacking = "no slice is far from every tumour mask"
         if lacking:

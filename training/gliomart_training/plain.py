@@ -29,14 +29,6 @@ def load(directory: Path, choice: Choice, card: ModelCard | None) -> list[Patien
     """Read a folder, series by series; parameters and errors as of :func:`.dataset.load`."""
     inventory = sources.scan([directory])
     (root,) = inventory.roots
-    if inventory.refused:
-        first = inventory.refused[0]
-        say(
-            printable(
-                f"{directory}: {len(inventory.refused)} files or places are refused, such as"
-                f" {first.source} ({first.code}: {first.reason}); left out"
-            )
-        )
     segmentations = segmented.found(inventory)
     every_series = inventory.series
     patients = []
@@ -57,6 +49,11 @@ def load(directory: Path, choice: Choice, card: ModelCard | None) -> list[Patien
             beside = [mask_of.get(names.stem(file.path)) for file in files]
             images = _read(files, beside, series.source, choice)
             patients.append(patient_of(_relative(series.id, root), images))
+    if patients and inventory.refused:
+        first = inventory.refused[0]
+        count = f"{len(inventory.refused)} files or places are refused"
+        why = f"{first.source} ({first.code}: {first.reason})"
+        say(printable(f"{directory}: {count}, such as {why}; left out"))
     return patients
 
 

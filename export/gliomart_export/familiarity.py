@@ -128,13 +128,15 @@ def fit(
 ) -> Familiar:
     """Fit on all patients and simulated heads; bounds are those of others, held out by group."""
     wanted = kinds(others)
-    held_out = _HeldOut(wanted)
+    held_out = _Scored(wanted)
     groups = [[*group, *simulated[n :: len(patients)]] for n, group in enumerate(patients)]
     for number, group in enumerate(groups):
         rest = [seen for n, other in enumerate(groups) if n != number for seen in other]
         held_out.add(group, *_discriminants([*rest, drawn], wanted))
     everyone = [seen for group in groups for seen in group]
     weights, offsets = _discriminants([*everyone, drawn], wanted)
+    seen = _Scored(wanted)
+    seen.add(everyone, weights, offsets)
     fitted = tuple(
         Unfamiliar(
             code=kind.code,
@@ -145,7 +147,7 @@ def fit(
             image_bound=None if kind.of_series else bound,
         )
         for kind, row, offset, bound in zip(
-            wanted, weights, offsets, held_out.bounds(), strict=True
+            wanted, weights, offsets, held_out.bounds(seen), strict=True
         )
     )
     method = (
@@ -155,8 +157,8 @@ def fit(
     return Familiar(fitted, _expected_brain(groups), method)
 
 
-class _HeldOut:
-    """What scans that were held out score by each kind's weights: good ones, and its own."""
+class _Scored:
+    """What scans score by each kind's weights: good ones, and its own."""
 
     def __init__(self, wanted: Sequence[Kind]) -> None:
         self.wanted = wanted
@@ -166,7 +168,7 @@ class _HeldOut:
     def add(
         self, group: Iterable[Seen], weights: NDArray[np.float64], offsets: NDArray[np.float64]
     ) -> None:
-        """Score a group by what was fitted on the others."""
+        """Score a group."""
         for seen in group:
             for number, kind in enumerate(self.wanted):
                 for name, scores in ((GOOD, self.good), (kind.name, self.own)):
@@ -176,17 +178,19 @@ class _HeldOut:
                         if len(looks) >= FEWEST or not kind.of_series
                     ]
 
-    def bounds(self) -> list[float]:
+    def bounds(self, seen: _Scored) -> list[float]:
         """Give what good ones pass; of series, halfway to the kind where there is room.
 
         Of images, what was drawn is but an example of what is no head: there the bound lies where
-        good ones end, and may be nearer to them than halfway.
+        good ones end, also those that were ``seen`` by the fit, and may be nearer to them than
+        halfway.
         """
         bounds = []
         for number, kind in enumerate(self.wanted):
-            highest = float(np.quantile(self.good[number], 1 - self._rate(kind), method="higher"))
-            own = self.own[number]
-            least = -np.inf if kind.name == NO_HEAD and not kind.of_series else 0.0
+            rate, own, least = self._rate(kind), self.own[number], 0.0
+            highest = float(np.quantile(self.good[number], 1 - rate, method="higher"))
+            if kind.name == NO_HEAD and not kind.of_series:
+                least = float(np.quantile(seen.good[number], 1 - rate, method="higher"))
             if own and kind.of_series and kind.halfway:
                 least = (highest + float(np.quantile(own, _LOWEST))) / 2
             bounds.append(round(max(highest, least), 4))

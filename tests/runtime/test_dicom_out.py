@@ -19,10 +19,11 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
-from gliomart import Detector
+from gliomart import Detector, sources
 from gliomart.findings.pons import STRUCTURE
 from gliomart.findings.results import SeriesResult
 from gliomart.findings.structures import StructureVerdict
+from gliomart.image.slices import Slice
 from gliomart.outputs import pictures
 from samples import GOLDEN
 
@@ -39,11 +40,18 @@ _RECOGNISED = {"Segmentation", "ParametricMap", "Comprehensive3DSR", "SCImage"}
 
 @cache
 def _golden() -> tuple[SeriesResult, tuple[Dataset, ...], float]:
-    """Analyse the study that comes along, and read its headers."""
+    """Analyse the study that comes along, with a second lesion, and read its headers."""
     detector = Detector(provider="cpu")
     files = sorted(GOLDEN.glob("*.dcm"))
     headers = tuple(pydicom.dcmread(file, stop_before_pixels=True) for file in files)
-    return detector.detect_series(GOLDEN), headers, detector.calibration.display_limit
+    (found,) = sources.scan([GOLDEN]).series
+    read = sources.read_series(found.files, found.source)
+    slices = [item for item in read if isinstance(item, Slice)]
+    for number in (12, 13, 14):
+        pixels = slices[number].pixels.copy()
+        cv2.circle(pixels, (100, 100), 12, 2.0 * float(np.median(pixels[90:170, 90:170])), -1)
+        slices[number] = replace(slices[number], pixels=pixels)
+    return detector.detect_series(slices), headers, detector.calibration.display_limit
 
 
 def _stack(**changes: Any) -> dicom.Stack:

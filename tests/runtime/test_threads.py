@@ -18,6 +18,8 @@ from gliomart import Detector, SeriesResult, SliceResult
 from samples import GOLDEN
 
 FILES = sorted(GOLDEN.glob("*.dcm"))
+# By itself the last one, a piece of scalp, is no head.
+ALONE = FILES[:-1]
 THREADS = 8
 
 
@@ -55,7 +57,7 @@ def test_threads_share_a_detector(detector: Detector) -> None:
 
     def images(number: int) -> list[object]:
         """Each thread its own order, and each image in another form."""
-        turned = FILES[3 * number :] + FILES[: 3 * number]
+        turned = ALONE[3 * number :] + ALONE[: 3 * number]
         forms = (Path, lambda file: BytesIO(file.read_bytes()), pydicom.dcmread, _compressed)
         return [forms[(number + place) % 4](file) for place, file in enumerate(turned)]
 
@@ -65,10 +67,10 @@ def test_threads_share_a_detector(detector: Detector) -> None:
 
     with ThreadPoolExecutor(THREADS) as pool:
         concurrent = list(pool.map(look, range(THREADS)))
-    sequential = {file: detector.detect(file) for file in FILES}
-    assert len({result.score for result in sequential.values()}) == len(FILES)
+    sequential = {file: detector.detect(file) for file in ALONE}
+    assert len({result.score for result in sequential.values()}) == len(ALONE)
     for number, results in enumerate(concurrent):
-        turned = FILES[3 * number :] + FILES[: 3 * number]
+        turned = ALONE[3 * number :] + ALONE[: 3 * number]
         for file, result in zip(turned, results, strict=True):
             assert _same(result, sequential[file])
 
@@ -114,7 +116,7 @@ def test_coroutines_await_a_detector_that_never_blocks_their_loop(detector: Dete
 
     async def look_at_all() -> tuple[list[SliceResult], int]:
         places = asyncio.Semaphore(2)
-        looking = asyncio.gather(*(look(file, places) for file in FILES))
+        looking = asyncio.gather(*(look(file, places) for file in ALONE))
         turns = 0
         while not looking.done():
             turns += 1  # the loop has other things to do, and gets to them
@@ -123,6 +125,6 @@ def test_coroutines_await_a_detector_that_never_blocks_their_loop(detector: Dete
 
     results, turns = asyncio.run(look_at_all())
     assert most == 2
-    assert turns > len(FILES)
-    for file, result in zip(FILES, results, strict=True):
+    assert turns > len(ALONE)
+    for file, result in zip(ALONE, results, strict=True):
         assert _same(result, detector.detect(file))

@@ -25,6 +25,7 @@ struct SliceField {
   Image log;                      // how many times too bright the slice is
   std::optional<Image> expected;  // what it would show in even light, -inf where it is no brain;
                                   // there where the slices of its series disagree in level
+  double gain = 0;                // how much brighter the slice is as a whole, where they do
 };
 
 struct Field {
@@ -306,7 +307,7 @@ inline std::optional<Field> estimate_field(const std::vector<Image>& slices,
   const bool disagree = std::any_of(gains.begin(), gains.end(), [](double gain) { return gain; });
   Field result{numbers, {}};
   for (std::size_t k = 0; k < slices.size(); ++k) {
-    SliceField slice{Image(side, side), std::nullopt};
+    SliceField slice{Image(side, side), std::nullopt, gains[k]};
     if (disagree) slice.expected.emplace(side, side, -std::numeric_limits<float>::infinity());
     for (std::size_t i = 0; i < area; ++i) {
       const std::size_t place = k * area + i;
@@ -335,6 +336,7 @@ inline SliceField at(const Field& field, int number) {
   };
   mix(between.log, field.slices[after].log);
   if (between.expected) mix(*between.expected, *field.slices[after].expected);
+  between.gain = before.gain * (1 - part) + field.slices[after].gain * part;
   return between;
 }
 
@@ -350,8 +352,9 @@ inline Image prepared(const Image& image, const Normalisation& norm, const Slice
       if (std::isfinite(field.expected->pixels[i]) && seen.pixels[i] > float(kDarkest))
         differences.push_back(std::log(seen.pixels[i]) - light.pixels[i] -
                               field.expected->pixels[i]);
-    if (differences.size() >= kLeastShared)
-      for (float& value : light.pixels) value += static_cast<float>(median(differences));
+    // At the vertex too little of a brain is in both to tell.
+    const double level = differences.size() >= kLeastShared ? median(differences) : field.gain;
+    for (float& value : light.pixels) value += static_cast<float>(level);
   }
   for (float& value : light.pixels) value = std::exp(value);
   light = resized_linear(light, size, size);

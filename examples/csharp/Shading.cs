@@ -23,6 +23,7 @@ namespace Gliomart
         // What it would show in even light, -infinity where it is no brain; null unless the slices
         // of its series disagree in level.
         public Image Expected;
+        public double Gain;  // how much brighter the slice is as a whole, where they do
     }
 
     public sealed class Field
@@ -90,7 +91,7 @@ namespace Gliomart
             var found = new List<SliceField>();
             for (int k = 0; k < slices.Count; ++k)
             {
-                var slice = new SliceField { Log = new Image(side, side) };
+                var slice = new SliceField { Log = new Image(side, side), Gain = gains[k] };
                 if (disagree) slice.Expected = new Image(side, side, float.NegativeInfinity);
                 for (int i = 0; i < area; ++i)
                 {
@@ -120,6 +121,7 @@ namespace Gliomart
                 Log = Between(near.Log, far.Log, part),
                 Expected = near.Expected == null
                     ? null : Between(near.Expected, far.Expected, part),
+                Gain = near.Gain * (1 - part) + far.Gain * part,
             };
         }
 
@@ -145,7 +147,8 @@ namespace Gliomart
             return Before.Clipped(input);
         }
 
-        // How much brighter a slice is as a whole than its neighbours let expect.
+        // How much brighter a slice is as a whole than its neighbours let expect; at the vertex too
+        // little of a brain is in both to tell.
         static double LevelOf(Image input, SliceField field)
         {
             if (field.Expected == null) return 0;
@@ -154,7 +157,7 @@ namespace Gliomart
             List<double> differences = Enumerable.Range(0, seen.Length)
                 .Where(i => !float.IsInfinity(expected[i]) && seen[i] > (float)Darkest)
                 .Select(i => Math.Log(seen[i]) - field.Log.Pixels[i] - expected[i]).ToList();
-            return differences.Count < LeastShared ? 0 : Median(differences);
+            return differences.Count < LeastShared ? field.Gain : Median(differences);
         }
 
         // How much brighter each slice is than the one before, as a logarithm; null where not known.

@@ -392,26 +392,32 @@ def test_what_is_expected_of_a_slice_is_what_both_beside_it_show() -> None:
     log = np.zeros((2, 8, 8), np.float32)
     expected = np.full((2, 8, 8), -np.inf, np.float32)
     expected[0, :6], expected[1, 2:] = -1.0, -0.5
-    field = Field((0, 2), log, expected)
+    field = Field((0, 2), log, expected, np.array([0.2, 0.6], np.float32))
     between = field.at(1).expected
     assert between is not None
     assert between[0, 2:6] == pytest.approx(-0.75)
     assert np.isneginf(between[0, :2]).all()
     assert np.isneginf(between[0, 6:]).all()
+    gains = field.at(1).gains
+    assert gains is not None
+    assert gains == pytest.approx(0.4)
     first = field.at(0).expected
     assert first is not None
     assert first[0, :6] == pytest.approx(-1.0)
 
 
 def test_a_slice_of_a_series_that_disagrees_takes_its_level_from_what_is_expected() -> None:
-    field = Field((0,), np.zeros((1, 8, 8), np.float32), np.full((1, 8, 8), np.log(0.4), "f4"))
+    even, expected = np.zeros((1, 8, 8), np.float32), np.full((1, 8, 8), np.log(0.4), "f4")
+    field = Field((0,), even, expected, np.zeros(1, np.float32))
     assert field.undone(np.full((64, 64), 0.6, np.float32)) == pytest.approx(0.4, abs=1e-5)
 
 
-def test_a_slice_without_anything_that_is_expected_keeps_its_level() -> None:
-    nothing = np.full((1, 8, 8), -np.inf, np.float32)
-    field = Field((0,), np.zeros((1, 8, 8), np.float32), nothing)
-    assert field.undone(np.full((64, 64), 0.6, np.float32)) == pytest.approx(0.6)
+def test_a_slice_without_anything_that_is_expected_has_the_level_of_those_beside_it() -> None:
+    """Otherwise the last ones of a head would be as bright as the first was scanned."""
+    nothing = np.full((2, 8, 8), -np.inf, np.float32)
+    gains = np.log(np.array([1.5, 1.5], np.float32))
+    field = Field((0, 2), np.zeros((2, 8, 8), np.float32), nothing, gains)
+    assert field.at(1).undone(np.full((64, 64), 0.6, np.float32)) == pytest.approx(0.4, abs=1e-5)
 
 
 def test_an_image_by_itself_has_its_field_wherever_it_is_in_a_series() -> None:

@@ -16,7 +16,7 @@ its neighbour by the median ratio of what both show.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import cv2
@@ -71,11 +71,14 @@ class Field(ByContent):
     expected
         float32 (S, side, side): logarithm of what each of these slices would show under even light,
         -inf where that is no brain; None unless the series' slices disagree in level.
+    gains
+        float32 (S,): logarithm of how much brighter each of these slices is as a whole; likewise.
     """
 
     numbers: tuple[int, ...]
     log: NDArray[np.float32]
     expected: NDArray[np.float32] | None = None
+    gains: NDArray[np.float32] | None = None
 
     def at(self, number: int) -> Field:
         """Give it for one slice of the series, between those that it is known for."""
@@ -90,26 +93,31 @@ class Field(ByContent):
             return near[:1] * (1 - part) + near[1:] * part if 0 < part < 1 else near[[int(part)]]
 
         expected = None if self.expected is None else between(self.expected)
-        return replace(self, numbers=(number,), log=between(self.log), expected=expected)
+        gains = None if self.gains is None else between(self.gains)
+        return Field((number,), between(self.log), expected, gains)
 
     def undone(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
         """Divide one slice on the model's grid, (size, size) from black at 0, by the field."""
         (log,) = self.log
-        if self.expected is not None:
-            log = log + _level_of(plane, log, self.expected[0])
+        if self.expected is not None and self.gains is not None:
+            level = _level_of(plane, log, self.expected[0])
+            log = log + (self.gains[0] if level is None else level)
         field = cv2.resize(np.exp(log), plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
         return plane / field
 
 
 def _level_of(
     plane: NDArray[np.float32], log: NDArray[np.float32], expected: NDArray[np.float32]
-) -> np.float32:
-    """How much brighter a slice as a whole is than its neighbours let expect."""
+) -> np.float32 | None:
+    """How much brighter a slice as a whole is than its neighbours let expect.
+
+    None where too little of a brain is in both to tell, as at the vertex.
+    """
     side = log.shape[0]
     seen = _coarser(plane, side)
     shared = np.isfinite(expected) & (seen > _DARKEST)
     if np.count_nonzero(shared) < _LEAST_SHARED:
-        return np.float32(0)
+        return None
     return np.float32(np.median(np.log(seen[shared]) - log[shared] - expected[shared]))
 
 
@@ -163,8 +171,11 @@ def estimate_field(
     field = np.clip(field - np.median(field[deep]), -rules.limit, rules.limit)
     # The brain keeps its median: how bright the series is, is estimated elsewhere.
     field += np.median((even - field)[deep]) - np.float32(np.log(spec.brain_level))
-    expected = np.where(deep, even - field, -np.inf).astype(np.float32) if gains.any() else None
-    return Field(tuple(numbers), field.astype(np.float32), expected)
+    field = field.astype(np.float32)
+    if not gains.any():
+        return Field(tuple(numbers), field)
+    expected = np.where(deep, even - field, -np.inf).astype(np.float32)
+    return Field(tuple(numbers), field, expected, gains[:, 0, 0])
 
 
 def _coarser(plane: NDArray[np.float32], side: int) -> NDArray[np.float32]:

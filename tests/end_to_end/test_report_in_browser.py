@@ -100,7 +100,7 @@ def test_the_demo_shows_its_most_anomalous_slice_at_once(opened: Open, tmp_path:
     out = tmp_path / "out"
     assert cli.main(["demo", "--out", str(out), "--provider", "cpu"]) == 0
     page = opened(out / "report.html")
-    assert "flagged, p = 0.001" in _title(page)
+    assert "flagged, p = 0.0004" in _title(page)
     assert page.locator("figure[data-kind=overlay] .regions").get_attribute("d")
     assert page.locator("figure[data-kind=overlay] img.over").is_visible()
     assert _order(page)[:6] == [5, 6, 4, 7, 3, 8]

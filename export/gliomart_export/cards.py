@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from gliomart.model.card import ModelCard
 from gliomart.model.contents import InputImage, Limits, Scoring
 from gliomart.printable import printable
 from gliomart_export import calibration
+from gliomart_training.record import saw_masks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +25,10 @@ INTENDED_USE = (
     "Research on unsupervised anomaly detection in brain MRI. Not a medical device, not cleared"
     " or approved by any authority, and not for diagnosis or any clinical decision."
 )
+FOR_COMPARISON = (
+    "For comparison with unsupervised methods alone: tumour masks taught this model, or one that it"
+    " is built on. "
+) + INTENDED_USE
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,11 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
         name=description.name or f"{description.sequence.lower()}-{network}",
         version=description.version,
         family="slice",
-        network={"name": network, "residual": asdict(run.residual), **asdict(converter.precision)},
+        network={
+            "name": network,
+            "residual": dataclasses.asdict(run.residual),  # type: ignore[call-overload]
+            **asdict(converter.precision),
+        },
         preprocessing=run.preprocessing,
         scoring=Scoring(neighbours=calibration.NEIGHBOURS),
         calibration=calibration.UNCALIBRATED,
@@ -102,11 +112,13 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
             "variation": record["variation"],
             "pons": record["pons"],
             "software": record["software"],
+            "built_on": record.get("built_on", []),
+            "saw_masks": saw_masks(record),
         },
         metrics=description.metrics,
         parity={},
         licence=description.licence,
-        intended_use=INTENDED_USE,
+        intended_use=FOR_COMPARISON if saw_masks(record) else INTENDED_USE,
     )
 
 

@@ -16,7 +16,7 @@ from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart_export.precision import PRECISIONS
-from gliomart_training.record import run_folder
+from gliomart_training.record import run_folder, saw_masks
 
 if TYPE_CHECKING:
     import argparse
@@ -69,6 +69,11 @@ def _run(options: argparse.Namespace) -> Run:
     if options.model.suffix != ".onnx":
         raise UsageError(f"{options.model}: a model's name has to end in .onnx")
     record = recorded(options.network)
+    if saw_masks(record) and not options.comparison:
+        raise UsageError(
+            f"{options.network}: tumour masks taught it, or a network that it is built on; with"
+            " --comparison it is exported, marked as made for comparison alone"
+        )
     data = options.data or Path(record["data"])
     folder = run_folder(options.network)
     others = [place for _, place in options.unlike]
@@ -245,6 +250,10 @@ def export_parser() -> ArgumentParser:
         "--unlike", type=_unlike, action="append", default=[], metavar="NAME=DIR",
         help="pictures of another sequence, in a folder for each patient, that the model is to tell"
         " from its own; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--comparison", action="store_true",
+        help="export even what tumour masks taught, marked as made for comparison alone",
     )  # fmt: skip
     parser.add_argument("--metrics", type=place, metavar="FILE", help="figures from evaluate --out")
     return parser

@@ -10,7 +10,7 @@ import numpy as np
 
 from gliomart.errors import ModelError
 from gliomart.model.card import METADATA_KEY
-from gliomart.model.contents import ANOMALY_MAP, BRAIN, RECONSTRUCTION, usual_outputs
+from gliomart.model.contents import ANOMALY_MAP, BRAIN, PONS, RECONSTRUCTION, usual_outputs
 from gliomart_export.graph import simplified
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gliomart.model.card import ModelCard
     from gliomart.model.contents import GraphOutput
     from gliomart_export.precision import Precision
-    from gliomart_training.residual import Residual
+    from gliomart_training.residual import AnomalyMap
 
 OPSET = 18
 # Largest difference of a pixel between the graph and the network that is accepted, and of the mean
@@ -30,12 +30,12 @@ TOLERANCE = 1e-5
 MEAN_TOLERANCE = 1e-2
 
 
-def to_onnx(network: keras.Model, residual: Residual) -> ModelProto:
+def to_onnx(network: keras.Model, residual: AnomalyMap) -> ModelProto:
     """Convert a network, with its anomaly map, to an ONNX model (opset 18).
 
-    The graph takes ``image`` float32 (batch, size, size, C) and gives ``reconstruction`` of the
-    same shape, ``anomaly_map``, ``brain`` and, where the network has one, ``pons`` float32
-    (batch, size, size, 1).
+    The graph takes ``image`` float32 (batch, size, size, C) and gives ``anomaly_map``, ``brain``
+    and, where the network has them, ``pons`` float32 (batch, size, size, 1) and ``reconstruction``
+    of the image's shape. What else the network gives stays inside.
     """
     import tensorflow as tf
     import tf2onnx
@@ -69,7 +69,8 @@ def declared_outputs(model: ModelProto) -> tuple[GraphOutput, ...]:
     names = [output.name for output in model.graph.output]
     usual = {RECONSTRUCTION, ANOMALY_MAP, BRAIN}
     declared = usual_outputs(*(name for name in names if name not in usual))
-    return tuple(sorted(declared, key=lambda output: names.index(output.name)))
+    given = (output for output in declared if output.name in names)
+    return tuple(sorted(given, key=lambda output: names.index(output.name)))
 
 
 def with_card(model: ModelProto, card: ModelCard) -> bytes:
@@ -93,7 +94,7 @@ def with_card(model: ModelProto, card: ModelCard) -> bytes:
 
 def parity(
     network: keras.Model,
-    residual: Residual,
+    residual: AnomalyMap,
     content: bytes,
     images: NDArray[np.float32],
     precision: Precision = "fp32",
@@ -135,7 +136,8 @@ def parity(
 
 
 def _outputs(
-    network: keras.Model, residual: Residual, image: KerasTensor
+    network: keras.Model, residual: AnomalyMap, image: KerasTensor
 ) -> dict[str, KerasTensor]:
     outputs = network(image, training=False)
-    return {**outputs, "anomaly_map": residual.anomaly_map(image, outputs)}
+    kept = {name: outputs[name] for name in (RECONSTRUCTION, BRAIN, PONS) if name in outputs}
+    return {**kept, ANOMALY_MAP: residual.anomaly_map(image, outputs)}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gliomart.image.steps import Preprocessing
     from gliomart_training.dataset import Patient
     from gliomart_training.record import Record
-    from gliomart_training.residual import Residual
+    from gliomart_training.residual import AnomalyMap
 
 _READ_OF_RECORD = {
     "data", "folds", "patients", "pons", "preprocessing", "recipe", "slices", "software", "split",
@@ -51,7 +51,7 @@ class Run:
     network: Path
     record: Record
     preprocessing: Preprocessing
-    residual: Residual
+    residual: AnomalyMap
     groups: Sequence[Sequence[Patient]]
 
     @property

@@ -25,7 +25,7 @@ from gliomart_export import calibration, conversion  # noqa: E402
 from gliomart_training import networks  # noqa: E402
 from gliomart_training.dataset import Example, Patient  # noqa: E402
 from gliomart_training.localiser import pons_localiser, with_pons  # noqa: E402
-from gliomart_training.residual import Residual, anomaly_map  # noqa: E402
+from gliomart_training.residual import Residual  # noqa: E402
 
 
 def _slices(count: int, seed: int = 0) -> list[Slice]:
@@ -91,12 +91,16 @@ def test_the_map_is_bright_where_a_lesion_is_and_not_beside_the_brain() -> None:
     expected = np.full_like(image, 0.4)
     brain = np.ones_like(image)
     brain[:, 36:, 36:] = 0
-    shown = keras.ops.convert_to_numpy(anomaly_map(image, expected, brain, Residual()))
+    shown = keras.ops.convert_to_numpy(
+        Residual().anomaly_map(image, {"reconstruction": expected, "brain": brain})
+    )
     assert shown.shape == image.shape
     assert shown[0, 20, 20, 0] > 0.25
     assert shown[0, 50, 50, 0] < 0.02
     assert shown[0, 20, 50, 0] < 1e-3
-    darker = keras.ops.convert_to_numpy(anomaly_map(expected, image, brain, Residual()))
+    darker = keras.ops.convert_to_numpy(
+        Residual().anomaly_map(expected, {"reconstruction": image, "brain": brain})
+    )
     assert darker.max() < 1e-3
 
 

@@ -16,10 +16,10 @@ import gliomart_training  # noqa: E402
 from gliomart.errors import DatasetError, OutputExistsError  # noqa: E402
 from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_training import dataset, fitting, networks, training  # noqa: E402
-from gliomart_training.batches import HealthyBatches, Variation, tumour_free_images  # noqa: E402
+from gliomart_training.batches import ImageBatches, Variation, tumour_free_images  # noqa: E402
 from gliomart_training.corruption import CORRUPTIONS  # noqa: E402
 from gliomart_training.plan import Plan  # noqa: E402
-from gliomart_training.recipe import BrainRecipe, PonsRecipe  # noqa: E402
+from gliomart_training.recipe import BrainRecipe, PonsRecipe, Recipe  # noqa: E402
 
 SMALL = Preprocessing(size=64)
 
@@ -43,15 +43,26 @@ def _plan(data: Path, out: Path, **changes: object) -> Plan:
 @pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_every_network_learns(name: str, channels: int) -> None:
     keras.utils.set_random_seed(0)
-    network = networks.network(name).build(64, channels)
+    declared = networks.network(name)
+    network = declared.build(64, channels)
     images = np.random.default_rng(0).random((4, 64, 64, channels), np.float32)
-    brain = (images[..., :1] > 0.5).astype(np.float32)
+    one = (images[..., :1] > 0.5).astype(np.float32)
     outputs = network(images)
-    assert outputs["reconstruction"].shape == images.shape
-    assert outputs["brain"].shape == brain.shape
-    losses = {"reconstruction": "mse", "brain": "binary_crossentropy"}
-    network.compile(keras.optimizers.Adam(1e-3), losses, jit_compile=False)
-    noisy, truth = np.clip(images + 0.3, 0, 1), {"reconstruction": images, "brain": brain}
+    assert outputs["brain"].shape == one.shape
+    assert set(outputs) <= {"reconstruction", "brain"} | declared.outputs
+    if "reconstruction" in outputs:
+        assert outputs["reconstruction"].shape == images.shape
+    if not (losses := declared.losses(replace(declared.recipe, cell=1))):
+        return
+    known = {"reconstruction": images, "brain": one, "lesion": one}
+    network.compile(
+        keras.optimizers.Adam(1e-3),
+        {output: loss.function for output, loss in losses.items()},
+        loss_weights={output: loss.weight for output, loss in losses.items()},
+        jit_compile=False,
+    )
+    truth = {output: known[loss.truth or output] for output, loss in losses.items()}
+    noisy = np.clip(images + 0.3, 0, 1)
     history = [network.train_on_batch(noisy, truth)[0] for _ in range(8)]
     assert history[-1] < history[0]
 
@@ -92,11 +103,10 @@ def test_batches_repeat_by_seed_and_epoch(dataset_folder: Path) -> None:
     images = tumour_free_images(dataset.load(dataset_folder, "train"), SMALL)
     assert images.plain.shape == images.brain.shape == (23, 64, 64)
 
-    def batches(*, frozen: bool = False) -> HealthyBatches:
-        return HealthyBatches(
-            images, SMALL, CORRUPTIONS["brain"], Variation(),
-            batch_size=5, seed=3, frozen=frozen,
-        )  # fmt: skip
+    def batches(*, frozen: bool = False) -> ImageBatches:
+        return ImageBatches(
+            images, SMALL, Recipe(network="dae", batch_size=5, seed=3), Variation(), frozen=frozen
+        )
 
     one, other, frozen = batches(), batches(), batches(frozen=True)
     assert len(one) == 4
@@ -156,14 +166,14 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(
     training.run(whole)
     cut = replace(whole, out=tmp_path / "cut.keras")
 
-    start = HealthyBatches.start
+    start = ImageBatches.start
 
-    def interrupted(self: HealthyBatches, epoch: int) -> None:
+    def interrupted(self: ImageBatches, epoch: int) -> None:
         if not self.frozen and epoch == 1:
             raise KeyboardInterrupt
         start(self, epoch)
 
-    monkeypatch.setattr(HealthyBatches, "start", interrupted)
+    monkeypatch.setattr(ImageBatches, "start", interrupted)
     with pytest.raises(KeyboardInterrupt):
         training.run(cut)
     monkeypatch.undo()

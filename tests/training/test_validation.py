@@ -9,7 +9,7 @@ pytest.importorskip("keras", reason="needs the extra: training")
 metrics = pytest.importorskip("sklearn.metrics", reason="needs the extra: evaluate")
 
 from gliomart.image.steps import Preprocessing  # noqa: E402
-from gliomart_training.batches import HealthyImages  # noqa: E402
+from gliomart_training.batches import PreparedImages  # noqa: E402
 from gliomart_training.validation import WithLesions, average_precision  # noqa: E402
 
 SIZE = 64
@@ -41,7 +41,7 @@ def lesions() -> WithLesions:
     brain = np.zeros((20, SIZE, SIZE), bool)
     plain[:, 8:56, 8:56] = 0.4
     brain[:, 12:52, 12:52] = True
-    return WithLesions.of(HealthyImages(plain, brain), SPEC, side=48, seed=0)
+    return WithLesions.of(PreparedImages(plain, brain), SPEC, side=48, seed=0)
 
 
 def test_lesions_are_bright_and_in_the_brain(lesions: WithLesions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -9,34 +10,39 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import cv2
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from gliomart.errors import InputRefusedError
 from gliomart.image.normalisation import estimate_normalisations, normalisation_of
 from gliomart.image.preprocess import prepare, stack_channels
 from gliomart.image.sampling import evenly_spaced
 from gliomart_training.brain import brain_masks
+from gliomart_training.corruption import CORRUPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable, Mapping, Sequence
 
     from gliomart.image.normalisation import Normalisation
     from gliomart.image.preprocess import ModelInput
     from gliomart.image.steps import Preprocessing
-    from gliomart_training.corruption import Corruption, Plane
+    from gliomart_training.corruption import Plane
     from gliomart_training.patients import Example, Patient
+    from gliomart_training.recipe import Recipe
 
 # Detail is what is finer than a Gaussian of this standard deviation, as a fraction of the image; a
 # blur below the second, in pixels, is none.
 _DETAIL, _NO_BLUR = 0.02, 0.05
 # Networks take images whose side is a multiple of this.
 _NETWORK_STEP = 32
+# From images as a network sees them to truths by name, float32 (B, side, side, any).
+Teacher = Callable[[NDArray[np.float32]], dict[str, NDArray[np.float32]]]
+# What the usual outputs are held to.
+USUAL_TRUTHS = {"reconstruction": "reconstruction", "brain": "brain"}
 
 
 @dataclass(frozen=True)
-class HealthyImages:
-    """Prepared tumour-free slices.
+class PreparedImages:
+    """Prepared slices; but for supervised networks, tumour-free ones.
 
     Attributes
     ----------
@@ -52,18 +58,18 @@ class HealthyImages:
     def __len__(self) -> int:
         return len(self.plain)
 
-    def thinned(self, most: int) -> HealthyImages:
+    def thinned(self, most: int) -> PreparedImages:
         """At most this many of the images, evenly spaced."""
         chosen = evenly_spaced(range(len(self)), most)
-        return HealthyImages(self.plain[chosen], self.brain[chosen])
+        return PreparedImages(self.plain[chosen], self.brain[chosen])
 
-    def showing_brain(self, least: float) -> HealthyImages:
+    def showing_brain(self, least: float) -> PreparedImages:
         """Those of the images of which the brain is at least this fraction."""
         shown = self.brain.mean(axis=(1, 2)) >= least
-        return HealthyImages(self.plain[shown], self.brain[shown])
+        return PreparedImages(self.plain[shown], self.brain[shown])
 
     @classmethod
-    def together(cls, parts: Sequence[HealthyImages], size: int) -> HealthyImages:
+    def together(cls, parts: Sequence[PreparedImages], size: int) -> PreparedImages:
         """Join the images of several patients."""
         none = np.empty((0, size, size))
         return cls(
@@ -93,18 +99,18 @@ def prepared_slices(patient: Patient, spec: Preprocessing) -> list[Prepared]:
     return [Prepared(*each, brain) for each, brain in zip(prepared, brains, strict=True)]
 
 
-def tumour_free_images(patients: Iterable[Patient], spec: Preprocessing) -> HealthyImages:
+def tumour_free_images(patients: Iterable[Patient], spec: Preprocessing) -> PreparedImages:
     """Prepare the tumour-free slices of some patients."""
     parts = []
     for patient in patients:
         chosen = [p for p in prepared_slices(patient, spec) if p.example.tumour_free]
         if chosen:
             parts.append(
-                HealthyImages(
+                PreparedImages(
                     np.stack([p.input.plain for p in chosen]), np.stack([p.brain for p in chosen])
                 )
             )
-    return HealthyImages.together(parts, spec.size)
+    return PreparedImages.together(parts, spec.size)
 
 
 @dataclass(frozen=True)
@@ -195,12 +201,12 @@ class Variation:
         )
 
 
-class HealthyBatches(keras.utils.PyDataset):
+class ImageBatches(keras.utils.PyDataset):
     """Batches of one epoch after another, the same for the same seed.
 
-    A batch is the images that a network is given, (B, side, side, channels), and the targets of
-    its outputs: ``reconstruction`` of the same shape, ``brain`` (B, side, side, 1). They are
-    varied, corrupted, and cut to a window.
+    A batch is the images that a network is given, (B, side, side, channels), and the truths that
+    its outputs are held to: ``reconstruction`` of the same shape, ``brain`` (B, side, side, 1).
+    They are varied, corrupted, and cut to a window.
 
     Parameters
     ----------
@@ -208,34 +214,36 @@ class HealthyBatches(keras.utils.PyDataset):
         From :func:`tumour_free_images`.
     spec
         Says which channels are made of each image.
-    corruption
-        One of :data:`.corruption.CORRUPTIONS`.
+    recipe
+        Names the corruption and the images in a batch; the last, incomplete batch of an epoch is
+        dropped. Its seed is that of order, variation and corruption; epoch ``e`` is the same
+        whether training was resumed or not.
     variation
         How far images are varied.
-    batch_size
-        Images in a batch; the last, incomplete one of an epoch is dropped.
-    seed
-        Of order, variation and corruption; epoch ``e`` is the same whether training was resumed or
-        not.
     frozen
         Every epoch is the first one: validation.
+    truths
+        For every output of the network that is held to one, which truth it is.
+    teacher
+        Gives further truths, or others, from images as the network sees them.
     """
 
     def __init__(
         self,
-        images: HealthyImages,
+        images: PreparedImages,
         spec: Preprocessing,
-        corruption: Corruption,
+        recipe: Recipe,
         variation: Variation,
         *,
-        batch_size: int,
-        seed: int,
         frozen: bool = False,
+        truths: Mapping[str, str] = USUAL_TRUTHS,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
-        self.images, self.spec = images, spec
-        self.corruption, self.variation = corruption, variation
-        self.batch_size, self.seed, self.frozen = min(batch_size, len(images)), seed, frozen
+        self.images, self.spec, self.frozen = images, spec, frozen
+        self.corruption, self.variation = CORRUPTIONS[recipe.corruption], variation
+        self.truths, self.teacher = truths, teacher
+        self.batch_size, self.seed = min(recipe.batch_size, len(images)), recipe.seed
         self.side = variation.window_side(spec.size)
         self.start(epoch=0)
 
@@ -245,17 +253,19 @@ class HealthyBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[NDArray[np.float32], dict[str, NDArray[np.float32]]]:
         chosen = self._order[index * self.batch_size : (index + 1) * self.batch_size]
         random = np.random.default_rng((self.seed, self.epoch, index))
-        seen, clean, brain = map(
-            np.stack, zip(*(self._draw(i, random) for i in chosen), strict=True)
-        )
-        return seen, {"reconstruction": clean, "brain": brain}
+        drawn = [self._draw(i, random) for i in chosen]
+        seen = np.stack([image for image, _ in drawn])
+        known = {name: np.stack([of[name] for _, of in drawn]) for name in drawn[0][1]}
+        if self.teacher is not None:
+            known |= self.teacher(seen)
+        return seen, {output: known[truth] for output, truth in self.truths.items()}
 
     def start(self, epoch: int) -> None:
         """Take the order and the variations of an epoch."""
         self.epoch = 0 if self.frozen else epoch
         self._order = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.images))
 
-    def _draw(self, index: int, random: np.random.Generator) -> tuple[Plane, Plane, Plane]:
+    def _draw(self, index: int, random: np.random.Generator) -> tuple[Plane, dict[str, Plane]]:
         image, brain = self.variation.apply(
             self.images.plain[index],
             self.images.brain[index].astype(np.float32),
@@ -263,10 +273,12 @@ class HealthyBatches(keras.utils.PyDataset):
             random,
         )
         seen, clean = self.corruption(image, brain, random)
+        window = self._window(random)
+        return stack_channels(seen, self.spec)[window], {
+            "reconstruction": stack_channels(clean, self.spec)[window],
+            "brain": brain[window][..., np.newaxis],
+        }
+
+    def _window(self, random: np.random.Generator) -> tuple[slice, slice]:
         top, left = random.integers(0, self.spec.size - self.side + 1, 2)
-        window = np.s_[top : top + self.side, left : left + self.side]
-        return (
-            stack_channels(seen, self.spec)[window],
-            stack_channels(clean, self.spec)[window],
-            brain[window][..., np.newaxis],
-        )
+        return np.s_[top : top + self.side, left : left + self.side]

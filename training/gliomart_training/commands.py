@@ -79,6 +79,8 @@ def _plan(options: argparse.Namespace) -> Plan:
         preprocessing=Preprocessing(channels=_CHANNELS[options.channels], shading=Shading()),
         variation=Variation(),
         folds=options.folds,
+        bases=tuple(options.bases),
+        patients=options.patients,
     )
 
 
@@ -105,13 +107,21 @@ def train_parser() -> ArgumentParser:
     parser.add_argument("directory", type=place, metavar="DIR", help="dataset folder")
     parser.add_argument(
         "--network", choices=networks.names(), default="dae",
-        help="what is trained: an autoencoder, or one that undoes noise (default: dae)",
+        help="what is trained (docs/networks.md; default: dae, which undoes noise)",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=place, required=True, metavar="FILE.keras", help="where the network goes"
     )
     parser.add_argument(
         "--split", metavar="NAME", help="split of index.csv (default: train, where it is named)"
+    )
+    parser.add_argument(
+        "--from", type=place, nargs="+", default=[], metavar="RUN", dest="bases",
+        help="finished runs (FILE.run) on the same patients that this one builds on: the first"
+        " gives its localisers, all of them what the network is made of",
+    )  # fmt: skip
+    parser.add_argument(
+        "--patients", type=positive, metavar="N", help="as many patients of the data, at random"
     )
     _add_recipe(parser)
     existing = parser.add_mutually_exclusive_group()

@@ -126,8 +126,27 @@ def folds(patients: Sequence[Patient], count: int) -> list[list[str]]:
             f"{count} folds need as many patients, not {len(patients)}; give a smaller --folds, or"
             " more patients"
         )
-    shuffled = np.random.default_rng(_DEAL).permutation(sorted(p.id for p in patients)).tolist()
+    shuffled = _shuffled(patients)
     return [sorted(shuffled[fold::count]) for fold in range(count)]
+
+
+def some(patients: Sequence[Patient], count: int) -> list[Patient]:
+    """Take so many patients at random; fewer are always among more.
+
+    Raises
+    ------
+    DatasetError
+        There are not so many.
+    """
+    if count > len(patients):
+        raise DatasetError(f"{count} patients are asked for (--patients), of {len(patients)}")
+    chosen = set(_shuffled(patients)[:count])
+    return [patient for patient in patients if patient.id in chosen]
+
+
+def _shuffled(patients: Sequence[Patient]) -> list[str]:
+    ids = sorted(patient.id for patient in patients)
+    return [str(each) for each in np.random.default_rng(_DEAL).permutation(ids)]
 
 
 def _load_indexed(directory: Path, index: Path, split: str | None, choice: Choice) -> list[Patient]:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from gliomart_training.batches import HealthyBatches
-    from gliomart_training.network import Loss
+    from gliomart_training.batches import ImageBatches
+    from gliomart_training.network import Learning, Loss
     from gliomart_training.recipe import Recipe
     from gliomart_training.record import History
     from gliomart_training.validation import WithLesions
@@ -48,11 +48,11 @@ _SHOWN = {
 
 
 def fit(
-    recipe: Recipe,
-    batches: HealthyBatches,
-    validation: HealthyBatches | None,
+    batches: ImageBatches,
+    validation: ImageBatches | None,
     lesions: WithLesions | None,
     *,
+    learning: Learning,
     checkpoints: Path,
     label: str,
     later: int = 0,
@@ -61,13 +61,13 @@ def fit(
 
     Parameters
     ----------
-    recipe
-        What to train and how.
     batches, validation
         Corrupted and clean images, of one size.
     lesions
         Of patients that the network is not trained on, of the same size; measured after every
         epoch.
+    learning
+        What to train and how, and what of it is not told by batches.
     checkpoints
         Folder for the state after every epoch; emptied when training is complete.
     label
@@ -87,11 +87,14 @@ def fit(
     The trained network for whole images, and the losses of every epoch, with the average precision
     on lesions as ``val_average_precision``.
     """
+    recipe = learning.recipe
     check(recipe)
     keras.utils.set_random_seed(recipe.seed)
     declared = network(recipe.network)
     channels = len(batches.spec.channels)
     trainer = declared.build(batches.side, channels)
+    if declared.start is not None:
+        declared.start(trainer, learning)
     _compile(trainer, declared.losses(recipe), recipe, steps=recipe.epochs * len(batches))
     progress = _Progress(
         batches,
@@ -119,6 +122,12 @@ def fit(
     check_finite(trained, f"{DIVERGED}: not all weights of {label} are numbers")
     _check_outputs(trained, batches)
     return trained, progress.history
+
+
+def settled(network_as_trained: keras.Model, learning: Learning) -> keras.Model:
+    """Make of a trained network, or of an untrained one that has no losses, what is saved."""
+    settle = network(learning.recipe.network).settle
+    return network_as_trained if settle is None else settle(network_as_trained, learning)
 
 
 def _compile(
@@ -158,7 +167,7 @@ def check(recipe: Recipe) -> None:
         )
 
 
-def _check_outputs(network: keras.Model, batches: HealthyBatches) -> None:
+def _check_outputs(network: keras.Model, batches: ImageBatches) -> None:
     """See that a network gives numbers: finite weights may still be too large for that."""
     size = batches.spec.size
     image = np.full((1, size, size, len(batches.spec.channels)), 0.5, np.float32)
@@ -168,7 +177,7 @@ def _check_outputs(network: keras.Model, batches: HealthyBatches) -> None:
             raise TrainingError(f"{DIVERGED}: its {name} is not finite")
 
 
-def _fit(trainer: keras.Model, batches: HealthyBatches, **options: object) -> None:
+def _fit(trainer: keras.Model, batches: ImageBatches, **options: object) -> None:
     try:
         trainer.fit(batches, **options)
     except RuntimeError as error:
@@ -197,7 +206,7 @@ class _Progress(keras.callbacks.Callback):
 
     def __init__(
         self,
-        batches: HealthyBatches,
+        batches: ImageBatches,
         lesions: WithLesions | None,
         *,
         epochs: int,

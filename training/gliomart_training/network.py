@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import keras
 from keras import ops
@@ -13,14 +13,20 @@ if TYPE_CHECKING:
 
     from keras import KerasTensor
 
+    from gliomart.image.steps import Preprocessing
+    from gliomart_training.batches import PreparedImages, Teacher
     from gliomart_training.recipe import Recipe
 
 
 class Loss(NamedTuple):
-    """What an output is held to: a function of truth and output, and its weight in the sum."""
+    """What an output is held to: a function of truth and output, and its weight in the sum.
+
+    ``truth`` names what the batches bring, where it is called otherwise than the output.
+    """
 
     function: Callable[[KerasTensor, KerasTensor], KerasTensor]
     weight: float
+    truth: str | None = None
 
 
 def usual_losses(recipe: Recipe) -> dict[str, Loss]:
@@ -43,6 +49,60 @@ def on_cells(
     return mean_of_cells
 
 
+class Bases(NamedTuple):
+    """What a network is built on: what its bases are to it, and how many it takes."""
+
+    role: Literal["encoder", "member", "teacher"]
+    fewest: int
+    most: int
+
+
+@dataclass(frozen=True)
+class Base:
+    """The network of another run that a network builds on: trained for the same job.
+
+    Attributes
+    ----------
+    declared
+        What it declares of itself.
+    network
+        As trained, for whole images, before localisers were joined to it. It has not seen the
+        patients whom the job holds out.
+    """
+
+    declared: Network
+    network: keras.Model
+
+    def at(self, side: int) -> keras.Model:
+        """Build it for images of another side, with the same weights."""
+        (_, _, _, channels) = self.network.input_shape
+        other = self.declared.build(side, channels)
+        other.set_weights(self.network.get_weights())
+        return other
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What a network learns from beside batches.
+
+    Attributes
+    ----------
+    images
+        Tumour-free slices that the job does not hold out.
+    spec
+        How they were prepared.
+    recipe
+        How the network is trained.
+    bases
+        Networks of other runs that it builds on.
+    """
+
+    images: PreparedImages
+    spec: Preprocessing
+    recipe: Recipe
+    bases: tuple[Base, ...] = ()
+
+
 @dataclass(frozen=True)
 class Network:
     """A kind of network, with all that training and export have to know of it.
@@ -51,21 +111,44 @@ class Network:
     ----------
     build
         From the side of an image, a multiple of 32, and its channels to an untrained network. It
-        takes ``image`` (N, size, size, channels) and gives a dictionary with ``reconstruction``, of
-        the same shape, and ``brain`` (N, size, size, 1) in [0, 1], the probability that a pixel
-        lies in the brain. The same weights fit every size.
+        takes ``image`` (N, size, size, channels) and gives a dictionary with ``brain`` (N, size,
+        size, 1) in [0, 1], the probability that a pixel lies in the brain, and with whatever its
+        anomaly map is made of: usually ``reconstruction``, of the same shape as the image. The same
+        weights fit every size.
     recipe
-        How it is trained unless the command says otherwise; it names the corruption and the
-        residual.
+        How it is trained unless the command says otherwise; it names the corruption and how outputs
+        become the anomaly map.
     losses
         Of a recipe: what each output is held to, by name. ``batches`` brings the truth for
-        ``reconstruction`` and ``brain``; an output without a loss is not trained by itself.
+        ``reconstruction`` and ``brain``, and for ``lesion`` where it is supervised; an output
+        without a loss is not trained by itself. A network without any is not trained by steps.
     layers
         Kinds of Keras' own layers that it is made of beyond those in ``network_file.LAYERS``. A
         network with others is not read from its file.
+    outputs
+        Names of its outputs beyond ``reconstruction`` and ``brain``, (N, size, size, any) each.
+    supervised
+        It learns from tumour masks. Such a network, and whatever is built on one, is there for
+        comparison: it is exported as such alone, and never built in.
+    bases
+        Which networks of other runs it builds on; None where on none.
+    start
+        Sets weights of an untrained network that are not trained by steps.
+    taught
+        Gives, for batches of images of a side, truths that bases tell: a function from images to
+        truths by name.
+    settle
+        Makes what is saved of a trained network, for whole images: with statistics of healthy
+        images, or with its bases. It is built for one size, and keeps what was trained.
     """
 
     build: Callable[[int, int], keras.Model]
     recipe: Recipe
     losses: Callable[[Recipe], dict[str, Loss]] = field(default=usual_losses)
     layers: frozenset[str] = frozenset()
+    outputs: frozenset[str] = frozenset()
+    supervised: bool = False
+    bases: Bases | None = None
+    start: Callable[[keras.Model, Learning], None] | None = None
+    taught: Callable[[Learning, int], Teacher] | None = None
+    settle: Callable[[keras.Model, Learning], keras.Model] | None = None

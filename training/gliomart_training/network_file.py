@@ -113,7 +113,13 @@ def _fits(network: keras.Model, spec: Preprocessing) -> bool:
     if not isinstance(network.output, dict) or network.input_shape != image:
         return False
     shapes = {name: tuple(output.shape) for name, output in network.output.items()}
-    return {"reconstruction", "brain"} <= shapes.keys() and shapes.items() <= known.items()
+    declared = {name for each in every_network().values() for name in each.outputs}
+    further = {name: shapes.pop(name) for name in declared & shapes.keys()}
+    return (
+        "brain" in shapes
+        and shapes.items() <= known.items()
+        and all(shape[:3] == one[:3] for shape in further.values())
+    )
 
 
 def _check(file: Path) -> None:

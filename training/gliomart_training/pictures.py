@@ -10,6 +10,7 @@ from gliomart.image.sampling import evenly_spaced
 from gliomart.outputs.figures import as_png, new_figure
 from gliomart.outputs.folder import write_atomically
 from gliomart_training.fitting import AVERAGE_PRECISION
+from gliomart_training.validation import departures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     import keras
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from gliomart_training.record import History
     from gliomart_training.validation import WithLesions
@@ -69,14 +71,18 @@ def reconstructions(network: keras.Model, unseen: WithLesions, folder: Path) -> 
     chosen = evenly_spaced(range(len(unseen.seen)), _SHOWN)
     batch = unseen.seen[chosen]
     outputs = network.predict_on_batch(batch)
-    rebuilt = outputs["reconstruction"]
-    rows = {
+    rows: dict[str, tuple[NDArray[np.float32], str, float, float]] = {
         "as it is": (unseen.untouched[chosen, ..., 0], "gray", 0, 1),
         "lesions put in": (batch[..., 0], "gray", 0, 1),
-        "reconstruction": (rebuilt[..., 0], "gray", 0, 1),
-        "difference": (batch[..., 0] - rebuilt[..., 0], "RdBu_r", -0.3, 0.3),
-        "brain": (outputs["brain"][..., 0], "gray", 0, 1),
     }
+    if "reconstruction" in outputs:
+        rebuilt = outputs["reconstruction"][..., 0]
+        rows["reconstruction"] = (rebuilt, "gray", 0, 1)
+        rows["difference"] = (batch[..., 0] - rebuilt, "RdBu_r", -0.3, 0.3)
+    else:
+        found = departures(outputs, batch)
+        rows["departure"] = (found, "inferno", 0, max(float(found.max()), 1e-6))
+    rows["brain"] = (outputs["brain"][..., 0], "gray", 0, 1)
     figure = new_figure(2 * len(chosen), 2.1 * len(rows))
     grid = figure.subplots(
         len(rows), len(chosen), squeeze=False, subplot_kw={"xticks": [], "yticks": []}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path  # noqa: TC003  # dataclasses resolve it
@@ -13,9 +14,13 @@ import keras
 from gliomart._version import __version__, installed_version
 from gliomart.errors import DatasetError
 from gliomart.host.streams import say
-from gliomart_training import dataset
-from gliomart_training.batches import HealthyImages, Variation, tumour_free_images
+from gliomart_training import bases, dataset
+from gliomart_training.bases import BaseRun
+from gliomart_training.batches import PreparedImages, Variation, tumour_free_images
 from gliomart_training.brain_localiser import BrainImage, brain_images
+from gliomart_training.labelled import LabelledImages, labelled_images
+from gliomart_training.network import Learning
+from gliomart_training.networks import network
 from gliomart_training.patients import count_masks
 from gliomart_training.pons_images import PonsImages, marked_images
 from gliomart_training.recipe import (  # noqa: TC001  # dataclasses resolve it
@@ -27,7 +32,7 @@ from gliomart_training.record import SCHEMA, run_folder
 from gliomart_training.validation import WithLesions
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from gliomart.image.steps import Preprocessing
     from gliomart_training.dataset import Patient
@@ -58,6 +63,10 @@ class Plan:
         varied.
     folds
         How many groups of patients are held out in turn; 1 holds out a fifth once.
+    bases
+        Folders of the runs that it builds on; localisers are taken from the first.
+    patients
+        How many patients take part, the same for the same number; None for all.
     """
 
     data: Path
@@ -69,6 +78,8 @@ class Plan:
     preprocessing: Preprocessing
     variation: Variation
     folds: int
+    bases: tuple[Path, ...] = ()
+    patients: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -98,13 +109,16 @@ class Material:
         Slices that show the pons or are clear of it; nothing where no localiser is trained.
     groups
         Whom each fold holds out.
+    bases
+        Runs that are built on.
     """
 
     plan: Plan
     patients: Sequence[Patient]
-    images: Mapping[str, HealthyImages]
+    images: Mapping[str, PreparedImages]
     pons: Mapping[str, PonsImages]
     groups: list[list[str]]
+    bases: tuple[BaseRun, ...]
 
     @cached_property
     def brains(self) -> dict[str, list[BrainImage]]:
@@ -112,17 +126,42 @@ class Material:
         spec = self.plan.preprocessing
         return {patient.id: brain_images(patient, spec) for patient in self.patients}
 
+    @cached_property
+    def labelled(self) -> dict[str, LabelledImages]:
+        """All slices of every patient with their masks; for supervised networks alone."""
+        spec = self.plan.preprocessing
+        return {patient.id: labelled_images(patient, spec) for patient in self.patients}
+
+    def taught(self, chosen: Callable[[str], bool]) -> PreparedImages:
+        """Take what batches are made of, of the patients whose names are chosen."""
+        size = self.plan.preprocessing.size
+        if network(self.plan.recipe.network).supervised:
+            parts = [images for patient, images in self.labelled.items() if chosen(patient)]
+            return LabelledImages.joined(parts, size)
+        return self.of([patient for patient in self.images if chosen(patient)])
+
+    def learning(self, job: Job) -> Learning:
+        """Collect what the network of a job learns from beside batches."""
+        plan = self.plan
+        wanted = network(plan.recipe.network).bases
+        return Learning(
+            self.except_for(job.held_out),
+            plan.preprocessing,
+            plan.recipe,
+            tuple(run.base(job.name) for run in self.bases) if wanted else (),
+        )
+
     @property
     def slices(self) -> int:
         """How many tumour-free slices there are."""
         return sum(len(prepared) for prepared in self.images.values())
 
-    def of(self, ids: Iterable[str]) -> HealthyImages:
+    def of(self, ids: Iterable[str]) -> PreparedImages:
         """Take the tumour-free slices of some patients."""
         size = self.plan.preprocessing.size
-        return HealthyImages.together([self.images[patient] for patient in ids], size)
+        return PreparedImages.together([self.images[patient] for patient in ids], size)
 
-    def except_for(self, ids: Collection[str]) -> HealthyImages:
+    def except_for(self, ids: Collection[str]) -> PreparedImages:
         """Take the tumour-free slices of all others."""
         return self.of([patient for patient in self.images if patient not in ids])
 
@@ -148,8 +187,9 @@ class Material:
     def described(self) -> Record:
         """Everything about a run that is known before it starts."""
         plan = self.plan
+        declared = network(plan.recipe.network)
         libraries = ("keras", "tensorflow", "jax", "torch", "numpy")
-        return {
+        record: Record = {
             "schema": SCHEMA,
             "software": {
                 "gliomart": __version__,
@@ -169,6 +209,18 @@ class Material:
             "brain": dataclasses.asdict(plan.brain),
             "pons": _describe_pons(self.pons, plan),
         }
+        if not self.bases:
+            return record | {"built_on": [], "saw_masks": declared.supervised}
+        bases.check_alike(self.bases, json.loads(json.dumps(record)))
+        made_of = bases.built_on(plan.recipe.network, self.bases)
+        saw_masks = declared.supervised or any(base["saw_masks"] for base in made_of)
+        localisers = self.bases[0].record
+        return record | {
+            "brain": localisers["brain"],
+            "pons": localisers["pons"],
+            "built_on": made_of,
+            "saw_masks": saw_masks,
+        }
 
 
 def prepare(plan: Plan) -> Material:
@@ -179,12 +231,17 @@ def prepare(plan: Plan) -> Material:
     DatasetError
         The dataset cannot be trained on.
     """
+    runs = tuple(BaseRun.read(folder) for folder in plan.bases)
+    bases.check(plan.recipe.network, runs)
     patients = dataset.load(plan.data, plan.split)
+    if plan.patients is not None:
+        patients = dataset.some(patients, plan.patients)
     images = {p.id: tumour_free_images([p], plan.preprocessing) for p in patients}
     if not any(len(prepared) for prepared in images.values()):
         raise DatasetError(f"{plan.data}: no tumour-free slice to train on")
     groups = _held_out(patients, plan)
-    return Material(plan, patients, images, _pons_images(patients, plan), groups)
+    pons = {} if runs else _pons_images(patients, plan)
+    return Material(plan, patients, images, pons, groups, runs)
 
 
 def _pons_images(patients: Sequence[Patient], plan: Plan) -> dict[str, PonsImages]:

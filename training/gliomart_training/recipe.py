@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gliomart_training.residual import Residual
+from gliomart_training.residual import AnomalyMap, Residual
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class Recipe:
     seed
         Of weights, order, variation and corruption.
     residual
-        How the difference of image and reconstruction becomes the anomaly map.
+        How the network's outputs become the anomaly map: of most, the difference of image and
+        reconstruction.
     """
 
     network: str
@@ -38,7 +39,7 @@ class Recipe:
     cell: int = 4
     brain_weight: float = 0.003
     seed: int = 0
-    residual: Residual = field(default_factory=Residual)
+    residual: AnomalyMap = field(default_factory=Residual)
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,25 @@ class PonsData(TypedDict):
     clear_slices: int
 
 
+class BuiltOn(TypedDict):
+    """A network of another run that a run builds on, and what it takes from it.
+
+    ``role`` is localisers, encoder, member or teacher; ``sha256`` is of the final network.
+    """
+
+    role: str
+    network: str
+    seed: int
+    sha256: str
+    saw_masks: bool
+
+
 class Record(TypedDict):
-    """The record of a run; ``fits`` is there once it has finished."""
+    """The record of a run; ``fits`` is there once it has finished.
+
+    ``saw_masks`` tells whether tumour masks taught the network, or one in ``built_on``; records of
+    before it was written are of networks that saw none.
+    """
 
     schema: int
     software: dict[str, str | None]
@@ -72,6 +89,8 @@ class Record(TypedDict):
     folds: list[list[str]]
     brain: Options
     pons: PonsData | None
+    built_on: NotRequired[list[BuiltOn]]
+    saw_masks: NotRequired[bool]
     fits: NotRequired[dict[str, Fit]]
 
 
@@ -115,6 +134,11 @@ def preprocessing_of(record: Record) -> Preprocessing:
             }
         )
     )
+
+
+def saw_masks(record: Record) -> bool:
+    """Tell whether tumour masks taught a run's network, or one that it is built on."""
+    return bool(record.get("saw_masks", False))
 
 
 def read_json(file: Path) -> object:

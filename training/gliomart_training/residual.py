@@ -1,4 +1,4 @@
-"""From an image and its reconstruction to the anomaly map, inside the exported graph.
+"""From an image and what a network gives of it to the anomaly map, inside the exported graph.
 
 Only ``keras.ops``, so that any ONNX host gets the same map as the training code.
 """
@@ -6,7 +6,7 @@ Only ``keras.ops``, so that any ONNX host gets the same map as the training code
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 
 import numpy as np
 from keras import ops
@@ -16,6 +16,26 @@ if TYPE_CHECKING:
 
     from keras import KerasTensor
     from numpy.typing import NDArray
+
+
+class AnomalyMap(Protocol):
+    """How outputs of a network become its anomaly map: a frozen dataclass of numbers.
+
+    The card keeps its options. ``smoothing_px`` is the standard deviation of its final Gaussian, in
+    pixels, with which baselines are smoothed as well.
+    """
+
+    @property
+    def smoothing_px(self) -> float: ...  # noqa: D102
+
+    def with_options(self, options: object) -> Self:
+        """Take the options that the JSON of a record or a card names; the others stay."""
+
+    def anomaly_map(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Compute the map (N, H, W, 1), 0 or above, of images (N, H, W, C) and outputs of them.
+
+        ``outputs`` holds ``brain``, and what else the network gives.
+        """
 
 
 @dataclass(frozen=True)
@@ -49,23 +69,20 @@ class Residual:
 
     def anomaly_map(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
         """Compute the map (N, H, W, 1) of images (N, H, W, C) and a network's outputs of them."""
-        return anomaly_map(image, outputs["reconstruction"], outputs["brain"], self)
+        positive = ops.relu(self.unshared(image, outputs))
+        return smoothed(positive * self.gate(image, outputs), self.smoothing_px)
 
+    def unshared(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Take off the residual (N, H, W, 1) of the first channel what the whole brain shares."""
+        brain, residual = outputs["brain"], image[..., :1] - outputs["reconstruction"][..., :1]
+        limit = constant(self.common_limit)
+        counted = ops.minimum(ops.maximum(residual, -limit), limit) * brain
+        return residual - _sum(counted) / (_sum(brain) + constant(1.0))
 
-def anomaly_map(
-    image: KerasTensor, reconstruction: KerasTensor, brain: KerasTensor, residual: Residual
-) -> KerasTensor:
-    """Compute the map (N, H, W, 1) of tensors (N, H, W, C); the first channel counts.
-
-    ``brain`` (N, H, W, 1) in [0, 1] says where the map counts.
-    """
-    seen, expected = image[..., :1], reconstruction[..., :1]
-    at, width = _constant(residual.bright_at), _constant(residual.bright_width)
-    bright = ops.sigmoid((seen - at) / width)
-    limit = _constant(residual.common_limit)
-    counted = ops.minimum(ops.maximum(seen - expected, -limit), limit) * brain
-    shared = _sum(counted) / (_sum(brain) + _constant(1.0))
-    return _smooth(ops.relu(seen - expected - shared) * bright * brain, residual.smoothing_px)
+    def gate(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Tell where the map counts, (N, H, W, 1) in [0, 1]: in the brain, where it is bright."""
+        at, width = constant(self.bright_at), constant(self.bright_width)
+        return ops.sigmoid((image[..., :1] - at) / width) * outputs["brain"]
 
 
 def _sum(image: KerasTensor) -> KerasTensor:
@@ -74,13 +91,16 @@ def _sum(image: KerasTensor) -> KerasTensor:
     return ops.reshape(ops.sum(flat, axis=1), (-1, 1, 1, 1))
 
 
-def _constant(value: float) -> NDArray[np.float32]:
-    """Of as many axes as an image: with fewer, ONNX Runtime takes twenty times as long over it."""
+def constant(value: float) -> NDArray[np.float32]:
+    """Make a constant (1, 1, 1, 1).
+
+    With fewer axes than an image's, ONNX Runtime takes twenty times as long over it.
+    """
     return np.full((1, 1, 1, 1), value, np.float32)
 
 
-def _smooth(image: KerasTensor, sigma: float) -> KerasTensor:
-    """Gaussian, one direction after the other.
+def smoothed(image: KerasTensor, sigma: float) -> KerasTensor:
+    """Smooth (N, H, W, 1) by a Gaussian, one direction after the other.
 
     Lines that lie side by side are taken for channels, which a depthwise convolution works on many
     at a time; on the image's single channel ONNX Runtime would leave most of the processor idle.
@@ -92,6 +112,6 @@ def _smooth(image: KerasTensor, sigma: float) -> KerasTensor:
         lines = image.shape[2]
         kernel = np.tile(weights.reshape(-1, 1, 1, 1), (1, 1, lines, 1))
         # (N, H, W, 1) to (N, H, 1, W) and, once smoothed along H, on to (N, W, H, 1)
-        smoothed = ops.depthwise_conv(ops.transpose(image, (0, 1, 3, 2)), kernel, padding="same")
-        image = ops.transpose(smoothed, (0, 3, 1, 2))
+        along = ops.depthwise_conv(ops.transpose(image, (0, 1, 3, 2)), kernel, padding="same")
+        image = ops.transpose(along, (0, 3, 1, 2))
     return image

@@ -2,7 +2,7 @@
 
 Every patient is held out once: a network is trained for each fold without that fold's patients,
 which later calibrates the model on patients it never saw, and the final network is trained on
-all of them (as scikit-learn's cross-validation with ``refit`` does). Each network is an autoencoder
+all of them (as scikit-learn's cross-validation with ``refit`` does). Each network is
 joined with a brain localiser and, where the dataset says where the pons is, with a pons localiser,
 trained one after the other on the same patients.
 """
@@ -21,12 +21,13 @@ from gliomart.outputs.folder import output_errors, write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart_training import pictures
-from gliomart_training.batches import HealthyBatches
+from gliomart_training.batches import ImageBatches
 from gliomart_training.brain_localiser import fit_brain_localiser
-from gliomart_training.corruption import CORRUPTIONS
-from gliomart_training.fitting import check, fit
+from gliomart_training.fitting import check, fit, settled
+from gliomart_training.labelled import LabelledBatches
 from gliomart_training.localiser import fit_localiser, joined
 from gliomart_training.network_file import copy, load, save
+from gliomart_training.networks import network
 from gliomart_training.patients import doubts
 from gliomart_training.plan import FINAL, PLAIN, Material, Plan, prepare
 from gliomart_training.pons_images import PonsImages, pons_of, simulated_slices
@@ -38,10 +39,11 @@ if TYPE_CHECKING:
 
     import keras
 
-    from gliomart_training.batches import HealthyImages
+    from gliomart_training.batches import PreparedImages
+    from gliomart_training.network import Learning
     from gliomart_training.plan import Job
     from gliomart_training.pons_images import SimulatedSlice
-    from gliomart_training.record import Fit, LocaliserFit, Record
+    from gliomart_training.record import Fit, History, LocaliserFit, Record
 
 # A network before localisers were joined to it, and with that of the brain.
 _AUTOENCODER, _WITH_BRAIN, _WHOLE = "{}.autoencoder.keras", "{}.with-brain.keras", "{}.keras"
@@ -78,7 +80,9 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> Record:
     _prepare_folder(plan, record, resume=resume, overwrite=overwrite)
     _tell_what_there_is(material)
     simulated = []
-    if plan.preprocessing.channels[0] == PLAIN:
+    if material.bases:
+        say(f"brain and pons are told by the localisers of {printable(plan.bases[0].name)}")
+    elif plan.preprocessing.channels[0] == PLAIN:
         simulated = simulated_slices(plan.brain.heads, plan.brain.seed, plan.preprocessing)
     else:
         say("the brain is told by the autoencoder: a localiser needs the plain image first")
@@ -105,8 +109,10 @@ def _tell_what_there_is(material: Material) -> None:
 
 
 def _fit(material: Material, job: Job, simulated: Sequence[SimulatedSlice]) -> Fit:
-    """Train an autoencoder, and join it with localisers trained on the same patients."""
+    """Train a network, and join it with localisers trained on the same patients."""
     plan = material.plan
+    if material.bases:
+        return _with_taken_localisers(material, job, _fit_autoencoder(material, job))
     files = [plan.folder / name.format(job.name) for name in (_AUTOENCODER, _WITH_BRAIN, _WHOLE)]
     outcome = _fit_autoencoder(material, job)
     if plan.preprocessing.channels[0] == PLAIN:
@@ -120,6 +126,20 @@ def _fit(material: Material, job: Job, simulated: Sequence[SimulatedSlice]) -> F
     return outcome
 
 
+def _with_taken_localisers(material: Material, job: Job, outcome: Fit) -> Fit:
+    """Join a network with the localisers of the first run that it builds on."""
+    plan, run = material.plan, material.bases[0]
+    trained = load(plan.folder / _AUTOENCODER.format(job.name), plan.preprocessing)
+    if brain := run.localiser(job.name, "brain"):
+        branch, outcome["brain"] = brain
+        trained = joined(trained, branch, "brain")
+    if pons := run.localiser(job.name, "pons"):
+        branch, outcome["pons"] = pons
+        trained = joined(trained, branch, "pons")
+    save(trained, plan.folder / _WHOLE.format(job.name))
+    return outcome
+
+
 def _draw(material: Material, job: Job, fits: Mapping[str, Fit]) -> None:
     """Draw how the networks learned so far, and what the last of them gives of unseen slices."""
     plan = material.plan
@@ -127,48 +147,61 @@ def _draw(material: Material, job: Job, fits: Mapping[str, Fit]) -> None:
     pictures.scores([fit["scores"] for fit in fits.values() if fit["scores"]], plan.folder)
     unseen = material.with_lesions(job.held_out, plan.preprocessing.size)
     if unseen is not None:
-        network = load(plan.folder / f"{job.name}.keras", plan.preprocessing)
-        pictures.reconstructions(network, unseen, plan.folder)
+        trained = load(plan.folder / f"{job.name}.keras", plan.preprocessing)
+        pictures.reconstructions(trained, unseen, plan.folder)
 
 
 def _fit_autoencoder(material: Material, job: Job) -> Fit:
-    """Train one autoencoder, unless an earlier call finished it."""
+    """Train one network without localisers, unless an earlier call finished it."""
     plan, name = material.plan, job.name
     network_file = plan.folder / _AUTOENCODER.format(name)
     losses_file = plan.folder / f"{name}.json"
     if network_file.exists() and losses_file.exists():
         return cast("Fit", read_json(losses_file))
     started = time.monotonic()
-    seen = material.except_for(job.held_out)
-    unseen = material.of(job.held_out).thinned(_VALIDATION)
-    if not len(seen):
+    learning = material.learning(job)
+    if not len(learning.images):
         raise DatasetError(f"{name}: no tumour-free slice is left to train on")
-    batches = _batches(plan, seen)
-    validation = _batches(plan, unseen, frozen=True) if len(unseen) else None
-    lesions = material.with_lesions(job.held_out, batches.side)
-    if lesions is None:
-        whom = "nobody held out shows a brain" if job.held_out else "nobody is held out"
-        say(f"{name}: not validated, {whom}")
-    network, losses = fit(
-        plan.recipe,
-        batches,
-        validation,
-        lesions,
-        checkpoints=plan.folder / f"{name}.state",
-        label=name,
-        later=job.later,
-    )
+    declared = network(plan.recipe.network)
+    losses: History = {}
+    if declared.losses(plan.recipe):
+        trained, losses = _fit_by_steps(material, job, learning)
+    else:
+        trained = declared.build(plan.preprocessing.size, len(plan.preprocessing.channels))
+    made = settled(trained, learning)
     seconds = round(time.monotonic() - started, 1)
-    save(network, network_file)
+    save(made, network_file)
     whole = material.with_lesions(job.held_out, plan.preprocessing.size)
     outcome: Fit = {
         "losses": losses,
         "seconds": seconds,
-        "slices": len(batches.images),
-        "scores": whole.scores(network) if whole else None,
+        "slices": len(material.taught(lambda patient: patient not in job.held_out)),
+        "scores": whole.scores(made) if whole else None,
     }
     write_atomically(losses_file, json.dumps(outcome).encode())
     return outcome
+
+
+def _fit_by_steps(material: Material, job: Job, learning: Learning) -> tuple[keras.Model, History]:
+    """Train a network on batches, watching the patients whom its job holds out."""
+    plan, name = material.plan, job.name
+    seen = material.taught(lambda patient: patient not in job.held_out)
+    unseen = material.taught(lambda patient: patient in job.held_out).thinned(_VALIDATION)
+    batches = _batches(plan, seen, learning)
+    validation = _batches(plan, unseen, learning, frozen=True) if len(unseen) else None
+    lesions = material.with_lesions(job.held_out, batches.side)
+    if lesions is None:
+        whom = "nobody held out shows a brain" if job.held_out else "nobody is held out"
+        say(f"{name}: not validated, {whom}")
+    return fit(
+        batches,
+        validation,
+        lesions,
+        learning=learning,
+        checkpoints=plan.folder / f"{name}.state",
+        label=name,
+        later=job.later,
+    )
 
 
 def _fit_brain(material: Material, job: Job, simulated: Sequence[SimulatedSlice]) -> LocaliserFit:
@@ -222,8 +255,8 @@ def _joined(
     say(f"{stage.job}: learning where the {stage.name} is")
     branch, losses = train()
     say(f"{stage.job}: {stage.name} localiser, loss {losses[-1]:.5f}")
-    network = load(stage.file(stage.before), stage.plan.preprocessing)
-    save(joined(network, branch, stage.name), joined_file)
+    trained = load(stage.file(stage.before), stage.plan.preprocessing)
+    save(joined(trained, branch, stage.name), joined_file)
     outcome: LocaliserFit = {
         "losses": losses,
         "seconds": round(time.monotonic() - started, 1),
@@ -233,15 +266,21 @@ def _joined(
     return outcome
 
 
-def _batches(plan: Plan, images: HealthyImages, *, frozen: bool = False) -> HealthyBatches:
-    return HealthyBatches(
+def _batches(
+    plan: Plan, images: PreparedImages, learning: Learning, *, frozen: bool = False
+) -> ImageBatches:
+    declared, recipe = network(plan.recipe.network), plan.recipe
+    kind = LabelledBatches if declared.supervised else ImageBatches
+    losses = declared.losses(recipe)
+    side = plan.variation.window_side(plan.preprocessing.size)
+    return kind(
         images,
         plan.preprocessing,
-        CORRUPTIONS[plan.recipe.corruption],
+        recipe,
         plan.variation,
-        batch_size=plan.recipe.batch_size,
-        seed=plan.recipe.seed,
         frozen=frozen,
+        truths={name: loss.truth or name for name, loss in losses.items()},
+        teacher=declared.taught(learning, side) if declared.taught else None,
     )
 
 

@@ -16,11 +16,13 @@ from gliomart.model.contents import Scoring
 from gliomart_training.corruption import bright_lesions
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import keras
     from numpy.typing import NDArray
 
     from gliomart.image.steps import Preprocessing
-    from gliomart_training.batches import HealthyImages
+    from gliomart_training.batches import PreparedImages
 
 # A slice's score is the mean of this fraction of its brain's pixels, the highest.
 _TOP_FRACTION = Scoring().top_fraction
@@ -47,7 +49,7 @@ class WithLesions:
     brain: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, images: HealthyImages, spec: Preprocessing, side: int, seed: int) -> WithLesions:
+    def of(cls, images: PreparedImages, spec: Preprocessing, side: int, seed: int) -> WithLesions:
         """Put lesions into images, and cut all to their middle ``side`` pixels."""
         random = np.random.default_rng(seed)
         start = (spec.size - side) // 2
@@ -89,13 +91,22 @@ def average_precision(scores: NDArray[np.float32], positive: NDArray[np.bool_]) 
     return float(precision[found].mean())
 
 
+def departures(
+    outputs: Mapping[str, NDArray[np.float32]], images: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Tell how far images depart from what a network knows; (N, side, side), 0 or above.
+
+    By what is brighter than its reconstruction, or by what it gives instead of one.
+    """
+    if "reconstruction" not in outputs:
+        (name,) = {"lesion", "departure"} & outputs.keys()
+        return outputs[name][..., 0]
+    return np.asarray(np.maximum(images[..., 0] - outputs["reconstruction"][..., 0], 0))
+
+
 def _residuals(network: keras.Model, images: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much brighter images are than a network's reconstructions; (N, side, side)."""
-    rebuilt = [
-        network.predict_on_batch(images[start : start + _AT_ONCE])["reconstruction"][..., 0]
-        for start in range(0, len(images), _AT_ONCE)
-    ]
-    return np.asarray(np.maximum(images[..., 0] - np.concatenate(rebuilt), 0))
+    parts = [images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE)]
+    return np.concatenate([departures(network.predict_on_batch(part), part) for part in parts])
 
 
 def _highest(values: NDArray[np.float32]) -> float:

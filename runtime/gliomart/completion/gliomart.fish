@@ -51,7 +51,7 @@ function _shtab_gliomart_using
 end
 
 set -g _shtab_gliomart_commands infer demo info calibrate bench train evaluate export completion
-set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --derivative --drift --epochs --false-alarm-rate --float --folds --held-out --label --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --plane --plot --plots --precision --provider --repeats --rounds --scanners --seed --sequence --split --threads --trained-on --unlike
+set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --derivative --drift --epochs --false-alarm-rate --float --folds --from --held-out --label --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --patients --plane --plot --plots --precision --provider --repeats --rounds --scanners --seed --sequence --split --threads --trained-on --unlike
 
 complete -c gliomart -e
 complete -c gliomart -f
@@ -131,9 +131,11 @@ complete -c gliomart -n '_shtab_gliomart_using bench' -l threads -x -d 'CPU thre
 complete -c gliomart -n '_shtab_gliomart_using bench; and test $_shtab_gliomart_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of images (default: the simulated study)'
 complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -eq 0' -a train -d 'Train an autoencoder on tumour-free slices of a folder of images or DICOM. With an index.csv (image, mask, patient, split), slices with a mask or within 3 of one are left out. Pictures of how it goes lie beside the networks, in FILE.run.'
 complete -c gliomart -n '_shtab_gliomart_using train' -s h -l help -d 'show this help message and exit'
-complete -c gliomart -n '_shtab_gliomart_using train' -l network -xka "cae dae dae-attention" -d 'what is trained: an autoencoder, or one that undoes noise (default: dae)'
+complete -c gliomart -n '_shtab_gliomart_using train' -l network -xka "cae dae dae-attention" -d 'what is trained (docs/networks.md; default: dae, which undoes noise)'
 complete -c gliomart -n '_shtab_gliomart_using train' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'where the network goes'
 complete -c gliomart -n '_shtab_gliomart_using train' -l split -x -d 'split of index.csv (default: train, where it is named)'
+complete -c gliomart -n '_shtab_gliomart_using train' -l from -xka "(__fish_complete_directories)" -d 'finished runs (FILE.run) on the same patients that this one builds on: the first gives its localisers, all of them what the network is made of'
+complete -c gliomart -n '_shtab_gliomart_using train' -l patients -x -d 'as many patients of the data, at random'
 complete -c gliomart -n '_shtab_gliomart_using train' -l corruption -xka "none anywhere brain" -d 'what the network learns to undo (default: the network'"'"'s own)'
 complete -c gliomart -n '_shtab_gliomart_using train' -l channels -xka "plain clahe both" -d 'the image as it is, equalised (CLAHE), or both (default: plain)'
 complete -c gliomart -n '_shtab_gliomart_using train' -l folds -x -d 'groups of patients held out in turn for calibration; 1 holds out a fifth, once'
@@ -174,6 +176,7 @@ complete -c gliomart -n '_shtab_gliomart_using export' -l plane -x -d 'plane tha
 complete -c gliomart -n '_shtab_gliomart_using export' -l trained-on -x -d 'the data, in words, for the card'
 complete -c gliomart -n '_shtab_gliomart_using export' -l licence -x -d 'licence of the weights'
 complete -c gliomart -n '_shtab_gliomart_using export' -l unlike -x -d 'pictures of another sequence, in a folder for each patient, that the model is to tell from its own; may be repeated'
+complete -c gliomart -n '_shtab_gliomart_using export' -l comparison -d 'export even what tumour masks taught, marked as made for comparison alone'
 complete -c gliomart -n '_shtab_gliomart_using export' -l metrics -xka "(__fish_complete_path (commandline -ct))" -d 'figures from evaluate --out'
 complete -c gliomart -n '_shtab_gliomart_using export; and test $_shtab_gliomart_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'from train, its run beside it'
 complete -c gliomart -n '_shtab_gliomart_using export; and test $_shtab_gliomart_npos -eq 1' -ka "(__fish_complete_path (commandline -ct))" -d 'where the model goes'

@@ -134,6 +134,7 @@ _shtab_gliomart_export_options=(
   "--trained-on[the data, in words, for the card]:TEXT:"
   "--licence[licence of the weights]:TEXT:"
   "*--unlike[pictures of another sequence, in a folder for each patient, that the model is to tell from its own\; may be repeated]:NAME=DIR:"
+  "--comparison[export even what tumour masks taught, marked as made for comparison alone]"
   "--metrics[figures from evaluate --out]:FILE:_files"
   ":from train, its run beside it:_files"
   ":where the model goes:_files"
@@ -180,9 +181,11 @@ _shtab_gliomart_info_defaults_added=0
 
 _shtab_gliomart_train_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--network[what is trained\: an autoencoder, or one that undoes noise (default\: dae)]:network:(cae dae dae-attention)"
+  "--network[what is trained (docs\/networks.md\; default\: dae, which undoes noise)]:network:(cae dae dae-attention)"
   "--out[where the network goes]:FILE.keras:_files"
   "--split[split of index.csv (default\: train, where it is named)]:NAME:"
+  "--from[finished runs (FILE.run) on the same patients that this one builds on\: the first gives its localisers, all of them what the network is made of]:RUN:_files -/"
+  "--patients[as many patients of the data, at random]:N:"
   "--corruption[what the network learns to undo (default\: the network\'s own)]:corruption:(none anywhere brain)"
   "--channels[the image as it is, equalised (CLAHE), or both (default\: plain)]:channels:(plain clahe both)"
   "--folds[groups of patients held out in turn for calibration\; 1 holds out a fifth, once]:N:"

@@ -115,6 +115,14 @@ class ModelCard:
         return next((each.rules for each in self.judges if each.name == judge), None)
 
     @property
+    def saw_masks(self) -> bool:
+        """Whether tumour masks taught the model, itself or through a network it is built on.
+
+        Such a model is there for comparison alone, and is never built in.
+        """
+        return self.training.get("saw_masks") is True
+
+    @property
     def modality(self) -> str:
         """What the modality of :attr:`image` was called before."""
         warn("ModelCard.modality is image.modality now", DeprecationWarning, stacklevel=2)

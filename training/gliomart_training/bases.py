@@ -1,0 +1,131 @@
+"""Runs that another run builds on: on the same patients, dealt into the same folds.
+
+Their localisers are taken over, so that networks that are compared look at the same brain. What a
+network is made of, by its bases as well, is kept in its record: whatever saw a tumour mask, itself
+or through one of them, is marked for good.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from gliomart.errors import DatasetError, UsageError
+from gliomart_training.network import Base
+from gliomart_training.network_file import load
+from gliomart_training.networks import network
+from gliomart_training.record import preprocessing_of, read_record, saw_masks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import keras
+
+    from gliomart_training.record import BuiltOn, LocaliserFit, Record
+
+LOCALISERS = "localisers"
+
+
+@dataclass(frozen=True)
+class BaseRun:
+    """A finished run that another one builds on.
+
+    Attributes
+    ----------
+    folder
+        The run's folder.
+    record
+        What its training wrote down.
+    """
+
+    folder: Path
+    record: Record
+
+    @classmethod
+    def read(cls, folder: Path) -> BaseRun:
+        """Read a finished run.
+
+        Raises
+        ------
+        DatasetError
+            The folder is not one of a finished run.
+        """
+        return cls(folder, read_record(folder))
+
+    def base(self, job: str) -> Base:
+        """Load what it trained for a job of this name, without localisers.
+
+        Raises
+        ------
+        ModelError
+            It cannot be read.
+        """
+        file = self.folder / f"{job}.autoencoder.keras"
+        name = self.record["recipe"]["network"]
+        return Base(network(name), load(file, preprocessing_of(self.record)))
+
+    def localiser(self, job: str, name: str) -> tuple[keras.Model, LocaliserFit] | None:
+        """Take a localiser out of the network of a job; None where it has none of this name."""
+        fit = cast("LocaliserFit | None", self.record["fits"][job].get(name))
+        if fit is None:
+            return None
+        whole = load(self.folder / f"{job}.keras", preprocessing_of(self.record))
+        return whole.get_layer(f"{name}_localiser"), fit
+
+    def described(self, role: str) -> BuiltOn:
+        """Describe it for the record of what is built on it."""
+        recipe = self.record["recipe"]
+        last = "final" if self.record["fold_count"] > 1 else "fold-1"
+        content = (self.folder / f"{last}.autoencoder.keras").read_bytes()
+        return {
+            "role": role,
+            "network": recipe["network"],
+            "seed": recipe["seed"],
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "saw_masks": saw_masks(self.record),
+        }
+
+
+def check(name: str, runs: Sequence[BaseRun]) -> None:
+    """See that a network of this name can be built on these runs.
+
+    Raises
+    ------
+    UsageError
+        There are too few of them, or too many.
+    """
+    wanted = network(name).bases
+    if wanted is None:
+        if len(runs) > 1:
+            raise UsageError(f"{name} takes localisers from one run, not from {len(runs)} (--from)")
+        return
+    if not wanted.fewest <= len(runs) <= wanted.most:
+        count = str(wanted.fewest) if wanted.fewest == wanted.most else f"{wanted.fewest} or more"
+        raise UsageError(f"{name} is built on {count} finished runs; name them after --from")
+
+
+def check_alike(runs: Sequence[BaseRun], like: Record) -> None:
+    """See that runs saw the patients of another, dealt alike and prepared alike.
+
+    Raises
+    ------
+    DatasetError
+        One did not.
+    """
+    for run in runs:
+        for key in ("split", "folds", "preprocessing"):
+            if run.record[key] != like[key]:
+                raise DatasetError(
+                    f"{run.folder}: differs in its {key} from the run that is to build on it"
+                )
+
+
+def built_on(name: str, runs: Sequence[BaseRun]) -> list[BuiltOn]:
+    """Describe what a network of this name takes from each of its bases."""
+    wanted = network(name).bases
+    roles = [(LOCALISERS, run) for run in runs[:1]]
+    if wanted is not None:
+        roles += [(wanted.role, run) for run in runs]
+    return [run.described(role) for role, run in roles]

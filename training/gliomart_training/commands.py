@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from gliomart_training.plan import Plan
 
 __all__ = ["evaluate", "evaluate_parser", "train", "train_parser"]
-# Batches that a brain localiser is trained on, for every epoch of the autoencoder.
+# Batches that a brain localiser is trained on, for every epoch of the network; no more than its own
+# recipe has, however many epochs few slices take.
 _BRAIN_STEPS = 80
 _CHANNELS: dict[str, tuple[Channel, ...]] = {
     "plain": ("plain",),
@@ -74,7 +75,9 @@ def _plan(options: argparse.Namespace) -> Plan:
         split=options.split or _training_split(options.directory),
         out=options.out,
         recipe=recipe,
-        brain=BrainRecipe(steps=_BRAIN_STEPS * recipe.epochs, seed=recipe.seed),
+        brain=BrainRecipe(
+            steps=min(_BRAIN_STEPS * recipe.epochs, BrainRecipe().steps), seed=recipe.seed
+        ),
         pons=PonsRecipe(seed=recipe.seed),
         preprocessing=Preprocessing(channels=_CHANNELS[options.channels], shading=Shading()),
         variation=Variation(),

@@ -89,7 +89,7 @@ class BrainRecipe:
     ----------
     steps, batch_size, learning_rate, weight_decay
         Of AdamW with a cosine schedule, from a linear warm-up over the first twentieth. The command
-        takes 80 steps for every epoch of the autoencoder.
+        takes 80 steps for every epoch of the autoencoder, up to these.
     lesions
         Fraction of a batch with lesions in the brain, and in what surrounds it.
     lesion_strength

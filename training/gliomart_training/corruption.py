@@ -97,8 +97,31 @@ def bright_lesions(
     seen, lesions
         The image with them; bool, where they can be seen.
     """
-    seen = np.clip(image + _enlarge(_blobs(random, bright=1.0), image) * brain, 0, 1)
+    seen = np.clip(image + blobs(image, random, bright=1.0) * brain, 0, 1)
     return seen.astype(np.float32, copy=False), seen - image > _VISIBLE
+
+
+def blobs(
+    image: Plane,
+    random: np.random.Generator,
+    *,
+    bright: float,
+    strength: tuple[float, float] = _BLOB_STRENGTH,
+) -> Plane:
+    """Draw such blobs for an image of any shape, to be added to it.
+
+    Parameters
+    ----------
+    image
+        float32 (H, W); only its shape counts.
+    random
+        They are the same in images of one shape when it is in the same state.
+    bright
+        Fraction of draws that brighten; the others darken.
+    strength
+        Range of their brightness, in units of normalised images.
+    """
+    return _enlarge(_blobs(random, bright, strength), image)
 
 
 def lesions_of_any_brightness(

@@ -169,15 +169,12 @@ class Cohort:
 
     def slices(self, column: str, third: int | None = None) -> Levels:
         """Count tumour and tumour-free slices likewise."""
-        entries = [
-            (s.scores[column], kind == "tumour", patient)
-            for kind in ("tumour", "tumour-free")
-            for patient, slices in enumerate(self._of(kind, third))
-            for s in slices
-        ]
-        table = np.array(entries, np.float64).reshape(-1, 3)
-        return Levels.of_slices(
-            table[:, 0], table[:, 1] > 0, table[:, 2].astype(np.intp), len(self.patients)
+        both = zip(self._of("tumour", third), self._of("tumour-free", third), strict=True)
+        return Levels.of_patients(
+            [
+                [(s.scores[column], s.kind == "tumour") for s in (*tumour, *tumour_free)]
+                for tumour, tumour_free in both
+            ]
         )
 
     def _of(self, kind: Kind, third: int | None = None) -> list[list[SliceOutcome]]:

@@ -17,6 +17,8 @@ from gliomart_training.evaluation.evaluation import PROTOCOL, seconds
 from gliomart_training.evaluation.outcomes import MODEL, THIRDS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gliomart_training.evaluation.cohort import Cohort
     from gliomart_training.evaluation.documents import Comparison, Pair, Side
     from gliomart_training.evaluation.metrics import Bootstrap, Figure
@@ -53,18 +55,11 @@ def compare(a: Candidate, b: Candidate, bootstrap: Bootstrap) -> Comparison:
         There is nothing to evaluate against, or the two do not cover the same patients.
     """
     started = perf_counter()
-    panel_a, panel_b = a.panel(), b.panel()
-    if {p.id for p in panel_a.patients} != {p.id for p in panel_b.patients}:
-        raise DatasetError(
-            f"{a.file} ({len(panel_a.pairs)} patients) and {b.file} ({len(panel_b.pairs)}) do not"
-            f" cover the same patients of {a.directory}"
-        )
-    panel_b = _on_patients_of(panel_a, panel_b)
-    panel_a.check()
+    panel_a, panel_b = panels([a, b])
     resamples = bootstrap.draw(len(panel_a.pairs))
     cohort_a, cohort_b = panel_a.observe(resamples, "A"), panel_b.observe(resamples, "B")
     analysed = perf_counter()
-    figures_a, figures_b = _figures(cohort_a), _figures(cohort_b)
+    figures_a, figures_b = figures(cohort_a), figures(cohort_b)
     return {
         "schema": SCHEMA,
         "a": _side(panel_a, cohort_a),
@@ -72,7 +67,7 @@ def compare(a: Candidate, b: Candidate, bootstrap: Bootstrap) -> Comparison:
         "protocol": _PROTOCOL,
         "figures": {
             group: {
-                name: _pair(name, figure, figures_b[group][name]) for name, figure in of_a.items()
+                name: pair(name, figure, figures_b[group][name]) for name, figure in of_a.items()
             }
             for group, of_a in figures_a.items()
         },
@@ -81,14 +76,32 @@ def compare(a: Candidate, b: Candidate, bootstrap: Bootstrap) -> Comparison:
     }
 
 
-def _on_patients_of(panel: Panel, other: Panel) -> Panel:
-    """Let the models of ``other`` analyse the patients of ``panel``, in its order."""
-    detectors = {patient.id: detector for patient, detector in other.pairs}
-    pairs = tuple((patient, detectors[patient.id]) for patient in panel.patients)
-    return replace(other, pairs=pairs)
+def panels(candidates: Sequence[Candidate]) -> list[Panel]:
+    """Open models, or runs, on the same patients: all in the order of the first's.
+
+    Raises
+    ------
+    DatasetError
+        There is nothing to evaluate against, or they do not cover the same patients.
+    """
+    first, *others = candidates
+    opened = [first.panel()]
+    opened[0].check()
+    for other in others:
+        panel = other.panel()
+        detectors = {patient.id: detector for patient, detector in panel.pairs}
+        if detectors.keys() != {patient.id for patient in opened[0].patients}:
+            raise DatasetError(
+                f"{first.file} ({len(opened[0].pairs)} patients) and {other.file}"
+                f" ({len(panel.pairs)}) do not cover the same patients of {first.directory}"
+            )
+        pairs = tuple((patient, detectors[patient.id]) for patient in opened[0].patients)
+        opened.append(replace(panel, pairs=pairs))
+    return opened
 
 
-def _figures(cohort: Cohort) -> dict[str, dict[str, Figure]]:
+def figures(cohort: Cohort) -> dict[str, dict[str, Figure]]:
+    """Give all figures that models are compared by, by group and name."""
     return {
         "method": cohort.ranking(MODEL) | cohort.thresholded(),
         **{name: cohort.ranking_of(third, MODEL) for third, name in enumerate(THIRDS)},
@@ -105,7 +118,8 @@ def _side(panel: Panel, cohort: Cohort) -> Side:
     }
 
 
-def _pair(name: str, a: Figure, b: Figure) -> Pair:
+def pair(name: str, a: Figure, b: Figure) -> Pair:
+    """Set a figure of this name of one model against the same of another, ``b`` less ``a``."""
     difference = b - a
     return {
         "a": a.described(),

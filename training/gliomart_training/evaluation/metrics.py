@@ -21,7 +21,7 @@ from sklearn.metrics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
@@ -114,6 +114,13 @@ class Levels:
         counts = np.zeros((2, patients, len(negated)))
         np.add.at(counts, (positive.astype(np.intp), patient, level), 1)
         return cls(-negated, counts[1], counts[0])
+
+    @classmethod
+    def of_patients(cls, scored: Sequence[Sequence[tuple[float, bool]]]) -> Levels:
+        """Take single scores likewise: each with whether it is a positive's, by patient."""
+        rows = [(s, positive, n) for n, each in enumerate(scored) for s, positive in each]
+        scores, positives, patients = np.array(rows, np.float64).reshape(-1, 3).T
+        return cls.of_slices(scores, positives > 0, patients.astype(np.intp), len(scored))
 
 
 @dataclass(frozen=True)

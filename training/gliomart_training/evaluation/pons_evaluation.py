@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
 from gliomart.errors import DatasetError
 from gliomart.model.contents import PONS
 from gliomart_training.evaluation.lesions import ROWS
@@ -129,7 +127,7 @@ class PonsFigures:
             {
                 "centre_within_6_px": self.fraction(self.untouched, _centred),
                 "dice": self.fraction(self.untouched, lambda s: s.dice),
-                "visible_auroc": self.resamples.rank(_levels(seen), AUROC),
+                "visible_auroc": self.resamples.rank(Levels.of_patients(seen), AUROC),
                 "visible_where_marked": self.fraction(self.untouched, lambda s: s.visible),
                 "visible_where_clear": self.fraction(clear, lambda p: p.visible),
             }
@@ -168,7 +166,7 @@ class PonsFigures:
 
     def _ranking(self, lesions: Sequence[Sequence[SectionOutcome]], column: str) -> Figures:
         """Set the scores of slices with a lesion against those of the untouched ones."""
-        levels = _levels(
+        levels = Levels.of_patients(
             [
                 [(section.scores[column], True) for section in ill]
                 + [(section.scores[column], False) for section in well]
@@ -185,10 +183,3 @@ class PonsFigures:
 
 def _centred(section: SectionOutcome) -> bool:
     return section.centre_px <= NEAR_PX
-
-
-def _levels(scored: Sequence[Sequence[tuple[float, bool]]]) -> Levels:
-    """Take scores and classes, patient by patient."""
-    table = [(s, positive, p) for p, ones in enumerate(scored) for s, positive in ones]
-    scores, positive, patient = np.array(table, np.float64).reshape(-1, 3).T
-    return Levels.of_slices(scores, positive > 0, patient.astype(np.intp), len(scored))

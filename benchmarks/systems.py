@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 # Ends of the bins of what is marked in a slice: in pixels, and in times the brain around it. They
 # part the tumour slices of the training hospital into parts that are large enough to measure on.
-BINS = {"area_px": (0, 250, 800, 2000, inf), "contrast": (0, 1.2, 1.4, 1.6, inf)}
+BINS = {"area_px": (0, 250, 800, 2000, inf), "contrast": (0, 1.15, 1.3, 1.6, inf)}
 # The brain around a tumour is what lies between these distances from it, in pixels of 256.
 _NEAR, _FAR = 3, 12
 _FEWEST_AROUND = 30

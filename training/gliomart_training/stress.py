@@ -10,7 +10,6 @@ any score was seen, and is not tuned.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -20,6 +19,7 @@ import numpy as np
 from gliomart.errors import InputRefusedError
 from gliomart.image.normalisation import estimate_normalisation
 from gliomart.image.steps import Preprocessing
+from gliomart_training.generator import generator_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,7 +112,7 @@ class Stress:
         Patient
             Masks and marks of the pons lie where the head does; refused slices stay refused.
         """
-        random = _generator(f"{patient.id}/{name}")
+        random = generator_of(f"{patient.id}/{name}")
         examples = list(patient.examples)
         for shape in dict.fromkeys(e.slice.pixels.shape for e in examples):
             numbers = [n for n, e in enumerate(examples) if e.slice.pixels.shape == shape]
@@ -257,13 +257,7 @@ BETWEEN_SLICES = {
 
 def at_drawn_scanner(patient: Patient, name: str) -> Patient:
     """Show a patient at a scanner that is drawn by a name, the same one at every call."""
-    return Stress.draw(_generator(f"{patient.id}/scanner {name}")).apply(patient, name)
-
-
-def _generator(name: str) -> np.random.Generator:
-    """Draw alike for the same name, whatever else is drawn."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+    return Stress.draw(generator_of(f"{patient.id}/scanner {name}")).apply(patient, name)
 
 
 def _with_contrast(volume: Volume, amount: float) -> Volume:

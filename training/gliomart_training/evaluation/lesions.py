@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
+from gliomart_training.generator import generator_of
 from gliomart_training.pontine import Implanted, draw_lesion, implant
 from gliomart_training.pontine_soft import SoftLesion, grow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from gliomart.image.slices import Slice
@@ -43,8 +42,7 @@ class Row:
 
     def generator(self, patient: str) -> np.random.Generator:
         """Draw alike for every slice of a patient, whatever else is run."""
-        digest = hashlib.sha256(f"{patient}/{self.name}".encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+        return generator_of(f"{patient}/{self.name}")
 
 
 FRACTIONS = (0.1, 0.25, 0.5, 0.75, 1.0)

@@ -187,7 +187,9 @@ def plaques(system: System, data: Path, pictures: Path | None) -> dict[str, Any]
         if pictures is not None and result.slices:
             sheets.append(overview([tile(each, overlay(each, limit)) for each in result.slices]))
     if pictures is not None and sheets:
-        write_atomically(pictures / f"{system.name}.png", png(np.vstack(sheets)))
+        rows = max(map(len, sheets))
+        beside = [np.pad(each, ((0, rows - len(each)), (0, 0), (0, 0))) for each in sheets]
+        write_atomically(pictures / f"{system.name}.png", png(np.hstack(beside)))
     return counted
 
 

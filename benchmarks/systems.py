@@ -263,7 +263,7 @@ def measure(options: Any) -> dict[str, Any]:
             figures[name] |= {f"{part}: {each}": bins[each]["figures"] for each in bins}
         if panel is first:
             figures[STRONGEST] = _brightness(cohort)
-            written["dataset"] |= cohort.contents()["counts"]
+            written["counts"] = cohort.contents()["counts"]
         systems[name] = {
             "model": provenance(panel),
             "training": training(system, panel),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from gliomart.image.steps import Preprocessing
 from gliomart.model.card import METADATA_KEY
-from gliomart.model.contents import Calibration, Scoring
+from gliomart.model.contents import Calibration, Scoring, usual_outputs
+from gliomart_training.record import RECORD
 from samples import card, tiny_model
 
 SIZE = 64
@@ -80,3 +84,52 @@ def write_model(path: Path, calibration: Calibration = CALIBRATION) -> Path:
         calibration=calibration,
     )
     return tiny_model(path, size=SIZE, metadata={METADATA_KEY: brightness.to_json()})
+
+
+def write_departure_model(path: Path, calibration: Calibration = CALIBRATION) -> Path:
+    """Write a model without a reconstruction, whose map has no gate, and is smoothed by nothing.
+
+    It is how far each pixel of the brain departs from the usual brightness, a thousandfold.
+    """
+    onnx = pytest.importorskip("onnx")
+    helper, number = onnx.helper, onnx.numpy_helper.from_array
+    departure = card(
+        name="departure",
+        network={"name": "departure", "residual": {"smoothing_px": 0.0}},
+        preprocessing=Preprocessing(size=SIZE),
+        scoring=Scoring(top_fraction=0.01, minimum_area_px=3),
+        calibration=calibration,
+        outputs=tuple(output for output in usual_outputs() if output.role != "reconstruction"),
+    )
+    model = onnx.load(tiny_model(path, size=SIZE))
+    graph = model.graph
+    for node in graph.node:
+        if node.output[0] == "rest":
+            node.input[1] = "usual"
+        elif node.output[0] == "most":
+            node.input[0] = "far"
+    nodes = [
+        helper.make_node("Abs", ["rest"], ["size"]),
+        helper.make_node("Mul", ["size", "thousand"], ["far"]),
+    ]
+    after = [node.output[0] for node in graph.node].index("rest") + 1
+    for place, node in enumerate(nodes, start=after):
+        graph.node.insert(place, node)
+    graph.initializer.extend(
+        [number(np.float32(0.4), "usual"), number(np.float32(1e3), "thousand")]
+    )
+    kept = [output for output in graph.output if output.name != "reconstruction"]
+    del graph.output[:]
+    graph.output.extend(kept)
+    helper.set_model_props(model, {METADATA_KEY: departure.to_json()})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def write_run(folder: Path, model: Path, folds: list[list[str]]) -> Path:
+    """Write what of an exported training run an evaluation needs: a copy of a model per fold."""
+    folder.mkdir()
+    (folder / RECORD).write_text(json.dumps({"split": "dev", "folds": folds, "fits": {}}))
+    for number in range(1, len(folds) + 1):
+        shutil.copyfile(model, folder / f"fold-{number}.onnx")
+    return folder

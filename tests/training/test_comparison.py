@@ -16,8 +16,7 @@ from gliomart.errors import DatasetError
 from gliomart_training.evaluation import comparison, evaluation, text_table
 from gliomart_training.evaluation.metrics import Bootstrap
 from gliomart_training.evaluation.panel import Candidate
-from gliomart_training.record import RECORD
-from heads import CALIBRATION, write_heads, write_model
+from heads import CALIBRATION, write_heads, write_model, write_run
 
 NOTHING = {"value": None, "interval": None}
 
@@ -49,15 +48,6 @@ def wary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def result(data: Path, eager: Path, wary: Path) -> dict[str, Any]:
     return compare(data, eager, wary)
-
-
-def write_run(folder: Path, model: Path, folds: list[list[str]]) -> Path:
-    """Write what of an exported training run an evaluation needs: a copy of a model per fold."""
-    folder.mkdir()
-    (folder / RECORD).write_text(json.dumps({"split": "dev", "folds": folds, "fits": {}}))
-    for number in range(1, len(folds) + 1):
-        shutil.copyfile(model, folder / f"fold-{number}.onnx")
-    return folder
 
 
 def pairs(result: dict[str, Any]) -> list[dict[str, Any]]:

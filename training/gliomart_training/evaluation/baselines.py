@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from gliomart.model.card import ModelCard
 
 # Standard deviation, in pixels of the model's grid, for models whose card does not say how they
-# smooth their own maps. Never chosen by looking at tumours.
+# smooth their own maps, or that do not: a coarse map is smooth already, and what it is set against
+# should not be weaker for it. Never chosen by looking at tumours.
 SMOOTHING_PX = 2.0
 
 
@@ -138,7 +139,7 @@ def _ranks(result: SliceResult, card: ModelCard) -> tuple[NDArray[np.float32], N
     ranks = np.zeros_like(plain)
     ranks[brain] = np.searchsorted(np.sort(values), values, side="right") / max(len(values), 1)
     residual = cast("Mapping[str, float]", card.network.get("residual", {}))
-    smoothing = residual.get("smoothing_px", SMOOTHING_PX)
+    smoothing = residual.get("smoothing_px") or SMOOTHING_PX
     smoothed = cv2.GaussianBlur(ranks, (0, 0), smoothing).astype(np.float32, copy=False)
     return ranks, smoothed
 

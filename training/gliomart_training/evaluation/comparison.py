@@ -86,7 +86,6 @@ def panels(candidates: Sequence[Candidate]) -> list[Panel]:
     """
     first, *others = candidates
     opened = [first.panel()]
-    opened[0].check()
     for other in others:
         panel = other.panel()
         detectors = {patient.id: detector for patient, detector in panel.pairs}
@@ -97,6 +96,7 @@ def panels(candidates: Sequence[Candidate]) -> list[Panel]:
             )
         pairs = tuple((patient, detectors[patient.id]) for patient in opened[0].patients)
         opened.append(replace(panel, pairs=pairs))
+    opened[0].check()
     return opened
 
 

@@ -127,8 +127,11 @@ def _flagged_above(detector: Detector) -> float | None:
 def _dice(panel: Panel, cohort: Cohort, result: Evaluation) -> Figure:
     figure = new_figure(8, 4.5)
     axes = figure.add_subplot(xlabel="threshold of the anomaly map", ylabel="Dice of all pixels")
-    used = sorted({detector.calibration.pixel_threshold for _, detector in panel.pairs})
-    curve = dice_by_threshold(cohort.pixels(MODEL), cohort.resamples, float(np.median(used)))
+    calibrations = [detector.calibration for _, detector in panel.pairs]
+    used = sorted({each.pixel_threshold for each in calibrations})
+    # A map that is 0 in nearly all of the tumour-free brain may have a threshold of 0.
+    middle = np.median(used) or np.median([each.display_limit for each in calibrations])
+    curve = dice_by_threshold(cohort.pixels(MODEL), cohort.resamples, float(middle))
     _draw_curve(axes, curve, "model", "C0", MODEL)
     _vertical(axes, used, f"in use, Dice {figure_cell(result['method']['dice'])}")
     axes.set(xscale="log", ylim=(0, 1))

@@ -25,7 +25,16 @@ from gliomart_training.evaluation.metrics import Bootstrap
 from gliomart_training.evaluation.outcomes import COLUMNS, MODEL, observe
 from gliomart_training.evaluation.panel import Candidate
 from gliomart_training.patients import results_of_examples
-from heads import BLANK, CALIBRATION, SIZE, SLICES, TUMOURS, write_heads, write_model
+from heads import (
+    BLANK,
+    CALIBRATION,
+    SIZE,
+    SLICES,
+    TUMOURS,
+    write_departure_model,
+    write_heads,
+    write_model,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -369,3 +378,24 @@ def test_no_training_framework_is_imported() -> None:
         " assert not {'tensorflow', 'keras', 'torch', 'jax'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("threshold", [300.0, 0.0])
+def test_a_map_without_gate_reconstruction_and_smoothing_is_measured_and_drawn(
+    threshold: float, data: Path, result: dict[str, Any], tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib", reason="plots need the extra gliomart[evaluate]")
+    healthy = tuple(np.linspace(0, 600, 99).tolist())
+    calibration = replace(
+        CALIBRATION, pixel_threshold=threshold, display_limit=3000.0, slice_scores=healthy
+    )
+    model = write_departure_model(tmp_path / "departure.onnx", calibration)
+    candidate = Candidate(data, model, split="dev", provider="cpu")
+    found = evaluation.evaluate(candidate, Bootstrap(50, 0), plots=tmp_path / "plots")
+    assert len(list((tmp_path / "plots").iterdir())) == 4
+    precision = found["method"]["pixel_average_precision"]["value"]
+    assert precision is not None and 0.2 < precision < 1  # noqa: PT018
+    # What it is set against is smoothed all the same.
+    smoothed = "equalised and smoothed"
+    assert found["baselines"][smoothed] == result["baselines"][smoothed]

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 
 # The network works on cells of this many pixels a side.
 _CELL = 2
-# What is brighter than healthy brain counts as this: fat would take up most of the squared error,
-# and how bright a lesion is has no place in what is expected.
-_BRIGHTEST = 0.65
+# What is brighter than the usual brain is not seen: bright lesions cannot pass into what is expected.
+_SEEN_UP_TO = 0.4
+# What is brighter than healthy brain is expected to be this bright: fat would otherwise take up most
+# of the squared error.
+_EXPECTED_UP_TO = 0.65
 _DISSIMILARITY_WEIGHT = 0.05
 
 
@@ -35,10 +37,11 @@ def convolutional_autoencoder(size: int, channels: int) -> keras.Model:
 
     It works at half the image's resolution. Four stride-2 stages lead to a latent of (size/32)² ×
     16 values, a sixty-fourth of the input's pixels at one channel, that lie where they came from;
-    the decoder mirrors them. What does not fit through is lost: healthy texture as well as lesions.
+    the decoder mirrors them. What does not fit through is lost. Brightness above the usual brain's
+    is cut off at the input: how bright healthy brain is expected to be follows from what is darker.
     """
     image = keras.Input((size, size, channels), name="image")
-    x = layers.ReLU(max_value=_BRIGHTEST)(layers.AveragePooling2D(_CELL)(image))
+    x = layers.ReLU(max_value=_SEEN_UP_TO)(layers.AveragePooling2D(_CELL)(image))
     for filters in (16, 32, 64, 96):
         x = convolution(x, filters, strides=2)
     x = layers.Conv2D(16, 1, name="latent")(convolution(x, 96))
@@ -61,7 +64,7 @@ def similarity_losses(recipe: Recipe) -> dict[str, Loss]:
 
 
 def _dissimilarity(truth: KerasTensor, output: KerasTensor) -> KerasTensor:
-    truth = ops.minimum(truth, _BRIGHTEST)
+    truth = ops.minimum(truth, _EXPECTED_UP_TO)
     squared = ops.mean((truth - output) ** 2, axis=(1, 2, 3))
     similar = ops.mean(structural_similarity(truth, output), axis=(1, 2, 3))
     return squared + _DISSIMILARITY_WEIGHT * (1 - similar)
@@ -74,7 +77,13 @@ def _settle(trained: keras.Model, learning: Learning) -> keras.Model:
 
 NETWORK = Network(
     build=convolutional_autoencoder,
-    recipe=Recipe(network="cae", corruption="none", cell=_CELL, residual=ScaledResidual()),
+    recipe=Recipe(
+        network="cae",
+        corruption="none",
+        learning_rate=3e-3,
+        cell=_CELL,
+        residual=ScaledResidual(),
+    ),
     losses=similarity_losses,
     outputs=frozenset({HEALTHY}),
     settle=_settle,

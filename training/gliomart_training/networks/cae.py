@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 # The network works on cells of this many pixels a side.
 _CELL = 2
-# What is brighter than the usual brain is not seen: bright lesions cannot pass into what is expected.
+# What is brighter than the usual brain is not seen, so that bright lesions cannot pass into what is
+# expected.
 _SEEN_UP_TO = 0.4
-# What is brighter than healthy brain is expected to be this bright: fat would otherwise take up most
-# of the squared error.
+# What is brighter than healthy brain is expected to be this bright: fat would otherwise take up
+# most of the squared error.
 _EXPECTED_UP_TO = 0.65
 _DISSIMILARITY_WEIGHT = 0.05
 

@@ -11,8 +11,8 @@ from gliomart.errors import DatasetError, ModelNotFoundError
 from gliomart.image.preprocess import stack_channels
 from gliomart.image.sampling import evenly_spaced
 from gliomart_training import dataset
+from gliomart_training.bases import residual_of
 from gliomart_training.batches import tumour_free_images
-from gliomart_training.networks import network
 from gliomart_training.record import RECORD, folds_of, preprocessing_of, read_record, run_folder
 
 if TYPE_CHECKING:
@@ -120,17 +120,12 @@ def read_run(network_file: Path, record: Record, data: Path) -> Run:
     DatasetError
         The data cannot be read, or lack some of them; or no network is called as in the record.
     """
-    recipe = record["recipe"]
-    try:
-        residual = network(recipe["network"]).recipe.residual
-    except KeyError:
-        raise DatasetError(f"no network is called {recipe['network']!r} here") from None
     by_id = {patient.id: patient for patient in dataset.load(data, record["split"])}
     return Run(
         network=network_file,
         record=record,
         preprocessing=preprocessing_of(record),
-        residual=residual.with_options(recipe.get("residual", {})),
+        residual=residual_of(record),
         groups=[_patients(by_id, ids) for ids in folds_of(record, by_id)],
     )
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import keras
 
     from gliomart_training.record import BuiltOn, LocaliserFit, Record
+    from gliomart_training.residual import AnomalyMap
 
 LOCALISERS = "localisers"
 
@@ -86,6 +87,25 @@ class BaseRun:
             "sha256": hashlib.sha256(content).hexdigest(),
             "saw_masks": saw_masks(self.record),
         }
+
+
+def residual_of(record: Record) -> AnomalyMap:
+    """Tell how outputs of a run's network become its anomaly map.
+
+    Raises
+    ------
+    DatasetError
+        No network is called as in the record.
+    """
+    name, options = record["recipe"]["network"], record["recipe"].get("residual", {})
+    try:
+        declared = network(name)
+        if declared.residual_of_base and (made_of := record.get("built_on")):
+            name = made_of[0]["network"]
+            declared = network(name)
+    except KeyError:
+        raise DatasetError(f"no network is called {name!r} here") from None
+    return declared.recipe.residual.with_options(options)
 
 
 def check(name: str, runs: Sequence[BaseRun]) -> None:

@@ -60,6 +60,7 @@ def train(arguments: Sequence[str]) -> int:
 
 
 def _plan(options: argparse.Namespace) -> Plan:
+    from gliomart_training.bases import BaseRun, residual_of
     from gliomart_training.batches import Variation
     from gliomart_training.plan import Plan
     from gliomart_training.recipe import BrainRecipe, PonsRecipe
@@ -69,7 +70,10 @@ def _plan(options: argparse.Namespace) -> Plan:
         for name in ("corruption", "epochs", "batch_size", "learning_rate", "seed")
         if getattr(options, name) is not None
     }
-    recipe = replace(networks.network(options.network).recipe, **given)
+    declared = networks.network(options.network)
+    if declared.residual_of_base and options.bases:
+        given["residual"] = residual_of(BaseRun.read(options.bases[0]).record)
+    recipe = replace(declared.recipe, **given)
     return Plan(
         data=options.directory,
         split=options.split or _training_split(options.directory),

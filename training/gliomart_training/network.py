@@ -140,6 +140,9 @@ class Network:
     settle
         Makes what is saved of a trained network, for whole images: with statistics of healthy
         images, or with its bases. It is built for one size, and keeps what was trained.
+    residual_of_base
+        Its anomaly map is made as that of the run which it is built on, where there is one: it is
+        the control of that run.
     """
 
     build: Callable[[int, int], keras.Model]
@@ -152,3 +155,4 @@ class Network:
     start: Callable[[keras.Model, Learning], None] | None = None
     taught: Callable[[Learning, int], Teacher] | None = None
     settle: Callable[[keras.Model, Learning], keras.Model] | None = None
+    residual_of_base: bool = False

@@ -85,6 +85,32 @@ class Residual:
         return ops.sigmoid((image[..., :1] - at) / width) * outputs["brain"]
 
 
+@dataclass(frozen=True)
+class ScaledResidual(Residual):
+    """A residual in units of what healthy images leave, in the place of which it is found.
+
+    The usual residual of healthy images is taken off, and what is left is divided by how far
+    theirs scatters (output ``healthy``, see :mod:`.healthy`).
+
+    Attributes
+    ----------
+    usual_spread
+        Spread at which the map is in units of the normalised image.
+    least_spread
+        A smaller spread counts as this.
+    """
+
+    usual_spread: float = 0.04
+    least_spread: float = 0.02
+
+    def anomaly_map(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Compute the map (N, H, W, 1) of images (N, H, W, C) and a network's outputs of them."""
+        mean, spread = outputs["healthy"][..., :1], outputs["healthy"][..., 1:]
+        excess = ops.relu(self.unshared(image, outputs) - mean)
+        scale = constant(self.usual_spread) / ops.maximum(spread, constant(self.least_spread))
+        return smoothed(excess * scale * self.gate(image, outputs), self.smoothing_px)
+
+
 def _sum(image: KerasTensor) -> KerasTensor:
     """Sum of each image, (N, 1, 1, 1); over one long axis, which is what is summed fastest."""
     flat = ops.reshape(image, (-1, image.shape[1] * image.shape[2]))

@@ -117,13 +117,14 @@ def _seen(data: Path, name: str) -> dict[str, np.ndarray]:
     (job,) = material.jobs()
     learning = material.learning(job)
     batches = training._batches(plan, material.taught(lambda _: True), learning)
-    image, truths = batches[0]
+    images, truths = zip(*(batches[n] for n in range(len(batches))), strict=True)
+    held_to = {name: np.stack([truth[name] for truth in truths]) for name in truths[0]}
     brains = np.stack([b.plain for each in material.brains.values() for b in each])
     lesions = material.with_lesions(job.held_out, 64)
     assert lesions is not None
     return {
-        "image": image, "healthy": learning.images.plain, "brains": brains,
-        "lesions put in": lesions.seen, **truths,
+        "images": np.stack(images), "healthy": learning.images.plain, "brains": brains,
+        "lesions put in": lesions.seen, **held_to,
     }  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def _built_on(bases: object) -> Iterator[str]:
         if isinstance(base, dict):
             seen = ", which saw masks" if base.get("saw_masks") else ""
             yield (
-                f"Built on {base.get('network')}, seed {base.get('seed')}, for its"
+                f"Built on {base.get('network')}, seed {base.get('seed')}, as its"
                 f" {base.get('role')}{seen}: {str(base.get('sha256'))[:_HASH_DIGITS]}."
             )
 

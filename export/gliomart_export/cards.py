@@ -13,7 +13,7 @@ from gliomart.model.card import ModelCard
 from gliomart.model.contents import InputImage, Limits, Scoring
 from gliomart.printable import printable
 from gliomart_export import calibration
-from gliomart_training.record import saw_masks
+from gliomart_training.bases import saw_masks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

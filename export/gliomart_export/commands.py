@@ -16,7 +16,7 @@ from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart_export.precision import PRECISIONS
-from gliomart_training.record import run_folder, saw_masks
+from gliomart_training.record import run_folder
 
 if TYPE_CHECKING:
     import argparse
@@ -65,6 +65,7 @@ def export(arguments: Sequence[str]) -> int:
 def _run(options: argparse.Namespace) -> Run:
     """Read a network's run, and see that none of what is read would be replaced."""
     from gliomart_export.run import read_run, recorded
+    from gliomart_training.bases import saw_masks
 
     if options.model.suffix != ".onnx":
         raise UsageError(f"{options.model}: a model's name has to end in .onnx")

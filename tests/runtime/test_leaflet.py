@@ -45,6 +45,19 @@ def test_it_says_what_the_card_says_and_what_it_does_not(detector: Detector) -> 
     assert "not on cpu" not in shown
 
 
+def test_it_says_whether_masks_taught_the_model_and_what_it_is_built_on(
+    detector: Detector,
+) -> None:
+    base = {"role": "teacher", "network": "dae", "seed": 3, "sha256": "ab" * 32, "saw_masks": False}
+    told = _shown(detector, training={"saw_masks": False, "built_on": [base]})
+    assert "  No tumour mask taught it." in told.splitlines()
+    assert "  Built on dae, seed 3, as its teacher: abababababab." in told.splitlines()
+    bases = [base | {"saw_masks": True}]
+    told = _shown(detector, 200, training={"saw_masks": True, "built_on": bases})
+    assert "Tumour masks taught it, or a network that it is built on" in told
+    assert "as its teacher, which saw masks: abab" in told
+
+
 def test_figures_come_with_intervals_and_with_the_model_they_were_measured_on(
     detector: Detector,
 ) -> None:

@@ -10,7 +10,8 @@ import pytest
 from gliomart.errors import GliomartError, ModelCardError, ModelError, ModelNotFoundError
 from gliomart.model.card import ModelCard
 from gliomart.model.contents import InputImage
-from gliomart.model.model import Model
+from gliomart.model.model import Model, default_model
+from gliomart.providers import Requested
 from samples import PONS_RULES, card, tiny_model
 
 
@@ -107,6 +108,24 @@ def test_a_bad_card_is_refused_with_its_reason(
     with pytest.raises(ModelCardError, match=says) as refused:
         Model(tiny_model(tmp_path / "m.onnx", metadata=metadata))
     assert "\n" not in str(refused.value)
+
+
+def test_a_model_that_masks_taught_runs_and_is_never_taken_as_built_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tiny_model(tmp_path / "m.onnx", metadata=_changed(training={"saw_masks": True}))
+    assert Model(file, provider="cpu").card.saw_masks
+    monkeypatch.setattr("gliomart.model.model._bundled", lambda _: file.read_bytes())
+    with pytest.raises(ModelError, match="masks taught it; such a model is never built in"):
+        Model(provider="cpu")
+
+
+@pytest.mark.parametrize("provider", ["cpu", "cuda"])
+def test_no_mask_taught_what_is_built_in(provider: Requested) -> None:
+    card = Model(default_model(provider), provider="cpu").card
+    assert not card.saw_masks
+    assert not card.training.get("built_on")
+    assert card.network["name"] == "dae"
 
 
 def test_files_that_are_no_models_are_refused(tmp_path: Path) -> None:

@@ -127,6 +127,13 @@ def test_a_structure_that_is_found_and_not_judged_is_told_as_that(results: Any) 
     assert text.count("Pons: seen, not judged.") == len(slices)
 
 
+def test_a_model_that_masks_taught_is_marked_as_for_comparison(results: Any) -> None:
+    found, card = results
+    taught = replace(card, training={"saw_masks": True})
+    pages = [_Page(report(*page_of(found, each), each)).text for each in (card, taught)]
+    assert ["For comparison alone" in page for page in pages] == [False, True]
+
+
 def test_a_model_without_a_reconstruction_has_a_report(results: Any) -> None:
     slices, card = results
     slices = [replace(result, reconstruction=None, brain=None) for result in slices]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, cast
 from gliomart.errors import DatasetError, UsageError
 from gliomart_training.network import Base
 from gliomart_training.network_file import load
-from gliomart_training.networks import network
-from gliomart_training.record import preprocessing_of, read_record, saw_masks
+from gliomart_training.networks import names, network
+from gliomart_training.record import preprocessing_of, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,6 +106,18 @@ def residual_of(record: Record) -> AnomalyMap:
     except KeyError:
         raise DatasetError(f"no network is called {name!r} here") from None
     return declared.recipe.residual.with_options(options)
+
+
+def saw_masks(record: Record) -> bool:
+    """Tell whether tumour masks taught a run's network, or one that it is built on.
+
+    The network's own declaration counts whatever the record says. A record of before this was
+    written down is of a network that saw none, unless it is declared supervised.
+    """
+    name = record["recipe"]["network"]
+    supervised = name in names() and network(name).supervised
+    bases = record.get("built_on", [])
+    return supervised or record.get("saw_masks", False) or any(b["saw_masks"] for b in bases)
 
 
 def check(name: str, runs: Sequence[BaseRun]) -> None:

@@ -40,6 +40,11 @@ class LabelledImages(PreparedImages):
 
     lesion: NDArray[np.bool_]
 
+    @property
+    def marked(self) -> int:
+        """How many of them a mask marks something in."""
+        return int(self.lesion.any(axis=(1, 2)).sum())
+
     def thinned(self, most: int) -> Self:
         """At most this many of the images, evenly spaced."""
         chosen = evenly_spaced(range(len(self)), most)

@@ -120,6 +120,11 @@ class Material:
     groups: list[list[str]]
     bases: tuple[BaseRun, ...]
 
+    @property
+    def supervised(self) -> bool:
+        """Whether the network learns from tumour masks."""
+        return network(self.plan.recipe.network).supervised
+
     @cached_property
     def brains(self) -> dict[str, list[BrainImage]]:
         """What of every patient a brain localiser learns from; prepared once, when it is wanted."""
@@ -128,17 +133,22 @@ class Material:
 
     @cached_property
     def labelled(self) -> dict[str, LabelledImages]:
-        """All slices of every patient with their masks; for supervised networks alone."""
+        """All slices of every patient with their masks; of no use but to supervised networks."""
+        assert self.supervised  # noqa: S101  # nothing else may learn from masks
         spec = self.plan.preprocessing
         return {patient.id: labelled_images(patient, spec) for patient in self.patients}
 
     def taught(self, chosen: Callable[[str], bool]) -> PreparedImages:
         """Take what batches are made of, of the patients whose names are chosen."""
         size = self.plan.preprocessing.size
-        if network(self.plan.recipe.network).supervised:
+        if self.supervised:
             parts = [images for patient, images in self.labelled.items() if chosen(patient)]
             return LabelledImages.joined(parts, size)
         return self.of([patient for patient in self.images if chosen(patient)])
+
+    def marked_slices(self, held_out: Collection[str] = ()) -> int:
+        """Count the slices in which masks mark a tumour, of patients who are not held out."""
+        return sum(each.marked for id_, each in self.labelled.items() if id_ not in held_out)
 
     def learning(self, job: Job) -> Learning:
         """Collect what the network of a job learns from beside batches."""
@@ -187,7 +197,6 @@ class Material:
     def described(self) -> Record:
         """Everything about a run that is known before it starts."""
         plan = self.plan
-        declared = network(plan.recipe.network)
         libraries = ("keras", "tensorflow", "jax", "torch", "numpy")
         record: Record = {
             "schema": SCHEMA,
@@ -210,10 +219,10 @@ class Material:
             "pons": _describe_pons(self.pons, plan),
         }
         if not self.bases:
-            return record | {"built_on": [], "saw_masks": declared.supervised}
+            return record | {"built_on": [], "saw_masks": self.supervised}
         bases.check_alike(self.bases, json.loads(json.dumps(record)))
         made_of = bases.built_on(plan.recipe.network, self.bases)
-        saw_masks = declared.supervised or any(base["saw_masks"] for base in made_of)
+        saw_masks = self.supervised or any(base["saw_masks"] for base in made_of)
         localisers = self.bases[0].record
         return record | {
             "brain": localisers["brain"],
@@ -241,7 +250,23 @@ def prepare(plan: Plan) -> Material:
         raise DatasetError(f"{plan.data}: no tumour-free slice to train on")
     groups = _held_out(patients, plan)
     pons = {} if runs else _pons_images(patients, plan)
-    return Material(plan, patients, images, pons, groups, runs)
+    material = Material(plan, patients, images, pons, groups, runs)
+    if material.supervised:
+        _check_masks(material)
+    return material
+
+
+def _check_masks(material: Material) -> None:
+    """See that every network is taught where a tumour is."""
+    plan = material.plan
+    learns = f"{plan.recipe.network} learns from masks of tumours"
+    if not material.marked_slices():
+        raise DatasetError(f"{plan.data}: {learns}, and none is marked")
+    for job in material.jobs():
+        if not material.marked_slices(job.held_out):
+            raise DatasetError(
+                f"{plan.data}: {learns}, and {job.name} holds out all patients with one"
+            )
 
 
 def _pons_images(patients: Sequence[Patient], plan: Plan) -> dict[str, PonsImages]:

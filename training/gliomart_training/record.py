@@ -71,8 +71,7 @@ class BuiltOn(TypedDict):
 class Record(TypedDict):
     """The record of a run; ``fits`` is there once it has finished.
 
-    ``saw_masks`` tells whether tumour masks taught the network, or one in ``built_on``; records of
-    before it was written are of networks that saw none.
+    ``saw_masks`` tells whether tumour masks taught the network, or one in ``built_on``.
     """
 
     schema: int
@@ -134,11 +133,6 @@ def preprocessing_of(record: Record) -> Preprocessing:
             }
         )
     )
-
-
-def saw_masks(record: Record) -> bool:
-    """Tell whether tumour masks taught a run's network, or one that it is built on."""
-    return bool(record.get("saw_masks", False))
 
 
 def read_json(file: Path) -> object:

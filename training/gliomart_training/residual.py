@@ -111,6 +111,30 @@ class ScaledResidual(Residual):
         return smoothed(excess * scale * self.gate(image, outputs), self.smoothing_px)
 
 
+@dataclass(frozen=True)
+class Marked:
+    """How a network that was taught tumour masks gives its anomaly map: its ``lesion``, smoothed.
+
+    The probability that a pixel would be marked, in the brain.
+
+    Attributes
+    ----------
+    smoothing_px
+        Standard deviation of a final Gaussian, in pixels.
+    """
+
+    smoothing_px: float = 1.5
+
+    def with_options(self, options: object) -> Self:
+        """Take the options that the JSON of a record or a card names; the others stay."""
+        return replace(self, **cast("dict[str, Any]", options))
+
+    def anomaly_map(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Compute the map (N, H, W, 1), 0 to 1, of a network's outputs."""
+        del image
+        return smoothed(outputs["lesion"] * outputs["brain"], self.smoothing_px)
+
+
 def _sum(image: KerasTensor) -> KerasTensor:
     """Sum of each image, (N, 1, 1, 1); over one long axis, which is what is summed fastest."""
     flat = ops.reshape(image, (-1, image.shape[1] * image.shape[2]))

@@ -78,7 +78,7 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> Record:
     # Known before the first fit, so that a run is never resumed with its patients dealt anew.
     record = material.described()
     _prepare_folder(plan, record, resume=resume, overwrite=overwrite)
-    _tell_what_there_is(material)
+    _tell_what_there_is(material, record)
     simulated = []
     if material.bases:
         say(f"brain and pons are told by the localisers of {printable(plan.bases[0].name)}")
@@ -98,12 +98,19 @@ def run(plan: Plan, *, resume: bool = False, overwrite: bool = False) -> Record:
     return record
 
 
-def _tell_what_there_is(material: Material) -> None:
+def _tell_what_there_is(material: Material, record: Record) -> None:
     refused = sum(len(patient.refused) for patient in material.patients)
     say(
         f"{material.slices} tumour-free slices of {len(material.patients)} patients to train on;"
         f" {refused} images could not be read"
     )
+    if material.supervised:
+        say(
+            f"tumour masks teach it, in {material.marked_slices()} slices: it is for comparison"
+            " alone, and is never built in"
+        )
+    elif record["saw_masks"]:
+        say("tumour masks taught what it is built on: it is for comparison alone")
     for doubt in doubts(material.patients):
         say(printable(doubt))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gliomart.model.contents import Calibration, SiteCalibration
 
 _WIDEST = 100
+_HASH_DIGITS = 12
 # Figures of an evaluation: where they are in it, and what they are called.
 _FIGURES = {
     ("method", "pixel_average_precision"): "pixel AP",
@@ -82,12 +83,27 @@ def _purpose(card: ModelCard) -> Iterator[str]:
 def _training(card: ModelCard) -> Iterator[str]:
     training = card.training
     yield str(training.get("data", "The card does not say."))
+    if card.saw_masks:
+        yield "Tumour masks taught it, or a network that it is built on: for comparison alone."
+    elif "saw_masks" in training:
+        yield "No tumour mask taught it."
+    yield from _built_on(training.get("built_on"))
     recipe, software = training.get("recipe"), training.get("software")
     if isinstance(recipe, dict):
         shown = ("network", "corruption", "epochs", "seed")
         yield "; ".join(f"{name} {recipe[name]}" for name in shown if name in recipe)
     if isinstance(software, dict):
         yield ", ".join(f"{name} {version}" for name, version in software.items() if version)
+
+
+def _built_on(bases: object) -> Iterator[str]:
+    for base in bases if isinstance(bases, list) else ():
+        if isinstance(base, dict):
+            seen = ", which saw masks" if base.get("saw_masks") else ""
+            yield (
+                f"Built on {base.get('network')}, seed {base.get('seed')}, as its"
+                f" {base.get('role')}{seen}: {str(base.get('sha256'))[:_HASH_DIGITS]}."
+            )
 
 
 def _calibration(card: ModelCard, calibration: Calibration) -> Iterator[str]:

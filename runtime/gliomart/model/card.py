@@ -120,7 +120,7 @@ class ModelCard:
 
         Such a model is there for comparison alone, and is never built in.
         """
-        return self.training.get("saw_masks") is True
+        return bool(self.training.get("saw_masks"))
 
     @property
     def modality(self) -> str:

@@ -175,6 +175,10 @@ class Model:
             raise type(error)(printable(f"{self._path}: {error}")) from error
         except UnicodeDecodeError as error:  # of a name or the card
             raise ModelError(f"{self._path}: the file holds text that is not UTF-8") from error
+        if path is None and self.card.saw_masks:
+            raise ModelError(
+                f"{self._path.name}: tumour masks taught it; such a model is never built in"
+            )
         self._runner = Runner(
             content,
             session,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gliomart.bench.engines import Engine
+from gliomart.errors import UsageError
 from gliomart.host import extras
 from gliomart.model.contents import PONS
 from gliomart.model.model import Model
@@ -36,6 +37,8 @@ def keras(model: Path, image: NDArray[np.float32], threads: int) -> list[Engine]
     ------
     MissingExtraError
         TensorFlow or Keras is not installed.
+    UsageError
+        The network cannot be built from its card.
     """
     network = _network(Model(model, provider="cpu").card, threads)
     import tensorflow as tf
@@ -66,6 +69,8 @@ def litert(model: Path, image: NDArray[np.float32], threads: int) -> list[Engine
     ------
     MissingExtraError
         LiteRT, TensorFlow or Keras is not installed.
+    UsageError
+        The network cannot be built from its card.
     """
     with extras.needed("LiteRT", "bench", "ai_edge_litert"):
         from ai_edge_litert.interpreter import Interpreter
@@ -88,16 +93,22 @@ def _network(card: ModelCard, threads: int) -> KerasModel:
     with extras.needed("Keras", "training", "tensorflow", "keras"):
         backend.load_quietly()
         import tensorflow as tf
+
+        from gliomart_training.networks import network as declared_by
+    declared = declared_by(str(card.network["name"]))
+    if declared.bases is not None or declared.settle is not None:
+        raise UsageError(
+            f"{card.network['name']} is made of more than its card tells, of other networks or of"
+            " what healthy images gave, and is not built anew for other engines"
+        )
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     import keras
 
     from gliomart_training.brain_localiser import brain_localiser
     from gliomart_training.localiser import joined, pons_localiser, with_pons
-    from gliomart_training.networks import network as declared_by
 
     size, channels = card.preprocessing.size, len(card.preprocessing.channels)
-    declared = declared_by(str(card.network["name"]))
     network = joined(declared.build(size, channels), brain_localiser(size), "brain")
     if card.has_output(PONS):
         network = with_pons(network, pons_localiser(size))

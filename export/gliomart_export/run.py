@@ -106,10 +106,7 @@ def recorded(network_file: Path) -> Record:
         raise ModelNotFoundError(
             f"{folder / RECORD}: the run's record is missing; keep {folder.name} beside the network"
         )
-    record = read_record(folder)
-    if missing := sorted(_READ_OF_RECORD - record.keys()):
-        raise DatasetError(f"{folder / RECORD}: does not say {missing[0]}; train again")
-    return record
+    return read_record(folder, _READ_OF_RECORD)
 
 
 def read_run(network_file: Path, record: Record, data: Path) -> Run:

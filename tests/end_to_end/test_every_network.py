@@ -29,6 +29,8 @@ from gliomart_training import recipe
 recipe.PonsRecipe = partial(recipe.PonsRecipe, steps=8)
 recipe.BrainRecipe = partial(recipe.BrainRecipe, heads=1)
 """
+# What others are built on, by the output that they build on.
+BASES = {"reconstruction": "dae", "lesion": "unet"}
 COMMAND = """
 import sys
 from gliomart.__main__ import main
@@ -57,12 +59,30 @@ def _gliomart(*arguments: object, first: str = "") -> None:
     processes.run(first + COMMAND, *arguments, env=processes.searched())
 
 
+def _train(
+    scans: Path, out: Path, network: str, first: str, *options: object, seed: int = 0
+) -> None:
+    short = ("--epochs", 1, "--folds", 1, "--seed", seed)
+    _gliomart("train", scans, "--network", network, "--out", out, *short, *options, first=first)
+
+
+def _sees_masks(network: str) -> bool:
+    """Tell whether masks teach a network, or those that it is built on here."""
+    declared = networks.network(network)
+    return declared.supervised or (declared.bases is not None and declared.bases.gives == "lesion")
+
+
 def _through_all(scans: Path, folder: Path, network: str, first: str = SMALL) -> ModelCard:
     """Train, export and infer; returns the card of the model."""
     keras_file, model = folder / "own.keras", folder / "own.onnx"
-    short = ("--epochs", 1, "--folds", 1)
-    _gliomart("train", scans, "--network", network, "--out", keras_file, *short, first=first)
-    compared = ["--comparison"] if networks.network(network).supervised else []
+    declared, runs = networks.network(network), []
+    if declared.bases is not None:
+        runs = ["--from"]
+        for seed in range(declared.bases.fewest):
+            _train(scans, folder / f"{seed}.keras", BASES[declared.bases.gives], first, seed=seed)
+            runs.append(folder / f"{seed}.run")
+    _train(scans, keras_file, network, first, *runs)
+    compared = ["--comparison"] if _sees_masks(network) else []
     _gliomart("export", keras_file, model, *compared)
     _gliomart("infer", scans / "images", "--model", model, "--out", folder / "out")
     assert len(json.loads((folder / "out" / "results.json").read_text())["slices"]) == 30
@@ -80,7 +100,7 @@ SELDOM = [name for name in networks.names() if name != OFTEN]
 def test_every_network_trains_exports_and_infers(network: str, scans: Path, tmp_path: Path) -> None:
     card = _through_all(scans, tmp_path, network)
     assert card.network["name"] == network
-    assert card.saw_masks == networks.network(network).supervised
+    assert card.saw_masks == _sees_masks(network)
     assert card.judges == ()
 
 

@@ -171,8 +171,8 @@ def test_quantising_leaves_the_logging_of_others_as_it_is(
 @pytest.mark.parametrize("name", networks.names())
 def test_every_network_can_be_quantised(name: str, images: np.ndarray) -> None:
     keras.utils.set_random_seed(1)
-    network = networks.network(name).build(256, 1)
-    exported = conversion.to_onnx(network, Residual())
+    declared = networks.network(name)
+    exported = conversion.to_onnx(declared.build(256, 1), declared.recipe.residual)
     quantised = precision.to_int8(exported, images[:2])
     content = conversion.with_card(quantised, card())
     for ours, theirs in zip(_run(content, images), _run(exported, images), strict=True):

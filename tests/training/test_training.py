@@ -54,7 +54,7 @@ def test_every_network_learns(name: str, channels: int) -> None:
         assert outputs["reconstruction"].shape == images.shape
     if not (losses := declared.losses(replace(declared.recipe, cell=1))):
         return
-    known = {"reconstruction": images, "brain": one, "lesion": one}
+    known = {"reconstruction": images, "brain": one, "lesion": one, "taught": images}
     network.compile(
         keras.optimizers.Adam(1e-3),
         {output: loss.function for output, loss in losses.items()},

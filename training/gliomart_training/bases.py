@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from gliomart.errors import DatasetError, UsageError
+from gliomart.errors import DatasetError, ModelNotFoundError, UsageError
 from gliomart_training.network import Base
 from gliomart_training.network_file import load
 from gliomart_training.networks import names, network
@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
     import keras
 
+    from gliomart_training.network import Bases
     from gliomart_training.record import BuiltOn, LocaliserFit, Record
     from gliomart_training.residual import AnomalyMap
 
 LOCALISERS = "localisers"
+_READ_OF_RECORD = {"brain", "fold_count", "folds", "pons", "preprocessing", "recipe", "split"}
+# A network is built for images of so many pixels a side to see what it gives.
+_SMALL = 64
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,34 @@ class BaseRun:
         Raises
         ------
         DatasetError
-            The folder is not one of a finished run.
+            The folder is not one of a finished run, or its record lacks what is needed of it; or no
+            network is called as its network here.
+        ModelNotFoundError
+            One of its networks is missing.
         """
-        return cls(folder, read_record(folder))
+        run = cls(folder, read_record(folder, _READ_OF_RECORD))
+        try:
+            network(run.network)
+        except KeyError:
+            raise DatasetError(f"{folder}: no network is called {run.network!r} here") from None
+        for job in run.record["fits"]:
+            for file in (run.autoencoder(job), run.whole(job)):
+                if not file.is_file():
+                    raise ModelNotFoundError(f"{file}: is missing from the run; train it again")
+        return run
+
+    @property
+    def network(self) -> str:
+        """What its network is called."""
+        return str(self.record["recipe"]["network"])
+
+    def autoencoder(self, job: str) -> Path:
+        """File of what it trained for a job of this name, without localisers."""
+        return self.folder / f"{job}.autoencoder.keras"
+
+    def whole(self, job: str) -> Path:
+        """File of the same with them."""
+        return self.folder / f"{job}.keras"
 
     def base(self, job: str) -> Base:
         """Load what it trained for a job of this name, without localisers.
@@ -63,26 +92,25 @@ class BaseRun:
         ModelError
             It cannot be read.
         """
-        file = self.folder / f"{job}.autoencoder.keras"
-        name = self.record["recipe"]["network"]
-        return Base(network(name), load(file, preprocessing_of(self.record)))
+        trained = load(self.autoencoder(job), preprocessing_of(self.record))
+        return Base(network(self.network), trained)
 
     def localiser(self, job: str, name: str) -> tuple[keras.Model, LocaliserFit] | None:
         """Take a localiser out of the network of a job; None where it has none of this name."""
         fit = cast("LocaliserFit | None", self.record["fits"][job].get(name))
         if fit is None:
             return None
-        whole = load(self.folder / f"{job}.keras", preprocessing_of(self.record))
+        whole = load(self.whole(job), preprocessing_of(self.record))
         return whole.get_layer(f"{name}_localiser"), fit
 
     def described(self, role: str) -> BuiltOn:
         """Describe it for the record of what is built on it."""
         recipe = self.record["recipe"]
         last = "final" if self.record["fold_count"] > 1 else "fold-1"
-        content = (self.folder / f"{last}.autoencoder.keras").read_bytes()
+        content = self.autoencoder(last).read_bytes()
         return {
             "role": role,
-            "network": recipe["network"],
+            "network": self.network,
             "seed": recipe["seed"],
             "sha256": hashlib.sha256(content).hexdigest(),
             "saw_masks": saw_masks(self.record),
@@ -126,16 +154,40 @@ def check(name: str, runs: Sequence[BaseRun]) -> None:
     Raises
     ------
     UsageError
-        There are too few of them, or too many.
+        There are too few of them, or too many; one is named twice, or lacks what it is needed for.
     """
+    folders = [run.folder.resolve() for run in runs]
+    for run in runs:
+        if folders.count(run.folder.resolve()) > 1:
+            raise UsageError(f"{run.folder}: is named twice (--from)")
     wanted = network(name).bases
     if wanted is None:
         if len(runs) > 1:
             raise UsageError(f"{name} takes localisers from one run, not from {len(runs)} (--from)")
         return
     if not wanted.fewest <= len(runs) <= wanted.most:
-        count = str(wanted.fewest) if wanted.fewest == wanted.most else f"{wanted.fewest} or more"
-        raise UsageError(f"{name} is built on {count} finished runs; name them after --from")
+        raise UsageError(f"{name} is built on {_count(wanted)}, not on {len(runs)} (--from)")
+    for run in runs:
+        _check_part(run, wanted, name)
+
+
+def _count(wanted: Bases) -> str:
+    if wanted.fewest < wanted.most:
+        return f"{wanted.fewest} to {wanted.most} finished runs"
+    return f"{wanted.fewest} finished run{'s' * (wanted.fewest > 1)}"
+
+
+def _check_part(run: BaseRun, wanted: Bases, name: str) -> None:
+    """See that a run can be to a network of this name what its bases are."""
+    declared, spec = network(run.network), preprocessing_of(run.record)
+    if wanted.gives not in declared.build(_SMALL, len(spec.channels)).output:
+        raise UsageError(
+            f"{run.folder}: {run.network} has no {wanted.gives} and is no {wanted.role} of {name}"
+        )
+    if wanted.role == "teacher" and declared.settle is not None:
+        raise UsageError(
+            f"{run.folder}: {run.network} is made for whole images and teaches no windows of them"
+        )
 
 
 def check_alike(runs: Sequence[BaseRun], like: Record) -> None:
@@ -150,7 +202,8 @@ def check_alike(runs: Sequence[BaseRun], like: Record) -> None:
         for key in ("split", "folds", "preprocessing"):
             if run.record[key] != like[key]:
                 raise DatasetError(
-                    f"{run.folder}: differs in its {key} from the run that is to build on it"
+                    f"{run.folder}: differs in its {key} from the run that is to build on it; both"
+                    " need the same data, --split, --folds, --patients and --channels"
                 )
 
 

@@ -50,11 +50,15 @@ def on_cells(
 
 
 class Bases(NamedTuple):
-    """What a network is built on: what its bases are to it, and how many it takes."""
+    """What a network is built on: what its bases are to it, and how many it takes.
+
+    ``gives`` is an output that each of them has to have.
+    """
 
     role: Literal["encoder", "member", "teacher"]
     fewest: int
     most: int
+    gives: str = "reconstruction"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from gliomart.printable import printable
 from gliomart_training.patients import MaskCounts  # noqa: TC001  # types are read at run time
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Iterable
 
 RECORD = "record.json"
 # Since 2, the patients of folders without an index are named within the folder.
@@ -98,13 +98,14 @@ def run_folder(network: Path) -> Path:
     return network.with_suffix(".run")
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path, needed: Iterable[str] = ()) -> Record:
     """Read the record of a finished run.
 
     Raises
     ------
     DatasetError
-        The folder is not one of a training run, or its training has not finished.
+        The folder is not one of a training run, or its training has not finished; or the record
+        lacks what is needed of it.
     """
     file = folder / RECORD
     try:
@@ -117,6 +118,8 @@ def read_record(folder: Path) -> Record:
         raise DatasetError(f"{file}: not the record of a training run")
     if "fits" not in record:
         raise DatasetError(f"{file}: its training has not finished; go on with train --resume")
+    if missing := sorted(set(needed) - record.keys()):
+        raise DatasetError(f"{file}: does not say {missing[0]}; train again")
     return cast("Record", record)
 
 

@@ -81,8 +81,40 @@ class Residual:
 
     def gate(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
         """Tell where the map counts, (N, H, W, 1) in [0, 1]: in the brain, where it is bright."""
-        at, width = constant(self.bright_at), constant(self.bright_width)
-        return ops.sigmoid((image[..., :1] - at) / width) * outputs["brain"]
+        return where_bright(image, self.bright_at, self.bright_width) * outputs["brain"]
+
+
+@dataclass(frozen=True)
+class Departure:
+    """How a network's ``departure`` from healthy images becomes its anomaly map.
+
+    It counts in the brain, where the image is brighter than normal brain, as a residual does.
+
+    Attributes
+    ----------
+    bright_at, bright_width
+        Step of the image's own brightness.
+    smoothing_px
+        Standard deviation of a final Gaussian, in pixels.
+    """
+
+    bright_at: float = 0.48
+    bright_width: float = 0.02
+    smoothing_px: float = 1.5
+
+    def with_options(self, options: object) -> Self:
+        """Take the options that the JSON of a record or a card names; the others stay."""
+        return replace(self, **cast("dict[str, Any]", options))
+
+    def anomaly_map(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Compute the map (N, H, W, 1) of images (N, H, W, C) and a network's outputs of them."""
+        bright = where_bright(image, self.bright_at, self.bright_width)
+        return smoothed(outputs["departure"] * bright * outputs["brain"], self.smoothing_px)
+
+
+def where_bright(image: KerasTensor, at: float, width: float) -> KerasTensor:
+    """Tell where the first channel of (N, H, W, C) is bright, (N, H, W, 1): a soft step."""
+    return ops.sigmoid((image[..., :1] - constant(at)) / constant(width))
 
 
 @dataclass(frozen=True)

@@ -292,10 +292,12 @@ def _batches(
 
 
 def _keep_data(plan: Plan) -> None:
-    """Refuse a run's folder that would replace the data that it is trained on."""
-    if plan.data.resolve().is_relative_to(plan.folder.resolve()):
-        raise UsageError(f"{plan.data}: lies in the run's own folder {plan.folder}")
-    check_target(plan.out, [plan.data])
+    """Refuse a run's folder that would replace what the run is trained on or builds on."""
+    read = [plan.data, *plan.bases]
+    for place in read:
+        if place.resolve().is_relative_to(plan.folder.resolve()):
+            raise UsageError(f"{place}: lies in the run's own folder {plan.folder}")
+    check_target(plan.out, read)
 
 
 def _prepare_folder(plan: Plan, record: Record, *, resume: bool, overwrite: bool) -> None:

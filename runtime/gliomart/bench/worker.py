@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from gliomart.bench import engines, floor
-from gliomart.errors import BrokenExtraError, MissingExtraError
+from gliomart.errors import BrokenExtraError, MissingExtraError, UsageError
 from gliomart.host.clock import ms_since
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def main() -> None:
     image = np.load(Path(folder) / IMAGE)
     try:
         found = _engines(name)(Path(model), image, int(threads))
-    except (MissingExtraError, BrokenExtraError) as error:
+    except (MissingExtraError, BrokenExtraError, UsageError) as error:
         _answer(answers, Ready(engines=[], missing=str(error)))
         return
     described = [_described(each, Path(folder)) for each in found]

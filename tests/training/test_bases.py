@@ -139,7 +139,7 @@ def test_a_run_on_other_patients_is_refused(
 @pytest.mark.slow
 def test_as_many_patients_of_both_are_the_same_patients(scans: Path, tmp_path: Path) -> None:
     some = ("--patients", 2)
-    _train(scans, tmp_path / "base.keras", "--network", "cae", *some)
+    _train(scans, tmp_path / "base.keras", *some)
     options = ("--network", "distilled", "--from", tmp_path / "base.run")
     _train(scans, tmp_path / "own.keras", *options, *some)
     base, own = (read_record(tmp_path / f"{name}.run") for name in ("base", "own"))

@@ -131,7 +131,7 @@ complete -c gliomart -n '_shtab_gliomart_using bench' -l threads -x -d 'CPU thre
 complete -c gliomart -n '_shtab_gliomart_using bench; and test $_shtab_gliomart_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'folder of images (default: the simulated study)'
 complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -eq 0' -a train -d 'Train an autoencoder on tumour-free slices of a folder of images or DICOM. With an index.csv (image, mask, patient, split), slices with a mask or within 3 of one are left out. Pictures of how it goes lie beside the networks, in FILE.run.'
 complete -c gliomart -n '_shtab_gliomart_using train' -s h -l help -d 'show this help message and exit'
-complete -c gliomart -n '_shtab_gliomart_using train' -l network -xka "acda cae constant dae dae-attention unet vae-segmenter" -d 'what is trained (docs/networks.md; default: dae, which undoes noise)'
+complete -c gliomart -n '_shtab_gliomart_using train' -l network -xka "acda cae constant dae dae-attention distilled dual ensemble features segmenter-ensemble unet vae-segmenter" -d 'what is trained (docs/networks.md; default: dae, which undoes noise)'
 complete -c gliomart -n '_shtab_gliomart_using train' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'where the network goes'
 complete -c gliomart -n '_shtab_gliomart_using train' -l split -x -d 'split of index.csv (default: train, where it is named)'
 complete -c gliomart -n '_shtab_gliomart_using train' -l from -xka "(__fish_complete_directories)" -d 'finished runs (FILE.run) on the same patients that this one builds on: the first gives its localisers, all of them what the network is made of'

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import keras
 from keras import layers
 
-from gliomart_training.patches import departure, tell_apart
 from gliomart_training.layers import DepthToSpace, brain_output, convolution, upsample
 from gliomart_training.network import Network
+from gliomart_training.patches import departure, tell_apart
 from gliomart_training.recipe import Recipe
 from gliomart_training.residual import Departure
 

@@ -12,9 +12,9 @@ import keras
 from keras import layers
 
 from gliomart.errors import UsageError
-from gliomart_training.patches import departure, tell_apart
 from gliomart_training.network import Bases, Network
 from gliomart_training.networks.dae import denoising_unet
+from gliomart_training.patches import departure, tell_apart
 from gliomart_training.recipe import Recipe
 from gliomart_training.residual import Departure
 

@@ -20,7 +20,7 @@ class MorphologicalResidual(Residual):
     """A residual in units of how far healthy images scatter there, opened and closed.
 
     Outputs of a network that this looks at where there are such: ``expected`` (N, H, W, 2 C), whose
-    second half is the spread of healthy brightness above the reconstruction, and
+    second half is the spread of healthy brightness about the reconstruction, and
     ``divergence_gradient`` (N, H, W, 1).
 
     Attributes

@@ -39,7 +39,7 @@ _BRIGHTER = 3.0
 _STEPS, _IMAGES, _PIXELS = 40, 100, 20_000
 _LEAST_SPREAD = 0.01
 # A squared error is a log-likelihood at a spread of 0.05; the other terms are weighted beside it.
-_SQUARED, _SPREAD, _BRAIN, _DIVERGENCE = 200.0, 2.0, 0.3, 0.05
+_SQUARED, _SPREAD, _BRAIN, _DIVERGENCE = 200.0, 1.0, 0.3, 0.05
 # What is brighter counts as this: how bright fat is would take up most of the squared error.
 _BRIGHTEST = 0.7
 
@@ -52,7 +52,7 @@ def context_vae(size: int, channels: int, *, tissue: bool = True) -> keras.Model
     and a softmax give. The autoencoder draws the classes at a quarter of the resolution through
     (size/32)² × 32 latent values, and the reconstruction is the brightness that they have on
     average. Without ``tissue`` it draws brightness itself. The output ``expected`` (N, size, size,
-    2 C) holds the reconstruction, and how far healthy images are brighter: a root mean square.
+    2 C) holds the reconstruction, and how far healthy images scatter about it: a standard deviation.
     """
     image = keras.Input((size, size, channels), name="image")
     if tissue:
@@ -130,11 +130,11 @@ class Sampled(layers.Layer):
 
 
 def losses(recipe: Recipe) -> dict[str, Loss]:
-    """Hold the reconstruction to healthy brightness, and the spread to what is brighter than it."""
+    """Hold the reconstruction to healthy brightness, and the spread to how far that lies from it."""
     truth = "reconstruction"
     return usual_losses(recipe) | {
         "reconstruction": Loss(on_cells(_squared_error, recipe.cell), _SQUARED),
-        "expected": Loss(on_cells(_surprise_above, recipe.cell), _SPREAD, truth),
+        "expected": Loss(on_cells(_surprise, recipe.cell), _SPREAD, truth),
     }
 
 
@@ -142,13 +142,12 @@ def _squared_error(truth: KerasTensor, output: KerasTensor) -> KerasTensor:
     return keras.losses.mean_squared_error(ops.minimum(truth, _BRIGHTEST), output)
 
 
-def _surprise_above(truth: KerasTensor, output: KerasTensor) -> KerasTensor:
-    """Take the negative log-likelihood of what is brighter than expected; it moves no mean."""
+def _surprise(truth: KerasTensor, output: KerasTensor) -> KerasTensor:
+    """Take the negative log-likelihood of healthy brightness by its spread; it moves no mean."""
     mean, spread = ops.split(output, 2, axis=-1)
     spread = spread + _LEAST_SPREAD
-    excess = ops.relu(ops.minimum(truth, _BRIGHTEST) - ops.stop_gradient(mean))
-    surprise = ops.log(spread) + (excess / spread) ** 2 / 2
-    return ops.mean(ops.sign(excess) * surprise, axis=-1)
+    distance = ops.minimum(truth, _BRIGHTEST) - ops.stop_gradient(mean)
+    return ops.mean(ops.log(spread) + (distance / spread) ** 2 / 2, axis=-1)
 
 
 def tell_tissues(network: keras.Model, learning: Learning) -> None:
@@ -207,6 +206,8 @@ def mixture(pixels: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, ND
 RECIPE = Recipe(
     network="cevae",
     corruption="context",
+    # Later epochs draw finer detail, that of lesions as well.
+    epochs=8,
     learning_rate=3e-3,
     brain_weight=_BRAIN,
     residual=MorphologicalResidual(),

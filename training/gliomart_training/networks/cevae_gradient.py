@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from gliomart_training.morphology import MorphologicalResidual
 from gliomart_training.networks import cevae
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ NETWORK = replace(
     recipe=replace(
         cevae.RECIPE,
         network="cevae-gradient",
-        residual=replace(cevae.RECIPE.residual, gradient_power=1.0),
+        residual=MorphologicalResidual(gradient_power=1.0),
     ),
     outputs=cevae.NETWORK.outputs | {"divergence_gradient"},
     settle=with_gradient,

@@ -52,7 +52,7 @@ def context_vae(size: int, channels: int, *, tissue: bool = True) -> keras.Model
     and a softmax give. The autoencoder draws the classes at a quarter of the resolution through
     (size/32)² × 32 latent values, and the reconstruction is the brightness that they have on
     average. Without ``tissue`` it draws brightness itself. The output ``expected`` (N, size, size,
-    2 C) holds the reconstruction, and how far healthy images scatter about it: a standard deviation.
+    2 C) holds the reconstruction, and the standard deviation of healthy images about it.
     """
     image = keras.Input((size, size, channels), name="image")
     if tissue:
@@ -130,7 +130,7 @@ class Sampled(layers.Layer):
 
 
 def losses(recipe: Recipe) -> dict[str, Loss]:
-    """Hold the reconstruction to healthy brightness, and the spread to how far that lies from it."""
+    """Hold the reconstruction to healthy brightness, and the spread to its distance from it."""
     truth = "reconstruction"
     return usual_losses(recipe) | {
         "reconstruction": Loss(on_cells(_squared_error, recipe.cell), _SQUARED),

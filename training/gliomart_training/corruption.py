@@ -39,6 +39,8 @@ _VISIBLE = 0.02
 _COARSE, _COARSE_STRENGTH = 0.25, 0.15
 # This fraction of images is changed outside the brain, by as much as a blob, this often brighter.
 _OUTSIDE, _OUTSIDE_BRIGHT = 0.7, 0.6
+# Rectangles that hide context: how many, sides as fractions of the image, values.
+_MOST_MASKS, _MASK, _MASK_VALUE = 3, (0.05, 0.28), (0.1, 0.9)
 
 
 def nothing(image: Plane, brain: Plane, random: np.random.Generator) -> tuple[Plane, Plane]:  # noqa: ARG001
@@ -85,6 +87,23 @@ def lesions_in_brain(
         around = (1 - soft) * _head(image)
         clean = np.clip(image + _enlarge(_blobs(random, _OUTSIDE_BRIGHT), image) * around, 0, 1)
     return _lesions(clean, soft, random), clean
+
+
+def context_masked(image: Plane, brain: Plane, random: np.random.Generator) -> tuple[Plane, Plane]:
+    """Hide rectangles of the brain, each behind one value; what was there is told by its context.
+
+    Context encoding (Zimmerer et al., 2018). A mask of any brightness teaches that what is as even
+    as a lesion does not belong, where one of zeros would be told by its value.
+    """
+    soft = cv2.GaussianBlur(brain, (0, 0), 1.5).astype(np.float32, copy=False)
+    seen, inside = image.copy(), np.argwhere(brain > 0.5)  # noqa: PLR2004
+    for _ in range(random.integers(1, _MOST_MASKS + 1) if len(inside) else 0):
+        middle = inside[random.integers(len(inside))]
+        half = random.uniform(*_MASK, 2) * len(image) / 2
+        (top, left), (bottom, right) = np.maximum([middle - half, middle + half], 0).astype(int)
+        masked = np.s_[top:bottom, left:right]
+        seen[masked] += (np.float32(random.uniform(*_MASK_VALUE)) - seen[masked]) * soft[masked]
+    return seen, image
 
 
 def bright_lesions(
@@ -144,6 +163,7 @@ CORRUPTIONS: dict[str, Corruption] = {
     "none": nothing,
     "anywhere": lesions_anywhere,
     "brain": lesions_in_brain,
+    "context": context_masked,
 }
 
 

@@ -181,12 +181,12 @@ _shtab_gliomart_info_defaults_added=0
 
 _shtab_gliomart_train_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--network[what is trained (docs\/networks.md\; default\: dae, which undoes noise)]:network:(acda cae constant dae dae-attention distilled dual ensemble features segmenter-ensemble unet vae-segmenter)"
+  "--network[what is trained (docs\/networks.md\; default\: dae, which undoes noise)]:network:(acda cae cevae cevae-gradient cevae-plain constant dae dae-attention distilled dual ensemble features segmenter-ensemble unet vae-segmenter)"
   "--out[where the network goes]:FILE.keras:_files"
   "--split[split of index.csv (default\: train, where it is named)]:NAME:"
   "--from[finished runs (FILE.run) on the same patients that this one builds on\: the first gives its localisers, all of them what the network is made of]:RUN:_files -/"
   "--patients[as many patients of the data, at random]:N:"
-  "--corruption[what the network learns to undo (default\: the network\'s own)]:corruption:(none anywhere brain)"
+  "--corruption[what the network learns to undo (default\: the network\'s own)]:corruption:(none anywhere brain context)"
   "--channels[the image as it is, equalised (CLAHE), or both (default\: plain)]:channels:(plain clahe both)"
   "--folds[groups of patients held out in turn for calibration\; 1 holds out a fifth, once]:N:"
   "--epochs[passes over the slices (default\: 30)]:N:"

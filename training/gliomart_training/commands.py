@@ -114,7 +114,7 @@ def train_parser() -> ArgumentParser:
     parser.add_argument("directory", type=place, metavar="DIR", help="dataset folder")
     parser.add_argument(
         "--network", choices=networks.names(), default="dae",
-        help="what is trained (docs/networks.md; default: dae, which undoes noise)",
+        help="what is trained (docs/autoencoder-or-unet.md; default: dae, which undoes noise)",
     )  # fmt: skip
     parser.add_argument(
         "--out", type=place, required=True, metavar="FILE.keras", help="where the network goes"

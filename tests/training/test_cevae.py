@@ -9,10 +9,9 @@ from keras import ops  # noqa: E402
 from gliomart.image.steps import Preprocessing  # noqa: E402
 from gliomart_training import networks  # noqa: E402
 from gliomart_training.batches import PreparedImages  # noqa: E402
-from gliomart_training.morphology import MorphologicalResidual, closed, opened  # noqa: E402
 from gliomart_training.network import Learning  # noqa: E402
 from gliomart_training.networks import cevae, cevae_gradient  # noqa: E402
-from gliomart_training.residual import Residual  # noqa: E402
+from gliomart_training.residual import Residual, SpreadResidual  # noqa: E402
 
 
 def _brains() -> PreparedImages:
@@ -90,7 +89,7 @@ def test_the_gradient_is_an_output_that_is_saved_and_read(tmp_path: object) -> N
         assert np.allclose(ops.convert_to_numpy(values), again, atol=1e-6), name
     residual = declared.recipe.residual
     outputs = network(images, training=False)
-    bare = MorphologicalResidual().anomaly_map(images, outputs)
+    bare = SpreadResidual().anomaly_map(images, outputs)
     assert not np.allclose(ops.convert_to_numpy(residual.anomaly_map(images, outputs)), bare)
 
 
@@ -103,21 +102,10 @@ def test_inference_draws_nothing_and_training_does() -> None:
         assert same is not training
 
 
-def test_opening_takes_specks_and_closing_fills_gaps() -> None:
-    image = np.zeros((1, 32, 32, 1), np.float32)
-    image[0, 2:5, 2:5], image[0, 10:26, 10:26], image[0, 16:20, 16:20] = 1, 1, 0
-    speckless = ops.convert_to_numpy(opened(image, 5))[0, ..., 0]
-    assert not speckless[:8, :8].any()
-    assert speckless[11, 11] == 1
-    whole = ops.convert_to_numpy(closed(image, 7))[0, ..., 0]
-    assert whole[10:26, 10:26].all()
-    assert not whole[28:, 28:].any()
-
-
-def test_without_spread_and_morphology_it_is_the_usual_residual() -> None:
+def test_without_a_spread_it_is_the_usual_residual() -> None:
     random = np.random.default_rng(0)
     image = random.random((2, 64, 64, 1), np.float32)
     outputs = {"reconstruction": np.full_like(image, 0.4), "brain": np.ones_like(image)}
     usual = Residual().anomaly_map(image, outputs)
-    ours = MorphologicalResidual(speck_px=1, gap_px=1).anomaly_map(image, outputs)
+    ours = SpreadResidual().anomaly_map(image, outputs)
     assert np.allclose(ops.convert_to_numpy(usual), ops.convert_to_numpy(ours))

@@ -1,75 +1,51 @@
-"""Anomaly maps that tell lesions by their extent: specks go, gaps within lesions close."""
+"""Grey-scale morphology of maps, with Keras alone.
+
+Opening and closing are those of Serra, *Image Analysis and Mathematical Morphology*, 1982.
+
+All take and give (N, H, W, 1), 0 or above.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keras import ops
 
-from gliomart_training.residual import Residual, constant, smoothed
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from keras import KerasTensor
 
+# Gaps are looked for on cells of this many pixels a side; what is within one is found all the same.
+_CELL = 2
 
-@dataclass(frozen=True)
-class MorphologicalResidual(Residual):
-    """A residual in units of how far healthy images scatter there, opened and closed.
 
-    Outputs of a network that this looks at where there are such: ``expected`` (N, H, W, 2 C), whose
-    second half is the spread of healthy brightness about the reconstruction, and
-    ``divergence_gradient`` (N, H, W, 1).
-
-    Attributes
-    ----------
-    least_spread
-        What is added to every spread, in units of the normalised image.
-    gradient_power
-        Of the divergence's gradient, by which the residual is multiplied (Zimmerer et al., 2018,
-        with 1); with 0 it does not count.
-    speck_px, gap_px
-        Sides of the squares that the map is opened and then closed with, odd numbers of pixels:
-        what is narrower than the first goes, a gap that is narrower than the second closes.
-    """
-
-    least_spread: float = 0.03
-    gradient_power: float = 0.0
-    speck_px: int = 5
-    gap_px: int = 15
-
-    def anomaly_map(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
-        """Compute the map (N, H, W, 1) of images (N, H, W, C) and a network's outputs of them."""
-        channels = image.shape[-1]
-        excess = ops.relu(self.unshared(image, outputs)) * self.gate(image, outputs)
-        if "expected" in outputs:
-            spread = outputs["expected"][..., channels : channels + 1]
-            excess = excess / (spread + constant(self.least_spread))
-        if self.gradient_power and "divergence_gradient" in outputs:
-            gradient = outputs["divergence_gradient"]
-            # Above zero, or a power below 1 has no slope there.
-            excess = excess * (gradient + constant(1e-6)) ** self.gradient_power
-        return smoothed(closed(opened(excess, self.speck_px), self.gap_px), self.smoothing_px)
+def highest(values: KerasTensor, side: int) -> KerasTensor:
+    """Take the maximum over squares of an odd side, one direction after the other."""
+    return _along(_along(values, (side, 1)), (1, side))
 
 
 def opened(values: KerasTensor, side: int) -> KerasTensor:
-    """Take off what no square of this side fits under; (N, H, W, 1), 0 or above."""
-    return _highest(_lowest(values, side), side)
+    """Take off what no square of this side fits under."""
+    return highest(-highest(-values, side), side)
 
 
-def closed(values: KerasTensor, side: int) -> KerasTensor:
-    """Fill what no square of this side fits into; (N, H, W, 1), 0 or above."""
-    return _lowest(_highest(values, side), side)
+def filled(values: KerasTensor, length: int) -> KerasTensor:
+    """Fill gaps that have more on all four sides, each pair of sides less than a length apart.
+
+    They are filled up to the least of the four: a closing by a line from side to side, and one from
+    top to bottom, of which the lower counts. Two lesions beside each other are not joined.
+    """
+    cells, side = -ops.max_pool(-values, _CELL), length // _CELL | 1
+    across, down = _closed(cells, (1, side)), _closed(cells, (side, 1))
+    inside = ops.minimum(across, down)
+    (_, height, width, _) = values.shape
+    whole = ops.image.resize(inside, (height, width), interpolation="nearest")
+    return ops.maximum(values, whole)
 
 
-def _highest(values: KerasTensor, side: int) -> KerasTensor:
-    """Take the maximum over squares, one direction after the other."""
-    for window in ((side, 1), (1, side)):
-        values = ops.max_pool(values, window, strides=1, padding="same")
-    return values
+def _closed(values: KerasTensor, line: tuple[int, int]) -> KerasTensor:
+    return -_along(-_along(values, line), line)
 
 
-def _lowest(values: KerasTensor, side: int) -> KerasTensor:
-    return -_highest(-values, side)
+def _along(values: KerasTensor, line: tuple[int, int]) -> KerasTensor:
+    """Take the maximum along a line of an odd length, in one direction."""
+    return ops.max_pool(values, line, strides=1, padding="same")

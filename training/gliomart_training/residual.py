@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, cast
 import numpy as np
 from keras import ops
 
+from gliomart_training.morphology import filled, highest, opened
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -48,12 +50,21 @@ class Residual:
     residual in the brain, every pixel counting by no more than a limit, so that a large lesion
     does not take itself off.
 
+    A network's correction ends softly, a lesion may not: a residual counts a little beyond itself
+    as well, as far as the image is as bright there. Specks then go, and what is dark within a
+    lesion (cysts, necrosis) counts as it does: lesion lies on all four sides of it.
+
     Attributes
     ----------
     bright_at, bright_width
         Step of the image's own brightness.
     common_limit
         What a pixel counts by, at most, in the residual that the brain shares.
+    usual
+        Brightness of normal brain.
+    reach_px, speck_px, gap_px
+        Sides of squares, odd numbers of pixels: how far around a pixel its residual counts, what is
+        taken for a speck, and how far apart lesion may lie on opposite sides of a gap in it.
     smoothing_px
         Standard deviation of a final Gaussian, in pixels.
     """
@@ -61,7 +72,11 @@ class Residual:
     bright_at: float = 0.48
     bright_width: float = 0.02
     common_limit: float = 0.02
-    smoothing_px: float = 1.5
+    usual: float = 0.4
+    reach_px: int = 7
+    speck_px: int = 5
+    gap_px: int = 61
+    smoothing_px: float = 0.75
 
     def with_options(self, options: object) -> Self:
         """Take the options that the JSON of a record or a card names; the others stay."""
@@ -69,8 +84,14 @@ class Residual:
 
     def anomaly_map(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
         """Compute the map (N, H, W, 1) of images (N, H, W, C) and a network's outputs of them."""
-        positive = ops.relu(self.unshared(image, outputs))
-        return smoothed(positive * self.gate(image, outputs), self.smoothing_px)
+        excess = ops.relu(self.unshared(image, outputs))
+        brightness = ops.relu(image[..., :1] - constant(self.usual))
+        sharp = ops.minimum(highest(excess, self.reach_px), brightness)
+        return self.finished(sharp * self.weight(image, outputs))
+
+    def finished(self, values: KerasTensor) -> KerasTensor:
+        """Take specks off (N, H, W, 1), fill gaps, and smooth."""
+        return smoothed(filled(opened(values, self.speck_px), self.gap_px), self.smoothing_px)
 
     def unshared(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
         """Take off the residual (N, H, W, 1) of the first channel what the whole brain shares."""
@@ -79,42 +100,10 @@ class Residual:
         counted = ops.minimum(ops.maximum(residual, -limit), limit) * brain
         return residual - _sum(counted) / (_sum(brain) + constant(1.0))
 
-    def gate(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
-        """Tell where the map counts, (N, H, W, 1) in [0, 1]: in the brain, where it is bright."""
-        return where_bright(image, self.bright_at, self.bright_width) * outputs["brain"]
-
-
-@dataclass(frozen=True)
-class Departure:
-    """How a network's ``departure`` from healthy images becomes its anomaly map.
-
-    It counts in the brain, where the image is brighter than normal brain, as a residual does.
-
-    Attributes
-    ----------
-    bright_at, bright_width
-        Step of the image's own brightness.
-    smoothing_px
-        Standard deviation of a final Gaussian, in pixels.
-    """
-
-    bright_at: float = 0.48
-    bright_width: float = 0.02
-    smoothing_px: float = 1.5
-
-    def with_options(self, options: object) -> Self:
-        """Take the options that the JSON of a record or a card names; the others stay."""
-        return replace(self, **cast("dict[str, Any]", options))
-
-    def anomaly_map(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
-        """Compute the map (N, H, W, 1) of images (N, H, W, C) and a network's outputs of them."""
-        bright = where_bright(image, self.bright_at, self.bright_width)
-        return smoothed(outputs["departure"] * bright * outputs["brain"], self.smoothing_px)
-
-
-def where_bright(image: KerasTensor, at: float, width: float) -> KerasTensor:
-    """Tell where the first channel of (N, H, W, C) is bright, (N, H, W, 1): a soft step."""
-    return ops.sigmoid((image[..., :1] - constant(at)) / constant(width))
+    def weight(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Tell how much a residual counts, (N, H, W, 1): in the brain alone, where it is bright."""
+        at, width = constant(self.bright_at), constant(self.bright_width)
+        return ops.sigmoid((image[..., :1] - at) / width) * outputs["brain"]
 
 
 @dataclass(frozen=True)
@@ -135,12 +124,58 @@ class ScaledResidual(Residual):
     usual_spread: float = 0.04
     least_spread: float = 0.02
 
+    def unshared(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Take off the residual what the whole brain shares, and what healthy images leave."""
+        return super().unshared(image, outputs) - outputs["healthy"][..., :1]
+
+    def weight(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Count a residual in units of the spread."""
+        spread = ops.maximum(outputs["healthy"][..., 1:], constant(self.least_spread))
+        return super().weight(image, outputs) * (constant(self.usual_spread) / spread)
+
+
+@dataclass(frozen=True)
+class SpreadResidual(Residual):
+    """A residual in units of how far a network itself expects healthy images to scatter there.
+
+    It is told by the second half of the output ``expected`` (N, H, W, 2 C), where there is one.
+
+    Attributes
+    ----------
+    usual_spread
+        Spread at which the map is in units of the normalised image.
+    added_spread
+        What is added to every spread.
+    gradient_power
+        Of the output ``divergence_gradient`` (N, H, W, 1), where there is one, by which the
+        residual is multiplied (Zimmerer et al., 2018, with 1); with 0 it does not count.
+    """
+
+    usual_spread: float = 0.08
+    added_spread: float = 0.03
+    gradient_power: float = 0.0
+
+    def weight(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Count a residual in units of the spread, and by the gradient."""
+        weight = super().weight(image, outputs)
+        if "expected" in outputs:
+            channels = image.shape[-1]
+            spread = outputs["expected"][..., channels : channels + 1] + constant(self.added_spread)
+            weight = weight * (constant(self.usual_spread) / spread)
+        if self.gradient_power and "divergence_gradient" in outputs:
+            gradient = outputs["divergence_gradient"]
+            # Above zero, or a power below 1 has no slope there.
+            weight = weight * (gradient + constant(1e-6)) ** self.gradient_power
+        return weight
+
+
+@dataclass(frozen=True)
+class Departure(Residual):
+    """A network's own ``departure`` from healthy images, in the place of a residual."""
+
     def anomaly_map(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
         """Compute the map (N, H, W, 1) of images (N, H, W, C) and a network's outputs of them."""
-        mean, spread = outputs["healthy"][..., :1], outputs["healthy"][..., 1:]
-        excess = ops.relu(self.unshared(image, outputs) - mean)
-        scale = constant(self.usual_spread) / ops.maximum(spread, constant(self.least_spread))
-        return smoothed(excess * scale * self.gate(image, outputs), self.smoothing_px)
+        return self.finished(outputs["departure"] * self.weight(image, outputs))
 
 
 @dataclass(frozen=True)

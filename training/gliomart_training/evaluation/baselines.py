@@ -7,7 +7,7 @@ brightness that is smoothed alike: on FLAIR that is the strongest of the three b
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ from gliomart.findings.scoring import averaged, likely_brain, slice_score, to_so
 from gliomart.image.preprocess import prepare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Standard deviation, in pixels of the model's grid, for models whose card does not say how they
 # smooth their own maps, or that do not: a coarse map is smooth already, and what it is set against
 # should not be weaker for it. Never chosen by looking at tumours.
-SMOOTHING_PX = 2.0
+SMOOTHING_PX = 1.5
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def equalised_intensity(result: SliceResult, card: ModelCard) -> Maps:
 
 
 def smoothed_intensity(result: SliceResult, card: ModelCard) -> Maps:
-    """Rank the brain's pixels within their slice, then smooth as the anomaly maps are."""
+    """Rank the brain's pixels within their slice, then smooth."""
     _, smoothed = _ranks(result, card)
     return Maps(_on_source(smoothed, result), smoothed)
 
@@ -138,9 +138,7 @@ def _ranks(result: SliceResult, card: ModelCard) -> tuple[NDArray[np.float32], N
     values = plain[brain]
     ranks = np.zeros_like(plain)
     ranks[brain] = np.searchsorted(np.sort(values), values, side="right") / max(len(values), 1)
-    residual = cast("Mapping[str, float]", card.network.get("residual", {}))
-    smoothing = residual.get("smoothing_px") or SMOOTHING_PX
-    smoothed = cv2.GaussianBlur(ranks, (0, 0), smoothing).astype(np.float32, copy=False)
+    smoothed = cv2.GaussianBlur(ranks, (0, 0), SMOOTHING_PX).astype(np.float32, copy=False)
     return ranks, smoothed
 
 

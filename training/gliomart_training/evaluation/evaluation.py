@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gliomart_training.dataset import NEIGHBOURHOOD
-from gliomart_training.evaluation.baselines import BASELINES, STRONGEST
+from gliomart_training.evaluation.baselines import BASELINES, SMOOTHING_PX, STRONGEST
 from gliomart_training.evaluation.boundary import TOLERANCE_PX
 from gliomart_training.evaluation.metrics import described
 from gliomart_training.evaluation.outcomes import COLUMNS, MODEL, THIRDS
@@ -34,8 +34,8 @@ PROTOCOL = {
     "series": "A patient's series is judged whole for sensitivity, and by its tumour-free slices"
     " alone for false alarms.",
     "heights": "Thirds of each patient's slices in their order, lowest first.",
-    "baselines": "Raw intensity; its rank within the slice's brain; and the rank smoothed as"
-    " anomaly maps are. Refused slices are the model's.",
+    "baselines": "Raw intensity; its rank within the slice's brain; and the rank smoothed by"
+    f" {SMOOTHING_PX:g} pixels. Refused slices are the model's.",
     "intervals": "95 % percentile intervals from resampling patients with replacement; that of the"
     " model less a baseline is of their difference on the same resamples.",
     "binning": "Pixel scores are known to a thousandth of themselves.",

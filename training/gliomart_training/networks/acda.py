@@ -68,7 +68,7 @@ class AsymmetricConvolution(layers.Layer):
         self.filters = filters
         self.convolutions = [
             layers.Conv2D(
-                filters, kernel, padding="same", use_bias=False, kernel_initializer="he_normal"
+                filters, kernel, padding="same", use_bias=False, kernel_initializer=_a_third()
             )
             for kernel in ((3, 3), (1, 3), (3, 1))
         ]
@@ -102,13 +102,18 @@ class AsymmetricConvolution(layers.Layer):
         return {**super().get_config(), "filters": self.filters}
 
 
+def _a_third() -> keras.Initializer:
+    """Draw weights as He et al. (2015) do, with the variance shared by three branches."""
+    return keras.initializers.VarianceScaling(2 / 3, "fan_in", "truncated_normal")
+
+
 @keras.saving.register_keras_serializable("gliomart")
 class AttentionToPlaces(layers.Layer):
     """Mean of values (N, H, W, C) over all places, by how alike query and key (N, H, W, D) are."""
 
     def call(self, inputs: list[KerasTensor]) -> KerasTensor:  # noqa: D102
         query, key, value = (_places(each) for each in inputs)
-        alike = ops.matmul(query, ops.transpose(key, (0, 2, 1)))
+        alike = ops.matmul(query / query.shape[2] ** 0.5, ops.transpose(key, (0, 2, 1)))
         attended = ops.matmul(ops.softmax(alike, axis=-1), value)
         return ops.reshape(attended, (-1, *inputs[-1].shape[1:]))
 

@@ -15,9 +15,9 @@ from keras import layers, ops
 
 from gliomart.image.preprocess import stack_channels
 from gliomart_training.layers import brain_output, convolution, upsample
-from gliomart_training.morphology import MorphologicalResidual
 from gliomart_training.network import Loss, Network, on_cells, usual_losses
 from gliomart_training.recipe import Recipe
+from gliomart_training.residual import SpreadResidual
 
 if TYPE_CHECKING:
     from keras import KerasTensor
@@ -210,7 +210,7 @@ RECIPE = Recipe(
     epochs=8,
     learning_rate=3e-3,
     brain_weight=_BRAIN,
-    residual=MorphologicalResidual(),
+    residual=SpreadResidual(),
 )
 NETWORK = Network(
     build=context_vae,

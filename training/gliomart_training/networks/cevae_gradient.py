@@ -13,8 +13,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from gliomart_training.morphology import MorphologicalResidual
 from gliomart_training.networks import cevae
+from gliomart_training.residual import SpreadResidual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,7 +114,7 @@ NETWORK = replace(
     recipe=replace(
         cevae.RECIPE,
         network="cevae-gradient",
-        residual=MorphologicalResidual(gradient_power=1.0),
+        residual=SpreadResidual(gradient_power=1.0),
     ),
     outputs=cevae.NETWORK.outputs | {"divergence_gradient"},
     settle=with_gradient,

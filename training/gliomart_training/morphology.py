@@ -37,9 +37,14 @@ def filled(values: KerasTensor, length: int) -> KerasTensor:
     cells, side = -ops.max_pool(-values, _CELL), length // _CELL | 1
     across, down = _closed(cells, (1, side)), _closed(cells, (side, 1))
     inside = ops.minimum(across, down)
-    (_, height, width, _) = values.shape
-    whole = ops.image.resize(inside, (height, width), interpolation="nearest")
-    return ops.maximum(values, whole)
+    return ops.maximum(values, _doubled(inside))
+
+
+def _doubled(cells: KerasTensor) -> KerasTensor:
+    """Repeat (N, H, W, 1) to (N, 2 H, 2 W, 1)."""
+    _, height, width, _ = cells.shape
+    rows = ops.reshape(ops.concatenate([cells, cells], axis=-1), (-1, height, 1, 2 * width))
+    return ops.reshape(ops.concatenate([rows, rows], axis=2), (-1, 2 * height, 2 * width, 1))
 
 
 def _closed(values: KerasTensor, line: tuple[int, int]) -> KerasTensor:

@@ -135,41 +135,6 @@ class ScaledResidual(Residual):
 
 
 @dataclass(frozen=True)
-class SpreadResidual(Residual):
-    """A residual in units of how far a network itself expects healthy images to scatter there.
-
-    It is told by the second half of the output ``expected`` (N, H, W, 2 C), where there is one.
-
-    Attributes
-    ----------
-    usual_spread
-        Spread at which the map is in units of the normalised image.
-    added_spread
-        What is added to every spread.
-    gradient_power
-        Of the output ``divergence_gradient`` (N, H, W, 1), where there is one, by which the
-        residual is multiplied (Zimmerer et al., 2018, with 1); with 0 it does not count.
-    """
-
-    usual_spread: float = 0.08
-    added_spread: float = 0.03
-    gradient_power: float = 0.0
-
-    def weight(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
-        """Count a residual in units of the spread, and by the gradient."""
-        weight = super().weight(image, outputs)
-        if "expected" in outputs:
-            channels = image.shape[-1]
-            spread = outputs["expected"][..., channels : channels + 1] + constant(self.added_spread)
-            weight = weight * (constant(self.usual_spread) / spread)
-        if self.gradient_power and "divergence_gradient" in outputs:
-            gradient = outputs["divergence_gradient"]
-            # Above zero, or a power below 1 has no slope there.
-            weight = weight * (gradient + constant(1e-6)) ** self.gradient_power
-        return weight
-
-
-@dataclass(frozen=True)
 class Departure(Residual):
     """A network's own ``departure`` from healthy images, in the place of a residual."""
 

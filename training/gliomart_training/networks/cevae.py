@@ -14,10 +14,11 @@ import numpy as np
 from keras import layers, ops
 
 from gliomart.image.preprocess import stack_channels
+from gliomart_training.healthy import HEALTHY, with_healthy_residual
 from gliomart_training.layers import brain_output, convolution, upsample
 from gliomart_training.network import Loss, Network, on_cells, usual_losses
 from gliomart_training.recipe import Recipe
-from gliomart_training.residual import SpreadResidual
+from gliomart_training.residual import ScaledResidual
 
 if TYPE_CHECKING:
     from keras import KerasTensor
@@ -39,7 +40,7 @@ _BRIGHTER = 3.0
 _STEPS, _IMAGES, _PIXELS = 40, 100, 20_000
 _LEAST_SPREAD = 0.01
 # A squared error is a log-likelihood at a spread of 0.05; the other terms are weighted beside it.
-_SQUARED, _SPREAD, _BRAIN, _DIVERGENCE = 200.0, 1.0, 0.3, 0.05
+_SQUARED, _BRAIN, _DIVERGENCE = 200.0, 0.3, 0.05
 # What is brighter counts as this: how bright fat is would take up most of the squared error.
 _BRIGHTEST = 0.7
 
@@ -51,8 +52,7 @@ def context_vae(size: int, channels: int, *, tissue: bool = True) -> keras.Model
     matter, and what is brighter. They are those of Gaussians of one spread, which a 1×1 convolution
     and a softmax give. The autoencoder draws the classes at a quarter of the resolution through
     (size/32)² × 32 latent values, and the reconstruction is the brightness that they have on
-    average. Without ``tissue`` it draws brightness itself. The output ``expected`` (N, size, size,
-    2 C) holds the reconstruction, and the standard deviation of healthy images about it.
+    average. Without ``tissue`` it draws brightness itself.
     """
     image = keras.Input((size, size, channels), name="image")
     if tissue:
@@ -67,20 +67,12 @@ def context_vae(size: int, channels: int, *, tissue: bool = True) -> keras.Model
     x = convolution(latent, _FILTERS[-1])
     for filters in reversed(_FILTERS[:-1]):
         x = convolution(upsample(x), filters)
-    drawn = layers.Conv2D(cells.shape[-1], 3, padding="same")(x)
+    drawn = layers.Conv2D(cells.shape[-1], 3, padding="same", name="drawn")(x)
     if tissue:
         drawn = _frozen(channels, name="brightness")(layers.Activation("softmax")(drawn))
     enlarge = layers.UpSampling2D(_CELL, interpolation="bilinear", name="reconstruction")
     reconstruction = enlarge(drawn)
-    spread = layers.Conv2D(
-        channels, 3, padding="same", bias_initializer=keras.initializers.Constant(-3.0)
-    )(x)
-    above = upsample(layers.Activation("softplus")(spread), _CELL)
-    outputs = {
-        "reconstruction": reconstruction,
-        "expected": layers.Concatenate(name="expected")([reconstruction, above]),
-        "brain": brain_output(x, _CELL),
-    }
+    outputs = {"reconstruction": reconstruction, "brain": brain_output(x, _CELL)}
     return keras.Model(image, outputs, name="cevae" if tissue else "cevae-plain")
 
 
@@ -130,24 +122,18 @@ class Sampled(layers.Layer):
 
 
 def losses(recipe: Recipe) -> dict[str, Loss]:
-    """Hold the reconstruction to healthy brightness, and the spread to its distance from it."""
-    truth = "reconstruction"
-    return usual_losses(recipe) | {
-        "reconstruction": Loss(on_cells(_squared_error, recipe.cell), _SQUARED),
-        "expected": Loss(on_cells(_surprise, recipe.cell), _SPREAD, truth),
-    }
+    """Hold the reconstruction to healthy brightness, as a likelihood beside the divergence."""
+    reconstruction = Loss(on_cells(_squared_error, recipe.cell), _SQUARED)
+    return usual_losses(recipe) | {"reconstruction": reconstruction}
 
 
 def _squared_error(truth: KerasTensor, output: KerasTensor) -> KerasTensor:
     return keras.losses.mean_squared_error(ops.minimum(truth, _BRIGHTEST), output)
 
 
-def _surprise(truth: KerasTensor, output: KerasTensor) -> KerasTensor:
-    """Take the negative log-likelihood of healthy brightness by its spread; it moves no mean."""
-    mean, spread = ops.split(output, 2, axis=-1)
-    spread = spread + _LEAST_SPREAD
-    distance = ops.minimum(truth, _BRIGHTEST) - ops.stop_gradient(mean)
-    return ops.mean(ops.log(spread) + (distance / spread) ** 2 / 2, axis=-1)
+def told_what_is_left(trained: keras.Model, learning: Learning) -> keras.Model:
+    """Tell from the decoder's last features what healthy images leave."""
+    return with_healthy_residual(trained, trained.get_layer("drawn").input, learning)
 
 
 def tell_tissues(network: keras.Model, learning: Learning) -> None:
@@ -210,13 +196,13 @@ RECIPE = Recipe(
     epochs=8,
     learning_rate=3e-3,
     brain_weight=_BRAIN,
-    residual=SpreadResidual(),
+    residual=ScaledResidual(),
 )
 NETWORK = Network(
     build=context_vae,
     recipe=RECIPE,
     losses=losses,
-    layers=frozenset({"Concatenate"}),
-    outputs=frozenset({"expected"}),
+    outputs=frozenset({HEALTHY}),
     start=tell_tissues,
+    settle=told_what_is_left,
 )

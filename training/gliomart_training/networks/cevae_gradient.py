@@ -6,7 +6,7 @@ encoder's backward pass is written out, so that it stands in the exported graph.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import keras
@@ -14,15 +14,34 @@ import numpy as np
 from keras import layers, ops
 
 from gliomart_training.networks import cevae
-from gliomart_training.residual import SpreadResidual
+from gliomart_training.residual import ScaledResidual, constant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from keras import KerasTensor
     from numpy.typing import NDArray
 
     from gliomart_training.network import Learning
+
+
+@dataclass(frozen=True)
+class GradientResidual(ScaledResidual):
+    """A residual in units of the usual one's spread, multiplied by the divergence's gradient.
+
+    Attributes
+    ----------
+    usual_gradient
+        Gradient at which the map is in units of the normalised image.
+    """
+
+    usual_gradient: float = 1.0
+
+    def weight(self, image: KerasTensor, outputs: Mapping[str, KerasTensor]) -> KerasTensor:
+        """Count a residual by the output ``divergence_gradient`` (N, H, W, 1)."""
+        gradient = outputs["divergence_gradient"] / constant(self.usual_gradient)
+        return super().weight(image, outputs) * gradient
+
 
 # A rectifier passes its gradient in part below this activation: rounding does not switch it.
 _SOFT = 1e-3
@@ -59,12 +78,12 @@ def with_gradient(trained: keras.Model, learning: Learning) -> keras.Model:
 
     It is the magnitude of the gradient of the latent values' divergence by the encoder's input.
     """
-    del learning
     coarse = Magnitude()(divergence_gradient(trained))
     factor = trained.input_shape[1] // coarse.shape[1]
     name = "divergence_gradient"
     enlarged = layers.UpSampling2D(factor, interpolation="bilinear", name=name)(coarse)
-    return keras.Model(trained.input, {**trained.output, name: enlarged}, name="cevae-gradient")
+    outputs = {**cevae.told_what_is_left(trained, learning).output, name: enlarged}
+    return keras.Model(trained.input, outputs, name="cevae-gradient")
 
 
 def divergence_gradient(network: keras.Model) -> KerasTensor:
@@ -114,7 +133,7 @@ NETWORK = replace(
     recipe=replace(
         cevae.RECIPE,
         network="cevae-gradient",
-        residual=SpreadResidual(gradient_power=1.0),
+        residual=GradientResidual(),
     ),
     outputs=cevae.NETWORK.outputs | {"divergence_gradient"},
     settle=with_gradient,

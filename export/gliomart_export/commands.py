@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import sys
 from argparse import ArgumentTypeError
 from dataclasses import replace
@@ -48,7 +50,7 @@ def export(arguments: Sequence[str]) -> int:
     from gliomart_export.conversion import with_card
     from gliomart_export.converter import Converter
 
-    run = _run(options)
+    run = _with_map_options(_run(options), options.map_options)
     others = _others(run, options)
     _step("converting the network and comparing it with Keras")
     converter = Converter.of(run, options.precision)
@@ -168,6 +170,35 @@ def _unlike(argument: str) -> tuple[str, Path]:
     return name, place(folder)
 
 
+def _map_option(argument: str) -> tuple[str, float]:
+    name, equals, number = argument.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if not (name and equals and math.isfinite(value)):
+        raise ArgumentTypeError(f"{printable(argument)} is not OPTION=NUMBER")
+    return name, int(value) if value.is_integer() else value
+
+
+def _with_map_options(run: Run, options: Sequence[tuple[str, float]]) -> Run:
+    """Change options of how outputs become the anomaly map.
+
+    Raises
+    ------
+    UsageError
+        The map has no such option.
+    """
+    known = [field.name for field in dataclasses.fields(run.residual)]  # type: ignore[arg-type]
+    for name, _ in options:
+        if name not in known:
+            raise UsageError(f"--map {printable(name)}: the map has {', '.join(known)}")
+    try:
+        return replace(run, residual=run.residual.with_options(dict(options)))
+    except ValueError as error:
+        raise UsageError(f"--map: {error}") from error
+
+
 def _step(what: str) -> None:
     """Tell whoever watches what it is that takes its time."""
     if is_terminal(sys.stderr):
@@ -255,6 +286,11 @@ def export_parser() -> ArgumentParser:
     parser.add_argument(
         "--comparison", action="store_true",
         help="export even what tumour masks taught, marked as made for comparison alone",
+    )  # fmt: skip
+    parser.add_argument(
+        "--map", type=_map_option, action="append", default=[], metavar="OPTION=NUMBER",
+        dest="map_options",
+        help="change an option of the anomaly map, as the card names it; may be repeated",
     )  # fmt: skip
     parser.add_argument("--metrics", type=place, metavar="FILE", help="figures from evaluate --out")
     return parser

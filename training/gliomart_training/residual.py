@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_WIDEST = 127  # of a side or a smoothing in pixels; more is no detail of a head
+
+
 class AnomalyMap(Protocol):
     """How outputs of a network become its anomaly map: a frozen dataclass of numbers.
 
@@ -77,6 +80,20 @@ class Residual:
     speck_px: int = 5
     gap_px: int = 61
     smoothing_px: float = 0.75
+
+    def __post_init__(self) -> None:
+        """See that the options make a map.
+
+        Raises
+        ------
+        ValueError
+            They do not.
+        """
+        sides = (self.reach_px, self.speck_px, self.gap_px)
+        if not all(isinstance(side, int) and 1 <= side <= _WIDEST for side in sides):
+            raise ValueError(f"reach, speck and gap are whole pixels, 1 to {_WIDEST}")
+        if not (self.bright_width > 0 and 0 <= self.smoothing_px <= _WIDEST):
+            raise ValueError("the step has to be wider than 0, and smoothing is not negative")
 
     def with_options(self, options: object) -> Self:
         """Take the options that the JSON of a record or a card names; the others stay."""
@@ -187,7 +204,8 @@ def smoothed(image: KerasTensor, sigma: float) -> KerasTensor:
     Lines that lie side by side are taken for channels, which a depthwise convolution works on many
     at a time; on the image's single channel ONNX Runtime would leave most of the processor idle.
     """
-    radius = round(3 * sigma)
+    if not (radius := round(3 * sigma)):
+        return image
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2).astype(np.float32)
     weights /= weights.sum()
     for _ in range(2):

@@ -14,7 +14,7 @@ _shtab_gliomart_calibrate_option_strings=(-h --help --out --model --contaminated
 _shtab_gliomart_bench_option_strings=(-h --help --repeats --budget --json --out --plot --load --overlays --compare --float --rounds --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
 _shtab_gliomart_train_option_strings=(-h --help --network --out --split --from --patients --corruption --channels --folds --epochs --batch-size --learning-rate --seed --resume --overwrite)
 _shtab_gliomart_evaluate_option_strings=(-h --help --model --held-out --compare --pons --stress --label --derivative --plots --split --provider --bootstrap --seed --out --json)
-_shtab_gliomart_export_option_strings=(-h --help --data --precision --scanners --name --model-version --modality --sequence --plane --trained-on --licence --unlike --comparison --metrics)
+_shtab_gliomart_export_option_strings=(-h --help --data --precision --scanners --name --model-version --modality --sequence --plane --trained-on --licence --unlike --comparison --map --metrics)
 _shtab_gliomart_completion_option_strings=(-h --help)
 _shtab_gliomart_option_strings=(-h --help -V --version)
 

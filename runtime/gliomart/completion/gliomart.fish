@@ -51,7 +51,7 @@ function _shtab_gliomart_using
 end
 
 set -g _shtab_gliomart_commands infer demo info calibrate bench train evaluate export completion
-set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --derivative --drift --epochs --false-alarm-rate --float --folds --from --held-out --label --learning-rate --licence --limit --metrics --modality --model --model-version --name --network --out --overlays --patients --plane --plot --plots --precision --provider --repeats --rounds --scanners --seed --sequence --split --threads --trained-on --unlike
+set -g _shtab_gliomart_opts_with_value --batch-size --bootstrap --budget --channels --compare --contaminated --corruption --data --derivative --drift --epochs --false-alarm-rate --float --folds --from --held-out --label --learning-rate --licence --limit --map --metrics --modality --model --model-version --name --network --out --overlays --patients --plane --plot --plots --precision --provider --repeats --rounds --scanners --seed --sequence --split --threads --trained-on --unlike
 
 complete -c gliomart -e
 complete -c gliomart -f
@@ -177,6 +177,7 @@ complete -c gliomart -n '_shtab_gliomart_using export' -l trained-on -x -d 'the 
 complete -c gliomart -n '_shtab_gliomart_using export' -l licence -x -d 'licence of the weights'
 complete -c gliomart -n '_shtab_gliomart_using export' -l unlike -x -d 'pictures of another sequence, in a folder for each patient, that the model is to tell from its own; may be repeated'
 complete -c gliomart -n '_shtab_gliomart_using export' -l comparison -d 'export even what tumour masks taught, marked as made for comparison alone'
+complete -c gliomart -n '_shtab_gliomart_using export' -l map -x -d 'change an option of the anomaly map, as the card names it; may be repeated'
 complete -c gliomart -n '_shtab_gliomart_using export' -l metrics -xka "(__fish_complete_path (commandline -ct))" -d 'figures from evaluate --out'
 complete -c gliomart -n '_shtab_gliomart_using export; and test $_shtab_gliomart_npos -eq 0' -ka "(__fish_complete_path (commandline -ct))" -d 'from train, its run beside it'
 complete -c gliomart -n '_shtab_gliomart_using export; and test $_shtab_gliomart_npos -eq 1' -ka "(__fish_complete_path (commandline -ct))" -d 'where the model goes'

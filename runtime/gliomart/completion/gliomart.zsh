@@ -135,6 +135,7 @@ _shtab_gliomart_export_options=(
   "--licence[licence of the weights]:TEXT:"
   "*--unlike[pictures of another sequence, in a folder for each patient, that the model is to tell from its own\; may be repeated]:NAME=DIR:"
   "--comparison[export even what tumour masks taught, marked as made for comparison alone]"
+  "*--map[change an option of the anomaly map, as the card names it\; may be repeated]:OPTION=NUMBER:"
   "--metrics[figures from evaluate --out]:FILE:_files"
   ":from train, its run beside it:_files"
   ":where the model goes:_files"

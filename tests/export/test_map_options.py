@@ -45,5 +45,5 @@ def test_an_option_that_makes_no_map_is_refused(word: str) -> None:
 
 @pytest.mark.parametrize("word", ["gap_px", "=3", "gap_px=wide", "gap_px=nan", "gap_px=inf"])
 def test_what_is_no_option_with_a_number_is_refused(word: str) -> None:
-    with pytest.raises(SystemExit):
+    with pytest.raises(UsageError, match="OPTION=NUMBER"):
         _given(word)

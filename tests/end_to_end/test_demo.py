@@ -61,7 +61,7 @@ def test_a_built_in_model_is_small_and_says_what_it_is(
     file = default_model().with_name(name)
     assert file.stat().st_size <= largest
     card = Detector(file, provider="cpu").card
-    assert (card.name, card.version, card.network["precision"]) == ("flair-dae", "6", precision)
+    assert (card.name, card.version, card.network["precision"]) == ("flair-dae", "7", precision)
     assert "not a medical device" in card.intended_use.lower()
     assert "CC BY-NC-SA 4.0" in card.licence
     assert max(card.parity.values()) <= parity

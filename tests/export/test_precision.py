@@ -26,6 +26,7 @@ from gliomart_training import networks  # noqa: E402
 from gliomart_training.localiser import pons_localiser, with_pons  # noqa: E402
 from gliomart_training.residual import Residual  # noqa: E402
 from samples import PONS_RULES, card  # noqa: E402
+from untrained import untrained  # noqa: E402
 
 
 def _run(model: Any, image: np.ndarray) -> list[np.ndarray]:
@@ -172,7 +173,7 @@ def test_quantising_leaves_the_logging_of_others_as_it_is(
 def test_every_network_can_be_quantised(name: str, images: np.ndarray) -> None:
     keras.utils.set_random_seed(1)
     declared = networks.network(name)
-    exported = conversion.to_onnx(declared.build(256, 1), declared.recipe.residual)
+    exported = conversion.to_onnx(untrained(name, Preprocessing()), declared.recipe.residual)
     quantised = precision.to_int8(exported, images[:2])
     content = conversion.with_card(quantised, card())
     for ours, theirs in zip(_run(content, images), _run(exported, images), strict=True):

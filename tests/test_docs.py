@@ -42,6 +42,13 @@ NOT_RUN = {
     ),
     ("accuracy.md", "gliomart evaluate lgg_flair --split dev"),
     ("accuracy.md", "gliomart train lgg_flair --out runs/flair-dae.keras --folds 3"),
+    (
+        "accuracy.md",
+        (
+            "gliomart export runs/flair-dae.keras version-6.onnx --precision int8 --map reach_px=1 "
+            "--map usual=-1 --map speck_px=1 --map gap_px=1 --map smoothing_px=1.5"
+        ),
+    ),
     ("accuracy.md", "gliomart evaluate lgg_flair --held-out runs/flair-dae.run --stress"),
     ("accuracy.md", "gliomart train lgg_flair --folds 1 --epochs 8 --out runs/NAME.keras [OPTION]"),
     ("brainstem.md", "gliomart evaluate lgg_flair --pons --split dev --plots plots/"),

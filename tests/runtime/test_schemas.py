@@ -116,6 +116,7 @@ def test_reports_of_bench_are_of_their_schema(path: Path) -> None:
     [
         ("evaluation.json", "accuracy-flair-*.json"),
         ("comparison.json", "accuracy-precision-*.json"),
+        ("comparison.json", "accuracy-map-*.json"),
         ("pons-evaluation.json", "pons-*.json"),
     ],
 )

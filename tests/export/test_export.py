@@ -39,10 +39,6 @@ def _inputs(spec: Preprocessing) -> np.ndarray:
     return np.stack([prepare(s, frame, spec).image for s in slices])
 
 
-# Without training nothing holds activations within bounds: this one makes much of the usual noise.
-NOISE = {"vae-segmenter": 0.005}
-
-
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", networks.names())
 @pytest.mark.parametrize("channels", [("plain",), ("plain", "clahe")])
@@ -52,8 +48,10 @@ def test_every_network_exports_and_keeps_parity(name: str, channels: tuple, tmp_
     declared = networks.network(name)
     residual = declared.recipe.residual
     network = untrained(name, spec)
-    for weights in network.weights:  # a fresh network has zeros where a trained one does not
-        weights.assign_add(keras.random.normal(weights.shape, stddev=NOISE.get(name, 0.02)))
+    # A fresh network has zeros where a trained one does not, and nothing holds what it gives within
+    # bounds.
+    for weights in network.weights:
+        weights.assign(0.9 * weights + keras.random.normal(weights.shape, stddev=0.02))
     model = conversion.to_onnx(network, residual)
     assert {i.version for i in model.opset_import if i.domain == ""} == {conversion.OPSET}
     outputs = conversion.declared_outputs(model)
@@ -71,7 +69,7 @@ def test_every_network_exports_and_keeps_parity(name: str, channels: tuple, tmp_
     if name == "acda":
         allowed |= {"MatMul", "Softmax"}
     if name.startswith("cevae"):
-        allowed |= {"Softmax", "Softplus"}
+        allowed |= {"Abs", "Exp", "Gather", "Softmax", "Tile"}
     if name == "dae-attention":
         allowed |= {"Gather", "MatMul", "Neg", "Reciprocal", "ReduceMean", "ReduceProd", "Softmax",
                     "Sqrt"}  # fmt: skip

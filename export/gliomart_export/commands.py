@@ -283,6 +283,12 @@ def export_parser() -> ArgumentParser:
         help="pictures of another sequence, in a folder for each patient, that the model is to tell"
         " from its own; may be repeated",
     )  # fmt: skip
+    _add_changes(parser)
+    return parser
+
+
+def _add_changes(parser: ArgumentParser) -> None:
+    """Add the options that let through or change what is exported."""
     parser.add_argument(
         "--comparison", action="store_true",
         help="export even what tumour masks taught, marked as made for comparison alone",
@@ -293,4 +299,3 @@ def export_parser() -> ArgumentParser:
         help="change an option of the anomaly map, as the card names it; may be repeated",
     )  # fmt: skip
     parser.add_argument("--metrics", type=place, metavar="FILE", help="figures from evaluate --out")
-    return parser

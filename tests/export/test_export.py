@@ -39,7 +39,7 @@ def _inputs(spec: Preprocessing) -> np.ndarray:
     return np.stack([prepare(s, frame, spec).image for s in slices])
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", networks.names())
 @pytest.mark.parametrize("channels", [("plain",), ("plain", "clahe")])
 def test_every_network_exports_and_keeps_parity(name: str, channels: tuple, tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_quantising_leaves_the_logging_of_others_as_it_is(
     assert {record.message for record in caplog.records} == {"an image of somebody's"}
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", networks.names())
 def test_every_network_can_be_quantised(name: str, images: np.ndarray) -> None:
     keras.utils.set_random_seed(1)

@@ -129,7 +129,14 @@ def test_how_bright_a_lesion_is_does_not_change_what_is_expected() -> None:
     assert np.allclose(expected[0], expected[1], atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["cae", "cevae", "cevae-gradient", "constant"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cae",
+        "constant",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("cevae", "cevae-gradient")),
+    ],
+)
 def test_its_map_is_exported_and_keeps_parity(
     name: str, learning: Learning, tmp_path: Path
 ) -> None:

@@ -251,7 +251,7 @@ def test_a_run_joins_a_localiser_to_its_network(marked_folder: Path, tmp_path: P
     held_out = {"p0", "p2"} & set(record["folds"][0])
     assert record["fits"]["fold-1"]["pons"]["slices"] == 8 * (2 - len(held_out))
     joined = keras.models.load_model(plan.out, compile=False)
-    assert set(joined.output) == {"reconstruction", "brain", "pons"}
+    assert set(joined.output) == {"reconstruction", "healthy", "brain", "pons"}
     alone = keras.models.load_model(plan.folder / "fold-1.autoencoder.keras", compile=False)
     image = np.random.default_rng(0).random((1, 64, 64, 1), np.float32)
     assert np.array_equal(alone(image)["reconstruction"], joined(image)["reconstruction"])

@@ -39,6 +39,7 @@ def _plan(data: Path, out: Path, **changes: object) -> Plan:
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", networks.names())
 @pytest.mark.parametrize("channels", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_every_network_learns(name: str, channels: int) -> None:
@@ -67,6 +68,7 @@ def test_every_network_learns(name: str, channels: int) -> None:
     assert history[-1] < history[0]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", networks.names())
 def test_the_weights_of_a_network_fit_every_size(name: str) -> None:
     small, large = networks.network(name).build(64, 1), networks.network(name).build(96, 1)

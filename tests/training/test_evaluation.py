@@ -380,7 +380,7 @@ def test_no_training_framework_is_imported() -> None:
     subprocess.run([sys.executable, "-c", check], check=True)
 
 
-@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.filterwarnings("error:Attempt to set non-positive")
 @pytest.mark.parametrize("threshold", [300.0, 0.0])
 def test_a_map_without_gate_reconstruction_and_smoothing_is_measured_and_drawn(
     threshold: float, data: Path, result: dict[str, Any], tmp_path: Path

@@ -67,7 +67,7 @@ _FEWEST_AROUND = 30
 PROTOCOL = evaluation.PROTOCOL | {
     "differences": "A system less another, on the same resamples of patients for both.",
     "better": "Fraction of the resamples in which the system is strictly better.",
-    "brightness": "Rank within the brain that the first system outlines, smoothed as its map is.",
+    "brightness": "Rank within the brain that the first system outlines, smoothed.",
     "area_px": "Of what is marked in a slice, in pixels of the source.",
     "contrast": "Mean brightness of what is marked in a slice over the median of the brain 3 to 12"
     " pixels away from it, black being 0. Brain is found by rules, not by a system. Slices with"

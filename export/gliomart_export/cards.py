@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -87,7 +86,7 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
         family="slice",
         network={
             "name": network,
-            "residual": dataclasses.asdict(run.residual),  # type: ignore[call-overload]
+            "residual": asdict(run.residual),  # type: ignore[call-overload]
             **asdict(converter.precision),
         },
         preprocessing=run.preprocessing,

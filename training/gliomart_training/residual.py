@@ -26,12 +26,8 @@ _WIDEST = 127  # of a side or a smoothing in pixels; more is no detail of a head
 class AnomalyMap(Protocol):
     """How outputs of a network become its anomaly map: a frozen dataclass of numbers.
 
-    The card keeps its options. ``smoothing_px`` is the standard deviation of its final Gaussian, in
-    pixels, with which baselines are smoothed as well.
+    The card keeps its options.
     """
-
-    @property
-    def smoothing_px(self) -> float: ...  # noqa: D102
 
     def with_options(self, options: object) -> Self:
         """Take the options that the JSON of a record or a card names; the others stay."""

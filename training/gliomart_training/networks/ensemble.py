@@ -42,9 +42,12 @@ def mean_of(members: Sequence[keras.Model], output: str, name: str) -> keras.Mod
     return keras.Model(image, means, name=name)
 
 
-def _of_bases(untrained: keras.Model, learning: Learning) -> keras.Model:
+def of_bases(
+    untrained: keras.Model, learning: Learning, output: str = "reconstruction"
+) -> keras.Model:
+    """Take the mean of an output of the bases, under the name of the untrained network."""
     members = [base.network for base in learning.bases]
-    return mean_of(members, "reconstruction", untrained.name)
+    return mean_of(members, output, untrained.name)
 
 
 NETWORK = Network(
@@ -53,5 +56,5 @@ NETWORK = Network(
     losses=lambda _: {},
     layers=frozenset({"Average"}),
     bases=Bases("member", 2, 16),
-    settle=_of_bases,
+    settle=of_bases,
 )

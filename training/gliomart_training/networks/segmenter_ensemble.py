@@ -5,10 +5,11 @@ As Wen et al. (2025) combine theirs. It saw what its members saw.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gliomart_training.network import Bases, Network
-from gliomart_training.networks.ensemble import mean_of
+from gliomart_training.networks.ensemble import mean_of, of_bases
 from gliomart_training.networks.unet import segmenting_unet
 from gliomart_training.recipe import Recipe
 from gliomart_training.residual import Marked
@@ -16,18 +17,11 @@ from gliomart_training.residual import Marked
 if TYPE_CHECKING:
     import keras
 
-    from gliomart_training.network import Learning
-
 
 def untrained_segmenters(size: int, channels: int) -> keras.Model:
     """Build two members that know nothing, in the place of those that a run brings."""
     members = [segmenting_unet(size, channels) for _ in range(2)]
     return mean_of(members, "lesion", "segmenter_ensemble")
-
-
-def _of_bases(untrained: keras.Model, learning: Learning) -> keras.Model:
-    members = [base.network for base in learning.bases]
-    return mean_of(members, "lesion", untrained.name)
 
 
 NETWORK = Network(
@@ -37,5 +31,5 @@ NETWORK = Network(
     layers=frozenset({"Average"}),
     outputs=frozenset({"lesion"}),
     bases=Bases("member", 2, 16, gives="lesion"),
-    settle=_of_bases,
+    settle=partial(of_bases, output="lesion"),
 )

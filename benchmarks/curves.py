@@ -3,14 +3,15 @@
     python benchmarks/curves.py few.json many.json --out curves.json --plot curves.png
 
 All files have to be of the same patients and resamples. A recipe is a network and whether masks
-taught it; its systems with as many patients, such as other seeds, stand side by side. It prints a
-table in Markdown.
+taught it; its systems with as many patients, such as other seeds, stand side by side, and their
+mean and standard deviation are told. It prints tables in Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,8 @@ FIGURES = {
 }
 _DRAWN = ("pixel_average_precision", "slice_auroc")
 _ALIKE = ("dataset", "bootstrap")
+# What systems have in common that differ in their seed alone.
+_SCHEDULE = ("recipe", "patients", "slices", "epochs")
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -82,8 +85,24 @@ def gather(files: Sequence[Path]) -> dict[str, Any]:
                     "figures": {f: system["figures"]["method"][f] for f in FIGURES},
                 }
             )
-    points.sort(key=lambda point: (point["recipe"], point["patients"], point["system"]))
-    return {"schema": 1, **{key: documents[0][key] for key in _ALIKE}, "points": points}
+    points.sort(key=lambda point: (*(point[k] for k in _SCHEDULE), point["system"]))
+    alike = {key: documents[0][key] for key in _ALIKE}
+    return {"schema": 1, **alike, "points": points, "seeds": seeds(points)}
+
+
+def seeds(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Tell mean and standard deviation of what differs in nothing but the seed."""
+    told = []
+    for shared, alike in groupby(points, key=lambda point: {k: point[k] for k in _SCHEDULE}):
+        of = list(alike)
+        if len({point["seed"] for point in of}) == len(of) > 1:
+            values = {f: [point["figures"][f]["value"] for point in of] for f in FIGURES}
+            figures = {
+                f: {"mean": float(np.mean(each)), "deviation": float(np.std(each, ddof=1))}
+                for f, each in values.items()
+            }
+            told.append(shared | {"seeds": [p["seed"] for p in of], "figures": figures})
+    return told
 
 
 def _recipe(system: dict[str, Any]) -> str:
@@ -93,17 +112,33 @@ def _recipe(system: dict[str, Any]) -> str:
 
 def table(curves: dict[str, Any]) -> str:
     """Lay out the points, a row each."""
-    heads = ["recipe", "patients", "slices", "epochs", *FIGURES.values()]
     return markdown(
-        heads,
+        [*_SCHEDULE, *FIGURES.values()],
         [
             [
-                *(point[key] for key in ("recipe", "patients", "slices", "epochs")),
+                *(point[key] for key in _SCHEDULE),
                 *(cell(point["figures"][figure]) for figure in FIGURES),
             ]
             for point in curves["points"]
         ],
     )
+
+
+def table_of_seeds(curves: dict[str, Any]) -> str:
+    """Lay out means and standard deviations over seeds, a row for each schedule."""
+    rows = [
+        [
+            *(each[key] for key in _SCHEDULE),
+            len(each["seeds"]),
+            *(_spread(each["figures"][figure]) for figure in FIGURES),
+        ]
+        for each in curves["seeds"]
+    ]
+    return markdown([*_SCHEDULE, "seeds", *FIGURES.values()], rows)
+
+
+def _spread(of: dict[str, float]) -> str:
+    return f"{of['mean']:.3f} ± {of['deviation']:.3f}".replace("0.", ".")
 
 
 def plot(curves: dict[str, Any]) -> bytes:
@@ -148,6 +183,8 @@ def main() -> None:
     if options.plot is not None:
         write_atomically(options.plot, plot(curves))
     print(table(curves))
+    if curves["seeds"]:
+        print(table_of_seeds(curves))
 
 
 if __name__ == "__main__":

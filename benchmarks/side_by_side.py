@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -31,6 +31,7 @@ from gliomart_training.evaluation.metrics import Bootstrap
 from gliomart_training.evaluation.panel import Candidate
 from gliomart_training.evaluation.text_table import figure_cell
 from gliomart_training.record import read_record, run_folder
+from gliomart_training.stress import BETWEEN_SLICES, MODERATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from gliomart_training.record import Record
 
 NOTHING = "–"
+STRESSES = MODERATE | BETWEEN_SLICES
 _NAME = re.compile(r"[\w.-]+")
 
 
@@ -91,6 +93,12 @@ def parser(description: str) -> argparse.ArgumentParser:
         "--against", nargs="+", default=[], metavar="NAME", help="systems that all are set against"
     )
     made.add_argument("--patients", type=int, metavar="N", help="only the first N, for a trial")
+    made.add_argument(
+        "--stress",
+        metavar="NAME",
+        choices=STRESSES,
+        help="show all series as another scanner would: " + ", ".join(STRESSES),
+    )
     made.add_argument("--resamples", type=int, default=1000)
     made.add_argument("--out", type=Path, required=True, help="JSON file to write")
     return made
@@ -113,9 +121,13 @@ def panels(options: argparse.Namespace, directory: Path) -> dict[str, Panel]:
     opened = comparison.panels(
         [Candidate.of(directory, each.path, options.split, "cpu") for each in options.runs]
     )
+    patients = opened[0].patients[: options.patients]
+    if options.stress is not None:
+        patients = [STRESSES[options.stress].apply(patient) for patient in patients]
+    detectors = [[detector for _, detector in panel.pairs[: len(patients)]] for panel in opened]
     return {
-        system.name: replace(panel, pairs=panel.pairs[: options.patients])
-        for system, panel in zip(options.runs, opened, strict=True)
+        system.name: replace(panel, pairs=tuple(zip(patients, each, strict=True)))
+        for system, panel, each in zip(options.runs, opened, detectors, strict=True)
     }
 
 
@@ -140,6 +152,7 @@ def document(options: argparse.Namespace, panel: Panel, protocol: Mapping[str, s
         "dataset": {
             "folder": panel.directory.resolve().name,
             "split": panel.split,
+            "stress": options.stress and {options.stress: asdict(STRESSES[options.stress])},
             "patients": [patient.id for patient in panel.patients],
         },
         "protocol": dict(protocol),

@@ -157,6 +157,19 @@ def test_hours_are_those_of_all_trainings_of_a_run(
     assert (told["patients"], told["slices"]) == (2, 30)
 
 
+def test_a_system_is_measured_as_another_scanner_would_show_the_series(
+    run: Run, result: dict[str, Any], data: Path, models: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "stressed.json"
+    bright = f"bright={models / 'bright.onnx'}"
+    run(systems.main, data, "--runs", bright, *SHORT, "--stress", "noise", "--out", out)
+    stressed = json.loads(out.read_text())
+    assert stressed["dataset"]["stress"]["noise"]["noise"] == pytest.approx(0.025)
+    assert result["dataset"]["stress"] is None
+    figures = [each["systems"]["bright"]["figures"] for each in (stressed, result)]
+    assert figures[0]["method"] != figures[1]["method"]
+
+
 def test_tables_have_a_row_for_each_system(result: dict[str, Any]) -> None:
     lines = "\n".join(systems.tables(result)).splitlines()
     for name in ("bright", "again", "departure"):
@@ -212,6 +225,26 @@ def test_curves_stand_by_recipe_and_by_how_many_patients_taught(
     ]
     assert plot.read_bytes()[:4] == b"\x89PNG"
     assert "| none, labelled | 20 |" in capsys.readouterr().out
+
+
+def test_what_differs_in_the_seed_alone_has_a_mean_and_a_deviation(
+    run: Run, result: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "seeds.json", tmp_path / "curves.json"
+    each = {}
+    for seed, dice in ((0, 0.5), (1, 0.7)):
+        system = json.loads(json.dumps(result["systems"]["bright"]))
+        system["model"]["sha256"] = [str(seed)]
+        system["training"] |= {"patients": 5, "epochs": 3, "seed": seed}
+        system["figures"]["method"]["dice"]["value"] = dice
+        each[f"seed-{seed}"] = system
+    file.write_text(json.dumps(result | {"systems": each}))
+    run(curves.main, file, "--out", out)
+    (told,) = json.loads(out.read_text())["seeds"]
+    assert told["seeds"] == [0, 1]
+    assert told["figures"]["dice"]["mean"] == pytest.approx(0.6)
+    assert told["figures"]["dice"]["deviation"] == pytest.approx(0.1 * 2**0.5)
+    assert ".600 ± .141" in capsys.readouterr().out
 
 
 def test_curves_of_other_patients_are_refused(

@@ -92,7 +92,10 @@ def pons_judge(rules: PonsCalibration | None = PONS_RULES, area: float = 300.0) 
 
 
 def marked_scans(folder: Path, *, blank: bool = False) -> Path:
-    """Write three patients of ten slices, the last of which shows a lesion; ``blank`` the first."""
+    """Write three patients of ten slices, the last of which shows a lesion; ``blank`` the first.
+
+    They have T1 as well, and but for the second patient T1 with contrast.
+    """
     rows = []
     for patient in range(3):
         for number in range(10):
@@ -101,11 +104,15 @@ def marked_scans(folder: Path, *, blank: bool = False) -> Path:
             head = draw_head((128, 128), lesion=0.9 * marked, seed=10 * patient + number) / 5
             truth = (draw_head((128, 128), lesion=9.0) > 2500) * 255.0
             shown = head * (number != 0) if blank else head
-            for name, pixels in ((image, shown), (mask, truth)):
+            t1, t1c = (f"{name}/p{patient}-{number}.png" for name in ("t1", "t1c"))
+            t1c = "" if patient == 1 else t1c
+            pictures = ((image, shown), (mask, truth), (t1, 1.4 * head), (t1c, 1.6 * head))
+            for name, pixels in pictures:
                 if name:
                     (folder / name).parent.mkdir(parents=True, exist_ok=True)
                     assert cv2.imwrite(str(folder / name), pixels.clip(0, 255).astype(np.uint8))
-            rows.append({"image": image, "mask": mask, "patient": f"p{patient}"})
+            row = {"image": image, "mask": mask, "patient": f"p{patient}"}
+            rows.append(row | {"t1": t1, "t1c": t1c})
     with (folder / "index.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, rows[0])
         writer.writeheader()

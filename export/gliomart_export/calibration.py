@@ -121,7 +121,8 @@ def _score(patient: Patient, detector: Detector, scanners: int) -> PatientScores
 
 
 def _score_series(patient: Patient, detector: Detector) -> SeriesScores | None:
-    results = results_of_examples(patient, detector.detect_series(patient.slices))
+    series = detector.detect_series(patient.slices, patient.beside(detector.card))
+    results = results_of_examples(patient, series)
     analysed = (
         (number, result, alone(result, detector))
         for number, (example, result) in enumerate(zip(patient.examples, results, strict=True))

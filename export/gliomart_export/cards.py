@@ -98,7 +98,10 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
             if any(output.role == judge.name for output in outputs)
         ),
         site=None,
-        images=(InputImage(description.modality, description.sequence),),
+        images=(
+            InputImage(description.modality, description.sequence),
+            *(InputImage(description.modality, name, required=False) for name in run.companions),
+        ),
         plane=description.plane,
         outputs=outputs,
         limits=Limits(),

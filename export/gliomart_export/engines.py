@@ -108,7 +108,7 @@ def _network(card: ModelCard, threads: int) -> KerasModel:
     from gliomart_training.brain_localiser import brain_localiser
     from gliomart_training.localiser import joined, pons_localiser, with_pons
 
-    size, channels = card.preprocessing.size, len(card.preprocessing.channels)
+    size, channels = card.preprocessing.size, declared.depth(card.preprocessing)
     network = joined(declared.build(size, channels), brain_localiser(size), "brain")
     if card.has_output(PONS):
         network = with_pons(network, pons_localiser(size))

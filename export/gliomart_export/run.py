@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gliomart.errors import DatasetError, ModelNotFoundError
-from gliomart.image.preprocess import stack_channels
 from gliomart.image.sampling import evenly_spaced
 from gliomart_training import dataset
 from gliomart_training.bases import residual_of
 from gliomart_training.batches import tumour_free_images
+from gliomart_training.networks import network
 from gliomart_training.record import RECORD, folds_of, preprocessing_of, read_record, run_folder
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class Run:
     groups: Sequence[Sequence[Patient]]
 
     @property
+    def companions(self) -> tuple[str, ...]:
+        """Further sequences that the network takes."""
+        return network(self.record["recipe"]["network"]).companions
+
+    @property
     def fold_networks(self) -> list[Path]:
         """Files of the networks of the folds; their models are kept beside them."""
         folder = run_folder(self.network)
@@ -79,11 +84,11 @@ class Run:
         """
         spec = self.preprocessing
         patients = [patient for group in self.groups for patient in group]
-        unseen = list(tumour_free_images(patients, spec).plain)
-        if not unseen:
+        unseen = tumour_free_images(patients, spec, self.companions)
+        if not len(unseen):
             raise DatasetError("no tumour-free slice of a held-out patient to compare on")
         return [
-            np.stack([stack_channels(plain, spec) for plain in evenly_spaced(unseen, count)])
+            np.stack([unseen.input(n, spec) for n in evenly_spaced(range(len(unseen)), count)])
             for count in most
         ]
 

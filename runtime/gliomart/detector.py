@@ -24,7 +24,7 @@ from gliomart.sources import given
 from gliomart.sources.simulated import simulated_image, simulated_slice
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -197,7 +197,9 @@ class Detector:
         return result
 
     def detect_series(
-        self, series: Path | str | sources.SeriesFiles | Iterable[Member] | NDArray[Any]
+        self,
+        series: Path | str | sources.SeriesFiles | Iterable[Member] | NDArray[Any],
+        companions: Mapping[str, Sequence[Any]] | None = None,
     ) -> SeriesResult:
         """Analyse all slices of one series together.
 
@@ -208,20 +210,26 @@ class Detector:
             data sets of exactly one, in any order: they are sorted as those of a folder are. Slices
             and arrays in anatomical order, or an array (Z, H, W). What is refused of them stays out
             of the way of the others. Of none there is a result without slices and a verdict.
+        companions
+            Other sequences of the examination that the model takes, by their names (``T1``): slices
+            and arrays on the same pixels, one for each of the series', None where there is none.
+            Of a series that is given as slices or arrays alone.
 
         Raises
         ------
         UsageError
             It is none of these, or holds no series, or several: :func:`gliomart.scan` tells them
-            apart.
+            apart. Companions are not those of such a series.
         """
-        if isinstance(series, sources.SeriesFiles):
+        if isinstance(series, sources.SeriesFiles) and not companions:
             return self._gather(series.id, series.source, self.stream_series(series))
         whole: Any = series if given.is_path(series) else given.members(series)
         inventory = reading.inventory_of(whole, self.budget, self.settings.plane)
         if inventory is None:
-            planes = reading.open_planes(whole, self.card, self.settings.plane)
+            planes = reading.open_planes(whole, self.card, self.settings.plane, companions)
             return self._gather("series", "series", self._analyse(planes))
+        if companions:
+            raise UsageError("companions stand beside slices and arrays; files bring their own")
         arranged = self.arrange(inventory.series)
         if len(arranged) != 1:
             what = "the list" if isinstance(whole, list) else whole

@@ -294,7 +294,7 @@ def test_a_model_without_reconstruction_and_brain_is_run_and_says_so(tmp_path: P
 @pytest.mark.parametrize(
     ("images", "says"),
     [
-        ((InputImage("MR", "FLAIR"), InputImage("MR", "T1")), "takes 2 images"),
+        ((InputImage("MR", "FLAIR"), InputImage("MR", "T1")), "needs several images"),
         ((InputImage("CT", None, window=(40.0, 80.0)),), "windows its images"),
     ],
 )

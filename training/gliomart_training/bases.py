@@ -180,7 +180,7 @@ def _count(wanted: Bases) -> str:
 def _check_part(run: BaseRun, wanted: Bases, name: str) -> None:
     """See that a run can be to a network of this name what its bases are."""
     declared, spec = network(run.network), preprocessing_of(run.record)
-    if wanted.gives not in declared.build(_SMALL, len(spec.channels)).output:
+    if wanted.gives not in declared.build(_SMALL, declared.depth(spec)).output:
         raise UsageError(
             f"{run.folder}: {run.network} has no {wanted.gives} and is no {wanted.role} of {name}"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import cv2
@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gliomart.errors import InputRefusedError
+from gliomart.families.companions import Companion, Leading
 from gliomart.image.normalisation import estimate_normalisations, normalisation_of
-from gliomart.image.preprocess import prepare, stack_channels
+from gliomart.image.preprocess import prepare, stack_channels, stack_images
 from gliomart.image.sampling import evenly_spaced
 from gliomart_training.brain import brain_masks
 from gliomart_training.corruption import CORRUPTIONS
@@ -50,31 +51,49 @@ class PreparedImages:
         float32 (N, size, size) in [0, 1]; the plain channel, from which all others are made.
     brain
         bool (N, size, size): where the brain is, from :func:`.brain.brain_masks`.
+    beside
+        float32 (N, size, size, K) in [0, 1]: further sequences, 0 where there is none; None where
+        the network takes no other.
     """
 
     plain: NDArray[np.float32]
     brain: NDArray[np.bool_]
+    beside: NDArray[np.float32] | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.plain)
 
     def thinned(self, most: int) -> PreparedImages:
         """At most this many of the images, evenly spaced."""
-        chosen = evenly_spaced(range(len(self)), most)
-        return PreparedImages(self.plain[chosen], self.brain[chosen])
+        return self.chosen(evenly_spaced(range(len(self)), most))
 
     def showing_brain(self, least: float) -> PreparedImages:
         """Those of the images of which the brain is at least this fraction."""
-        shown = self.brain.mean(axis=(1, 2)) >= least
-        return PreparedImages(self.plain[shown], self.brain[shown])
+        return self.chosen(np.flatnonzero(self.brain.mean(axis=(1, 2)) >= least))
+
+    def chosen(self, which: Sequence[int] | NDArray[np.intp]) -> PreparedImages:
+        """Take some of them, by their places."""
+        beside = None if self.beside is None else self.beside[which]
+        return PreparedImages(self.plain[which], self.brain[which], beside=beside)
+
+    def input(self, index: int, spec: Preprocessing) -> NDArray[np.float32]:
+        """Stack one of them as a network takes it, float32 (size, size, channels)."""
+        return self.with_plain(index, self.plain[index], spec)
+
+    def with_plain(self, index: int, plain: Plane, spec: Preprocessing) -> NDArray[np.float32]:
+        """Stack one of them with another plain image (size, size) in the place of its own."""
+        beside = () if self.beside is None else np.moveaxis(self.beside[index], -1, 0)
+        return stack_images([plain, *beside], spec)
 
     @classmethod
     def together(cls, parts: Sequence[PreparedImages], size: int) -> PreparedImages:
         """Join the images of several patients."""
         none = np.empty((0, size, size))
+        further = [part.beside for part in parts if part.beside is not None]
         return cls(
             np.concatenate([none.astype(np.float32), *(part.plain for part in parts)]),
             np.concatenate([none.astype(bool), *(part.brain for part in parts)]),
+            beside=np.concatenate(further) if further else None,
         )
 
 
@@ -87,30 +106,46 @@ class Prepared(NamedTuple):
     brain: NDArray[np.bool_]
 
 
-def prepared_slices(patient: Patient, spec: Preprocessing) -> list[Prepared]:
-    """Prepare the slices of a patient, as the runtime would; blank ones are left out."""
+def prepared_slices(
+    patient: Patient, spec: Preprocessing, companions: Sequence[str] = ()
+) -> list[Prepared]:
+    """Prepare the slices of a patient, as the runtime would; blank ones are left out.
+
+    ``companions`` names the further sequences that a network takes.
+    """
     norms = estimate_normalisations(patient.slices, spec)
+    leading = Leading(patient.slices, range(len(patient.slices)), norms)
+    having = patient.companions
+    further = [Companion.aligned(having.get(name, ()), leading, spec) for name in companions]
     prepared = []
     for number, example in enumerate(patient.examples):
         with suppress(InputRefusedError):  # blank: there is nothing to learn from
             norm = normalisation_of(example.slice, number, norms)
-            prepared.append((example, prepare(example.slice, norm, spec), norm))
+            beside = [each.plain(example.slice, number, spec) for each in further]
+            prepared.append((example, prepare(example.slice, norm, spec, beside), norm))
     brains = brain_masks([p.plain for _, p, _ in prepared], [p.head for _, p, _ in prepared])
     return [Prepared(*each, brain) for each, brain in zip(prepared, brains, strict=True)]
 
 
-def tumour_free_images(patients: Iterable[Patient], spec: Preprocessing) -> PreparedImages:
-    """Prepare the tumour-free slices of some patients."""
+def tumour_free_images(
+    patients: Iterable[Patient], spec: Preprocessing, companions: Sequence[str] = ()
+) -> PreparedImages:
+    """Prepare the tumour-free slices of some patients, with further sequences by their names."""
     parts = []
     for patient in patients:
-        chosen = [p for p in prepared_slices(patient, spec) if p.example.tumour_free]
+        slices = prepared_slices(patient, spec, companions)
+        chosen = [p for p in slices if p.example.tumour_free]
         if chosen:
-            parts.append(
-                PreparedImages(
-                    np.stack([p.input.plain for p in chosen]), np.stack([p.brain for p in chosen])
-                )
-            )
+            plain = np.stack([p.input.plain for p in chosen])
+            beside = np.stack([_beside(p.input, spec) for p in chosen]) if companions else None
+            parts.append(PreparedImages(plain, np.stack([p.brain for p in chosen]), beside=beside))
     return PreparedImages.together(parts, spec.size)
+
+
+def _beside(prepared: ModelInput, spec: Preprocessing) -> NDArray[np.float32]:
+    """Take the plain channels of further sequences, (size, size, K)."""
+    depth, first = len(spec.channels), spec.channels.index("plain")
+    return prepared.image[..., depth + first :: depth]
 
 
 @dataclass(frozen=True)
@@ -173,12 +208,16 @@ class Variation:
             cast("Plane", cv2.warpAffine(plane, warp, (size, size), flags=cv2.INTER_LINEAR))
             for plane in (image, brain)
         )
+        return self.relit(varied, level, random), moved
+
+    def relit(self, image: Plane, level: float, random: np.random.Generator) -> Plane:
+        """Vary light, contrast and texture of one image (size, size), and move nothing."""
         field = random.normal(0, self.shading, (4, 4)).astype(np.float32)
-        shading = np.exp(cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC))
+        shading = np.exp(cv2.resize(field, image.shape[::-1], interpolation=cv2.INTER_CUBIC))
         gain = 1 + random.uniform(-self.gain, self.gain)
         gamma = 1 + random.uniform(-self.gamma, self.gamma)
-        contrasted = self._texture(level * (varied / level) ** gamma, random)
-        return np.clip(contrasted * shading * gain, 0, 1, dtype=np.float32), moved
+        contrasted = self._texture(level * (image / level) ** gamma, random)
+        return np.clip(contrasted * shading * gain, 0, 1, dtype=np.float32)
 
     def _texture(self, image: Plane, random: np.random.Generator) -> Plane:
         """Vary detail, resolution and noise, each of half the images, as scanners do."""

@@ -2,10 +2,11 @@
 
 A dataset is any folder of images or DICOM. An ``index.csv`` in it, where there is one, says
 more: ``image`` (a file, or the folder of a series), ``mask`` (empty where nothing is marked),
-``patient``, and perhaps ``split`` and ``slice``, a number that orders a patient's images. Without
-it, a folder is a BIDS data set (:mod:`.bids`) or told by its content and names (:mod:`.plain`). A
-``pons.csv`` beside the index says where the pons is, as an ellipse in pixels of the image:
-``image``, ``cx``, ``cy``, ``rx``, ``ry``, one row for each image in which it was marked.
+``patient``, and perhaps ``split`` and ``slice``, a number that orders a patient's images. Columns
+``flair``, ``t1``, ``t1c`` and ``t2`` name other sequences of the examination, on the same pixels.
+Without it, a folder is a BIDS data set (:mod:`.bids`) or told by its content and names
+(:mod:`.plain`). A ``pons.csv`` beside the index says where the pons is, as an ellipse in pixels of
+the image: ``image``, ``cx``, ``cy``, ``rx``, ``ry``, one row for each image in which it was marked.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ INDEX = "index.csv"
 PONS_TABLE = "pons.csv"
 __all__ = ["NEIGHBOURHOOD", "Ellipse", "Example", "Patient", "folds", "load", "splits"]
 _NUMBERS = re.compile(r"(\d+)")
+# Columns of further sequences, called as the sequences are.
+_SEQUENCES = ("flair", "t1", "t1c", "t2")
 # Seeds the dealing of patients into folds.
 _DEAL = 0
 
@@ -284,7 +287,41 @@ def _read_row(directory: Path, index: Path, row: Row, choice: Choice) -> Image:
     file = replace(inventory.series[0].files[0], source=row["image"])
     (plane, *_) = file.planes
     image = Image.of([file], file.source, mask, choice, listed=True)
+    image = replace(image, companions=_companions(directory, index, row, image))
     return replace(image, place=plane.height if plane else None)
+
+
+def _companions(
+    directory: Path, index: Path, row: Row, image: Image
+) -> dict[str, list[Slice | None]]:
+    """Read the other sequences that a row names, slice by slice of its image."""
+    found = {}
+    for column in _SEQUENCES:
+        if tables.is_empty(row[column]):
+            continue
+        path = tables.located(directory, row[column])
+        if path is None:
+            raise tables.not_there(directory, index, row, column)
+        inventory = sources.scan([path])
+        files = [file for series in inventory.series for file in series.files]
+        items = list(sources.read_series(files, row[column])) if files else []
+        slices = [item if isinstance(item, Slice) else None for item in items]
+        if not _alike(items, image.items):
+            raise DatasetError(
+                f"{index}: line {row.line} gives as {column} what does not have the slices and"
+                f" pixels of its image, {row[column]}"
+            )
+        found[column.upper()] = slices
+    return found
+
+
+def _alike(items: Sequence[Slice | Refusal], others: Sequence[Slice | Refusal]) -> bool:
+    """Tell whether they are as many, of the same pixels; what was refused fits any."""
+    return len(items) == len(others) and all(
+        one.pixels.shape == other.pixels.shape
+        for one, other in zip(items, others, strict=True)
+        if isinstance(one, Slice) and isinstance(other, Slice)
+    )
 
 
 def _read_folder(

@@ -91,7 +91,7 @@ def fit(
     check(recipe)
     keras.utils.set_random_seed(recipe.seed)
     declared = network(recipe.network)
-    channels = len(batches.spec.channels)
+    channels = declared.depth(batches.spec)
     trainer = declared.build(batches.side, channels)
     if declared.start is not None:
         declared.start(trainer, learning)
@@ -120,7 +120,7 @@ def fit(
     trained = declared.build(batches.spec.size, channels)
     trained.set_weights(trainer.get_weights())
     check_finite(trained, f"{DIVERGED}: not all weights of {label} are numbers")
-    _check_outputs(trained, batches)
+    _check_outputs(trained)
     return trained, progress.history
 
 
@@ -167,10 +167,9 @@ def check(recipe: Recipe) -> None:
         )
 
 
-def _check_outputs(network: keras.Model, batches: ImageBatches) -> None:
+def _check_outputs(network: keras.Model) -> None:
     """See that a network gives numbers: finite weights may still be too large for that."""
-    size = batches.spec.size
-    image = np.full((1, size, size, len(batches.spec.channels)), 0.5, np.float32)
+    image = np.full((1, *network.input_shape[1:]), 0.5, np.float32)
     outputs = network(image, training=False)
     for name, values in outputs.items():
         if not np.isfinite(ops.convert_to_numpy(values)).all():

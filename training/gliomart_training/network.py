@@ -144,6 +144,9 @@ class Network:
     settle
         Makes what is saved of a trained network, for whole images: with statistics of healthy
         images, or with its bases. It is built for one size, and keeps what was trained.
+    companions
+        Further sequences that it takes where they are there, in the order of their channels, which
+        follow those of the first.
     residual_of_base
         Its anomaly map is made as that of the run which it is built on, where there is one: it is
         the control of that run.
@@ -159,4 +162,9 @@ class Network:
     start: Callable[[keras.Model, Learning], None] | None = None
     taught: Callable[[Learning, int], Teacher] | None = None
     settle: Callable[[keras.Model, Learning], keras.Model] | None = None
+    companions: tuple[str, ...] = ()
     residual_of_base: bool = False
+
+    def depth(self, spec: Preprocessing) -> int:
+        """Count the channels of its input."""
+        return len(spec.channels) * (1 + len(self.companions))

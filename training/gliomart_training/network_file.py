@@ -108,9 +108,10 @@ def check_finite(network: keras.Model, reason: str) -> None:
 
 def _fits(network: keras.Model, spec: Preprocessing) -> bool:
     """Tell whether a network takes and gives what those of ``networks`` do."""
-    image, one = (None, spec.size, spec.size, len(spec.channels)), (None, spec.size, spec.size, 1)
+    image, one = network.input_shape, (None, spec.size, spec.size, 1)
     known = {"reconstruction": image, "brain": one, "pons": one}
-    if not isinstance(network.output, dict) or network.input_shape != image:
+    depths = {each.depth(spec) for each in every_network().values()}
+    if not isinstance(network.output, dict) or image[:3] != one[:3] or image[3] not in depths:
         return False
     shapes = {name: tuple(output.shape) for name, output in network.output.items()}
     declared = {name for each in every_network().values() for name in each.outputs}

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from gliomart.findings.results import SeriesResult, SliceResult
     from gliomart.image.slices import Refusal, Slice
+    from gliomart.model.card import ModelCard
 
 # Slices this close to a marked one may show what its reader did not mark.
 NEIGHBOURHOOD = 3
@@ -49,6 +50,7 @@ class Example:
 
     ``mask`` is the path of its tumour mask, None where nothing is marked, and ``marks`` what that
     marks, bool (H, W); ``pons`` is where somebody marked the pons, None where nobody did.
+    ``companions`` are other sequences of the examination on the slice's own pixels, by their name.
     """
 
     slice: Slice
@@ -56,6 +58,7 @@ class Example:
     tumour_free: bool
     pons: Ellipse | None = None
     marks: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
+    companions: Mapping[str, Slice] = field(default_factory=dict, repr=False, compare=False)
 
     def truth(self) -> NDArray[np.bool_]:
         """Tell where the tumour is; bool (H, W), of the slice's own pixel grid."""
@@ -114,6 +117,18 @@ class Patient:
     def slices(self) -> list[Slice]:
         """The slices without what is known of them, as the runtime gets them."""
         return [example.slice for example in self.examples]
+
+    @property
+    def companions(self) -> dict[str, list[Slice | None]]:
+        """Other sequences of the examination, slice by slice; None where there is none."""
+        names = dict.fromkeys(name for each in self.examples for name in each.companions)
+        return {name: [each.companions.get(name) for each in self.examples] for name in names}
+
+    def beside(self, card: ModelCard) -> dict[str, list[Slice | None]]:
+        """Give of these what a model takes."""
+        having = self.companions
+        taken = [image.sequence for image in card.images[1:] if image.sequence in having]
+        return {name: having[name] for name in taken if name is not None}
 
 
 def results_of_examples(patient: Patient, result: SeriesResult) -> list[SliceResult | None]:

@@ -245,7 +245,9 @@ def prepare(plan: Plan) -> Material:
     patients = dataset.load(plan.data, plan.split)
     if plan.patients is not None:
         patients = dataset.some(patients, plan.patients)
-    images = {p.id: tumour_free_images([p], plan.preprocessing) for p in patients}
+    further = network(plan.recipe.network).companions
+    images = {p.id: tumour_free_images([p], plan.preprocessing, further) for p in patients}
+    _check_companions(patients, plan, further)
     if not any(len(prepared) for prepared in images.values()):
         raise DatasetError(f"{plan.data}: no tumour-free slice to train on")
     groups = _held_out(patients, plan)
@@ -254,6 +256,18 @@ def prepare(plan: Plan) -> Material:
     if material.supervised:
         _check_masks(material)
     return material
+
+
+def _check_companions(patients: Sequence[Patient], plan: Plan, wanted: Sequence[str]) -> None:
+    """See that the data have the further sequences that a network takes, and tell of how many."""
+    for name in wanted:
+        having = sum(name in patient.companions for patient in patients)
+        if not having:
+            raise DatasetError(
+                f"{plan.data}: {plan.recipe.network} takes {name} as well, and no patient has any;"
+                f" an index.csv names it in a column {name.lower()}"
+            )
+        say(f"{name}: of {having} of {len(patients)} patients")
 
 
 def _check_masks(material: Material) -> None:

@@ -20,6 +20,7 @@ from gliomart.errors import InputRefusedError
 from gliomart.image.normalisation import estimate_normalisation
 from gliomart.image.steps import Preprocessing
 from gliomart_training.generator import generator_of
+from gliomart_training.patients import Example
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.image.slices import Slice
-    from gliomart_training.patients import Ellipse, Example, Patient
+    from gliomart_training.patients import Ellipse, Patient
 
     Volume = NDArray[np.float32]
 
@@ -119,7 +120,23 @@ class Stress:
             changed = self._of_volume([examples[n] for n in numbers], random)
             for number, example in zip(numbers, changed, strict=True):
                 examples[number] = example
+        for sequence in patient.companions:
+            self._of_companion(sequence, examples, generator_of(f"{patient.id}/{name}/{sequence}"))
         return replace(patient, examples=tuple(examples))
+
+    def _of_companion(
+        self, name: str, examples: list[Example], random: np.random.Generator
+    ) -> None:
+        """Show another sequence of the examination likewise, with shading and noise of its own."""
+        having = [number for number, example in enumerate(examples) if name in example.companions]
+        shown = [Example(examples[n].companions[name], None, tumour_free=False) for n in having]
+        for shape in dict.fromkeys(e.slice.pixels.shape for e in shown):
+            alike = [k for k, e in enumerate(shown) if e.slice.pixels.shape == shape]
+            changed = self._of_volume([shown[k] for k in alike], random)
+            for k, example in zip(alike, changed, strict=True):
+                number = having[k]
+                companions = {**examples[number].companions, name: example.slice}
+                examples[number] = replace(examples[number], companions=companions)
 
     def _of_volume(
         self, examples: Sequence[Example], random: np.random.Generator

@@ -32,6 +32,7 @@ from gliomart_training.patients import doubts
 from gliomart_training.plan import FINAL, PLAIN, Material, Plan, prepare
 from gliomart_training.pons_images import PonsImages, pons_of, simulated_slices
 from gliomart_training.record import RECORD, read_json
+from gliomart_training.together import TogetherBatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -174,7 +175,7 @@ def _fit_autoencoder(material: Material, job: Job) -> Fit:
     if declared.losses(plan.recipe):
         trained, losses = _fit_by_steps(material, job, learning)
     else:
-        trained = declared.build(plan.preprocessing.size, len(plan.preprocessing.channels))
+        trained = declared.build(plan.preprocessing.size, declared.depth(plan.preprocessing))
     made = settled(trained, learning)
     seconds = round(time.monotonic() - started, 1)
     save(made, network_file)
@@ -278,6 +279,8 @@ def _batches(
 ) -> ImageBatches:
     declared, recipe = network(plan.recipe.network), plan.recipe
     kind = LabelledBatches if declared.supervised else ImageBatches
+    if declared.companions:
+        kind = TogetherBatches
     losses = declared.losses(recipe)
     side = plan.variation.window_side(plan.preprocessing.size)
     return kind(

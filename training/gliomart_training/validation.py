@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gliomart.image.preprocess import stack_channels
 from gliomart.model.contents import Scoring
 from gliomart_training.corruption import bright_lesions
 
@@ -55,10 +54,10 @@ class WithLesions:
         start = (spec.size - side) // 2
         middle = np.s_[start : start + side, start : start + side]
         untouched, seen, lesions = [], [], []
-        for plain, brain in zip(images.plain, images.brain, strict=True):
+        for n, (plain, brain) in enumerate(zip(images.plain, images.brain, strict=True)):
             changed, where = bright_lesions(plain, brain.astype(np.float32), random)
-            untouched.append(stack_channels(plain, spec)[middle])
-            seen.append(stack_channels(changed, spec)[middle])
+            untouched.append(images.input(n, spec)[middle])
+            seen.append(images.with_plain(n, changed, spec)[middle])
             lesions.append(where[middle])
         brains = images.brain[:, middle[0], middle[1]]
         return cls(np.stack(untouched), np.stack(seen), np.stack(lesions), brains)

@@ -189,7 +189,8 @@ def typical(detector: Detector, inventory: Inventory) -> Typical:
                 normalisation = detector.detect(one).normalisation
             except InputRefusedError:
                 continue
-            image = prepare(one, normalisation, detector.card.preprocessing).image
+            alone = [None] * (len(detector.card.images) - 1)
+            image = prepare(one, normalisation, detector.card.preprocessing, alone).image
             return Typical(file.path if len(read) == 1 else None, one, image)
     raise NothingAnalysedError("no slice of the study can be analysed by itself")
 

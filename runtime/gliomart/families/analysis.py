@@ -90,8 +90,11 @@ def _entered(series: Opened, item: Slice, timed: Timed, setup: Setup) -> Entered
     if refusing and not setup.settings.forced:
         raise suitability.refused(refusing)
     started = perf_counter()
-    normalisation = series.normalisation_of(item, timed.number)
-    prepared = prepare(item, normalisation, setup.card.preprocessing)
+    normalisation, spec = series.normalisation_of(item, timed.number), setup.card.preprocessing
+    beside = [
+        None if each is None else each.plain(item, timed.number, spec) for each in series.beside
+    ]
+    prepared = prepare(item, normalisation, spec, beside)
     return Entered(
         normalisation,
         prepared,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from gliomart import sources
-from gliomart.errors import InputRefusedError
+from gliomart.errors import InputRefusedError, UsageError
+from gliomart.families.companions import Companion, Leading
 from gliomart.findings import content, suitability
 from gliomart.findings.content import Content
 from gliomart.host.clock import ms_since
@@ -25,6 +26,7 @@ from gliomart.image.normalisation import (
 from gliomart.image.sampling import evenly_spaced
 from gliomart.image.slices import Refusal, Slice, checked, of_array
 from gliomart.pipeline import in_order
+from gliomart.printable import printable
 from gliomart.sources import dicom, given
 from gliomart.sources.header import Header
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from gliomart.model.card import ModelCard
     from gliomart.sources import Budget, Inventory, SeriesFiles, Single, SourceFile
 
+    Planes: TypeAlias = Sequence[Slice | Refusal | NDArray[Any] | None]
     Image: TypeAlias = Path | str | BinaryIO | NDArray[Any] | Dataset | Slice
 
 
@@ -75,6 +78,12 @@ class Opened:
         What has to be told of it.
     companions
         The series that the model sees together with it.
+    beside
+        The same, in the order of the images that the model takes after the first, on the slices of
+        this series; None in the place of one that is not there.
+    sample
+        Slices that its normalisations are from, with their places; none where the model takes no
+        further images.
     """
 
     items: Iterable[Timed]
@@ -84,6 +93,14 @@ class Opened:
     concerns: Mapping[str, tuple[Concern, ...]] = field(default_factory=dict)
     notes: tuple[Concern, ...] = ()
     companions: tuple[Opened, ...] = ()
+    beside: tuple[Companion | None, ...] = ()
+    sample: tuple[tuple[Slice, int], ...] = ()
+
+    @property
+    def leading(self) -> Leading:
+        """What companions have to know of it."""
+        slices, numbers = [s for s, _ in self.sample], [n for _, n in self.sample]
+        return Leading(slices, numbers, self.normalisations)
 
     def content_of(self, item: Slice) -> Content:
         """Tell what the pixels of slices like this one say."""
@@ -228,20 +245,46 @@ def open_series(series: SeriesFiles, card: ModelCard, *, forced: bool) -> Opened
 
 
 def open_planes(
-    planes: Sequence[Slice | Refusal | NDArray[Any]], card: ModelCard, plane: int | None = None
+    planes: Planes,
+    card: ModelCard,
+    plane: int | None = None,
+    companions: Mapping[str, Planes] | None = None,
 ) -> Opened:
     """Take slices and arrays (H, W) that are in memory already; of colour, one ``plane``.
+
+    ``companions`` are other sequences on the same pixels, slice by slice; None where one has none.
 
     Raises
     ------
     UsageError
-        As :func:`gliomart.sources.given.plane_of`.
+        As :func:`gliomart.sources.given.plane_of`; a companion is of a sequence that the model does
+        not take, or has other slices.
     """
-    items = [
+    items = _planes(planes, plane)
+    opened = _normalised(items, items, len(items), card)
+    further = [image.sequence for image in card.images[1:]]
+    beside: dict[str | None, Companion] = {}
+    for name, slices in (companions or {}).items():
+        if name not in further:
+            known = ", ".join(filter(None, further)) or "none"
+            raise UsageError(f"the model takes no {printable(name)} beside the series, but {known}")
+        if len(slices) != len(items):
+            raise UsageError(f"{len(slices)} slices of {name} stand beside {len(items)}")
+        shown = [
+            timed.item if isinstance(timed.item, Slice) else None
+            for timed in _planes([item for item in slices if item is not None], plane)
+        ]
+        places = iter(shown)
+        aligned = [None if item is None else next(places) for item in slices]
+        beside[name] = Companion.aligned(aligned, opened.leading, card.preprocessing)
+    return replace(opened, beside=tuple(map(beside.get, further)), sample=())
+
+
+def _planes(planes: Planes, plane: int | None) -> list[Timed]:
+    return [
         Timed(given.plane_of(number, item, plane), 0.0, number)
         for number, item in enumerate(planes)
     ]
-    return _normalised(items, items, len(items), card)
 
 
 def _refused(file: SourceFile, concerns: Sequence[Concern], notes: Sequence[Concern]) -> Refusal:
@@ -272,7 +315,10 @@ def _normalised(
     numbers = [number for _, number in read]
     normalisations = estimate_normalisations(slices, card.preprocessing, numbers)
     contents = content.contents_of(slices, normalisations, card)
-    return Opened(items, normalisations, contents, ms_since(started) / max(count, 1))
+    kept = tuple(read) if len(card.images) > 1 else ()
+    each = ms_since(started) / max(count, 1)
+    none = (None,) * sum(not image.required for image in card.images[1:])
+    return Opened(items, normalisations, contents, each, beside=none, sample=kept)
 
 
 def _begin(

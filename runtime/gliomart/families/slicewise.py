@@ -24,15 +24,15 @@ class Slicewise:
     Raises
     ------
     ModelCardError
-        The model takes several images, or a window of them, or gives two outputs of one role:
+        The model takes a window of an image, needs more than one, or gives two outputs of one role:
         nothing here would give it those, or read them.
     """
 
     def __init__(self, setup: Setup) -> None:
         card = setup.card
-        if len(card.images) > 1:
-            raise ModelCardError(f"the model takes {len(card.images)} images, and its family one")
-        if card.image.window is not None:
+        if any(image.required for image in card.images[1:]):
+            raise ModelCardError("the model needs several images, and its family only ever one")
+        if any(image.window is not None for image in card.images):
             raise ModelCardError("the model windows its images, which its family does not")
         roles = [output.role for output in card.outputs]
         if len(set(roles)) < len(roles):

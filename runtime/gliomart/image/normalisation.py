@@ -68,7 +68,10 @@ class Normalisation:
 
 
 def estimate_normalisation(
-    slices: Sequence[Slice], spec: Preprocessing, numbers: Sequence[int] | None = None
+    slices: Sequence[Slice],
+    spec: Preprocessing,
+    numbers: Sequence[int] | None = None,
+    box: Box | None = None,
 ) -> Normalisation:
     """Find the head and the brain's brightness in a series.
 
@@ -80,6 +83,9 @@ def estimate_normalisation(
         The model's preprocessing.
     numbers
         Their places in the series, from 0, where they are not all of it.
+    box
+        The head's surroundings, where another series of the same pixels tells them; None to look
+        for them.
 
     Returns
     -------
@@ -113,9 +119,10 @@ def estimate_normalisation(
     if len(inside) == 0:
         raise InputRefusedError("no-head", "the head has nothing inside")
     brain = float(np.median(inside))
-    left, top = np.percentile(boxes[:, :2], 15, axis=0) * step
-    right, bottom = np.percentile(boxes[:, :2] + boxes[:, 2:], 85, axis=0) * step
-    box = _square_box((left, top, right, bottom), sample[0].spacing, spec.margin)
+    if box is None:
+        left, top = np.percentile(boxes[:, :2], 15, axis=0) * step
+        right, bottom = np.percentile(boxes[:, :2] + boxes[:, 2:], 85, axis=0) * step
+        box = _square_box((left, top, right, bottom), sample[0].spacing, spec.margin)
     field = None
     if spec.shading is not None and brain > black:
         places = [k if numbers is None else numbers[k] for k in chosen]

@@ -7,7 +7,8 @@ The steps, all of them described by a :class:`Preprocessing` that is stored in t
 3. scale linearly so that the normalisation's black is 0 and the brain's median is
    ``brain_level``, then clip to [0, 1];
 4. stack the channels: the plain intensity, its CLAHE (contrast-limited adaptive histogram
-   equalisation, Zuiderveld 1994), or both.
+   equalisation, Zuiderveld 1994), or both; of further sequences of the examination, which lie on
+   the same grid, likewise, 0 where there is none.
 
 Everything here is a pure function of pixels and the specification. Training uses the same
 functions, so what a model learned on and what it sees at the scanner cannot drift apart.
@@ -28,6 +29,8 @@ from gliomart.image.grid import crop
 from gliomart.image.head import head_mask
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from gliomart.image.normalisation import Normalisation
@@ -57,8 +60,16 @@ class ModelInput(ByContent):
     head: NDArray[np.bool_]
 
 
-def prepare(source: Slice, norm: Normalisation, spec: Preprocessing) -> ModelInput:
+def prepare(
+    source: Slice,
+    norm: Normalisation,
+    spec: Preprocessing,
+    beside: Sequence[NDArray[np.float32] | None] = (),
+) -> ModelInput:
     """Bring one slice onto the model's grid and scale, by its own normalisation.
+
+    ``beside`` is what the model sees beside it: the plain intensity of further sequences, float32
+    (size, size), None for one that is not there.
 
     Raises
     ------
@@ -75,7 +86,8 @@ def prepare(source: Slice, norm: Normalisation, spec: Preprocessing) -> ModelInp
         raise InputRefusedError("blank-slice", "the slice shows no head, or only its very edge")
     if pixels is not source.pixels:
         source = replace(source, pixels=pixels)
-    return ModelInput(source, image=stack_channels(plain, spec), plain=plain, head=head)
+    image = stack_images([plain, *beside], spec)
+    return ModelInput(source, image=image, plain=plain, head=head)
 
 
 def normalise(
@@ -96,6 +108,19 @@ def stack_channels(plain: NDArray[np.float32], spec: Preprocessing) -> NDArray[n
     """Turn a normalised (size, size) image into the model's (size, size, channels) input."""
     planes = [plain if channel == "plain" else equalise(plain, spec) for channel in spec.channels]
     return np.stack(planes, axis=-1)
+
+
+def stack_images(
+    planes: Sequence[NDArray[np.float32] | None], spec: Preprocessing
+) -> NDArray[np.float32]:
+    """Turn normalised (size, size) images into one input (size, size, channels of all images).
+
+    0 in the place of one that is None.
+    """
+    none = np.zeros((spec.size, spec.size, len(spec.channels)), np.float32)
+    return np.concatenate(
+        [none if plain is None else stack_channels(plain, spec) for plain in planes], axis=-1
+    )
 
 
 def equalise(plain: NDArray[np.float32], spec: Preprocessing) -> NDArray[np.float32]:

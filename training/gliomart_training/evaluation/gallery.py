@@ -92,7 +92,9 @@ def _seen_again(
         numbers[patient].append(number)
     for patient, wanted in numbers.items():
         own, detector = panel.pairs[patient]
-        results = results_of_examples(own, detector.detect_series(own.slices))
+        results = results_of_examples(
+            own, detector.detect_series(own.slices, own.beside(detector.card))
+        )
         for number in wanted:
             result = results[number]
             assert result is not None  # noqa: S101  # it was analysed before

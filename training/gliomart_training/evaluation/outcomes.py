@@ -118,7 +118,7 @@ def observe(
     patient: Patient, detector: Detector, columns: Sequence[str] = COLUMNS
 ) -> PatientOutcome:
     """Run the model, and those of the baselines that are among the columns, over one patient."""
-    result = detector.detect_series(patient.slices)
+    result = detector.detect_series(patient.slices, patient.beside(detector.card))
     pixels = {name: np.zeros((len(THIRDS), 2, BINS), np.uint32) for name in columns}
     slices = []
     results = results_of_examples(patient, result)

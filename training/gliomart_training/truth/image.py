@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from gliomart import sources
@@ -15,7 +15,7 @@ from gliomart_training.truth import pictures, segmentations, volumes
 from gliomart_training.truth.placing import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -42,6 +42,8 @@ class Image:
         The masks that were read.
     place
         Where a DICOM image lies along its normal, in mm.
+    companions
+        Other sequences of the examination by their names, one for each of the items, on its pixels.
     """
 
     items: Sequence[Slice | Refusal]
@@ -49,6 +51,7 @@ class Image:
     marks: Sequence[NDArray[np.bool_] | None] = ()
     files: tuple[MaskFile, ...] = ()
     place: float | None = None
+    companions: Mapping[str, Sequence[Slice | None]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -112,21 +115,28 @@ class Image:
             some = marks is not None and bool(marks.any())
             yield item, marks if some else None, self.mask is not None and (some or nowhere)
 
+    def beside(self, number: int) -> dict[str, Slice]:
+        """Give the other sequences at one of its items."""
+        found = {name: slices[number] for name, slices in self.companions.items()}
+        return {name: each for name, each in found.items() if each is not None}
+
 
 def patient_of(name: str, images: Sequence[Image]) -> Patient:
     """Put one patient's images together, and tell which slices are far from every mark."""
     slices = [found for image in images for found in image.slices()]
     masked = [image.mask for image in images for _ in image.items]
+    beside = [image.beside(number) for image in images for number in range(len(image.items))]
     marked = [number for number, (_, _, counts) in enumerate(slices) if counts]
     examples: list[Example] = []
     refused: list[Refusal] = []
-    for number, ((item, marks, counts), mask) in enumerate(zip(slices, masked, strict=True)):
+    rows = zip(slices, masked, beside, strict=True)
+    for number, ((item, marks, counts), mask, companions) in enumerate(rows):
         near = any(abs(number - other) <= NEIGHBOURHOOD for other in marked)
         if isinstance(item, Refusal):
             refused.append(item)
         else:
             example = Example(replace(item, series=name), mask if counts else None, not near)
-            examples.append(replace(example, marks=marks))
+            examples.append(replace(example, marks=marks, companions=companions))
     found = tuple(mask for image in images for mask in image.files)
     return Patient(name, tuple(examples), tuple(refused), found)
 

@@ -121,8 +121,7 @@ def _score(patient: Patient, detector: Detector, scanners: int) -> PatientScores
 
 
 def _score_series(patient: Patient, detector: Detector) -> SeriesScores | None:
-    series = detector.detect_series(patient.slices, patient.beside(detector.card))
-    results = results_of_examples(patient, series)
+    results = results_of_examples(patient, detector.detect_series(patient.slices))
     analysed = (
         (number, result, alone(result, detector))
         for number, (example, result) in enumerate(zip(patient.examples, results, strict=True))

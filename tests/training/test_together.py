@@ -1,4 +1,4 @@
-"""Several sequences of an examination: read, stressed, batched and learned from together."""
+"""Several sequences of an examination: read, stressed and prepared together."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ pytest.importorskip("keras", reason="needs the extra: training")
 from gliomart.errors import DatasetError
 from gliomart.image.steps import Preprocessing
 from gliomart_training import dataset
-from gliomart_training.batches import PreparedImages, Variation, tumour_free_images
-from gliomart_training.recipe import Recipe
+from gliomart_training.batches import PreparedImages, tumour_free_images
 from gliomart_training.stress import Stress
-from gliomart_training.together import TogetherBatches
 from samples import marked_scans
 
 SPEC = Preprocessing(size=64)
@@ -101,32 +99,3 @@ def test_noise_differs_between_sequences(scans: Path) -> None:
         for name in ("T1", "T1C")
     ]
     assert abs(np.corrcoef(*(each.ravel() for each in differences))[0, 1]) < 0.2
-
-
-def _batches(images: PreparedImages, **options: object) -> TogetherBatches:
-    recipe = Recipe(network="dae-sequences", batch_size=8)
-    return TogetherBatches(images, SPEC, recipe, Variation(), **options)  # type: ignore[arg-type]
-
-
-def test_batches_leave_sequences_out_of_image_and_truth_alike(images: PreparedImages) -> None:
-    batches = _batches(images)
-    seen, truths = batches[0]
-    truth = truths["reconstruction"]
-    assert seen.shape == truth.shape == (8, batches.side, batches.side, 3)
-    left_out = ~seen[..., 1:].any(axis=(1, 2))
-    assert 0 < left_out.mean() < 1
-    assert np.array_equal(left_out, ~truth[..., 1:].any(axis=(1, 2)))
-    assert seen[..., 0].any(axis=(1, 2)).all()
-
-
-def test_a_lesion_lies_at_one_place_in_all_sequences(images: PreparedImages) -> None:
-    seen, truths = _batches(images)[0]
-    changed = np.abs(seen - truths["reconstruction"]) > 0.05
-    for image in changed:
-        for further in (image[..., 1], image[..., 2]):
-            assert (image[..., 0] | ~further).mean() > 0.99
-
-
-def test_an_epoch_is_the_same_for_the_same_seed(images: PreparedImages) -> None:
-    first, second = _batches(images)[1], _batches(images)[1]
-    assert np.array_equal(first[0], second[0])

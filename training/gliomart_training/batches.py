@@ -143,9 +143,8 @@ def tumour_free_images(
 
 
 def _beside(prepared: ModelInput, spec: Preprocessing) -> NDArray[np.float32]:
-    """Take the plain channels of further sequences, (size, size, K)."""
-    depth, first = len(spec.channels), spec.channels.index("plain")
-    return prepared.image[..., depth + first :: depth]
+    """Take the channels of further sequences, (size, size, K): one each, plain."""
+    return prepared.image[..., len(spec.channels) :]
 
 
 @dataclass(frozen=True)
@@ -208,16 +207,12 @@ class Variation:
             cast("Plane", cv2.warpAffine(plane, warp, (size, size), flags=cv2.INTER_LINEAR))
             for plane in (image, brain)
         )
-        return self.relit(varied, level, random), moved
-
-    def relit(self, image: Plane, level: float, random: np.random.Generator) -> Plane:
-        """Vary light, contrast and texture of one image (size, size), and move nothing."""
         field = random.normal(0, self.shading, (4, 4)).astype(np.float32)
-        shading = np.exp(cv2.resize(field, image.shape[::-1], interpolation=cv2.INTER_CUBIC))
+        shading = np.exp(cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC))
         gain = 1 + random.uniform(-self.gain, self.gain)
         gamma = 1 + random.uniform(-self.gamma, self.gamma)
-        contrasted = self._texture(level * (image / level) ** gamma, random)
-        return np.clip(contrasted * shading * gain, 0, 1, dtype=np.float32)
+        contrasted = self._texture(level * (varied / level) ** gamma, random)
+        return np.clip(contrasted * shading * gain, 0, 1, dtype=np.float32), moved
 
     def _texture(self, image: Plane, random: np.random.Generator) -> Plane:
         """Vary detail, resolution and noise, each of half the images, as scanners do."""

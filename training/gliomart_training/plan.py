@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import keras
 
 from gliomart._version import __version__, installed_version
-from gliomart.errors import DatasetError
+from gliomart.errors import DatasetError, UsageError
 from gliomart.host.streams import say
 from gliomart_training import bases, dataset
 from gliomart_training.bases import BaseRun
@@ -260,6 +260,8 @@ def prepare(plan: Plan) -> Material:
 
 def _check_companions(patients: Sequence[Patient], plan: Plan, wanted: Sequence[str]) -> None:
     """See that the data have the further sequences that a network takes, and tell of how many."""
+    if wanted and plan.preprocessing.channels != (PLAIN,):
+        raise UsageError(f"{plan.recipe.network} takes plain images (--channels plain)")
     for name in wanted:
         having = sum(name in patient.companions for patient in patients)
         if not having:

@@ -32,7 +32,6 @@ from gliomart_training.patients import doubts
 from gliomart_training.plan import FINAL, PLAIN, Material, Plan, prepare
 from gliomart_training.pons_images import PonsImages, pons_of, simulated_slices
 from gliomart_training.record import RECORD, read_json
-from gliomart_training.together import TogetherBatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -279,8 +278,6 @@ def _batches(
 ) -> ImageBatches:
     declared, recipe = network(plan.recipe.network), plan.recipe
     kind = LabelledBatches if declared.supervised else ImageBatches
-    if declared.companions:
-        kind = TogetherBatches
     losses = declared.losses(recipe)
     side = plan.variation.window_side(plan.preprocessing.size)
     return kind(

@@ -36,7 +36,8 @@ from gliomart.bench.machine import percentiles
 from gliomart.bench.report import Percentiles
 from gliomart.errors import GliomartError, ProviderError
 from gliomart.host.clock import ms_since
-from gliomart.model.model import Model, default_model
+from gliomart.model.built_in import default_model
+from gliomart.model.model import Model
 from gliomart.providers import parity, probe
 from gliomart.providers.choice import GPU_PROVIDERS
 from gliomart.providers.opening import open_on_cpu, open_on_gpu

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Settings,
         SiteThresholds,
         SliceResult,
+        StudyResult,
         Verdict,
     )
     from gliomart.findings.scoring import Region
@@ -94,6 +95,7 @@ __all__ = [
     "Structure",
     "StructureFinding",
     "StructureVerdict",
+    "StudyResult",
     "Unfamiliar",
     "Verdict",
     "__version__",
@@ -131,6 +133,7 @@ _NAMES = {
         "Settings",
         "SiteThresholds",
         "SliceResult",
+        "StudyResult",
         "Verdict",
     ),
     "findings.scoring": ("Region",),

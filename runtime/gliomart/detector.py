@@ -13,7 +13,13 @@ from gliomart.errors import InputRefusedError, ModelError, UsageError
 from gliomart.families import family_of, reading
 from gliomart.families.family import Setup
 from gliomart.findings import scoring
-from gliomart.findings.results import SeriesResult, Settings, SiteThresholds, SliceResult
+from gliomart.findings.results import (
+    SeriesResult,
+    Settings,
+    SiteThresholds,
+    SliceResult,
+    StudyResult,
+)
 from gliomart.findings.verdict import SeriesTally
 from gliomart.host import processors
 from gliomart.host.clock import ms_since
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from pydicom import Dataset
 
     from gliomart.families.reading import Image, Opened
     from gliomart.model.card import ModelCard
@@ -237,6 +244,28 @@ class Detector:
         (files,) = arranged
         refused = log.each(inventory.refused)
         return self._gather(files.id, files.source, chain(refused, self.stream_series(files)))
+
+    def detect_study(self, study: Path | str | Iterable[Path | str | Dataset]) -> StudyResult:
+        """Analyse all series of an examination, each with those that the model sees beside it.
+
+        Parameters
+        ----------
+        study
+            A folder or file, a list of such, or pydicom data sets, in any order.
+
+        Raises
+        ------
+        UsageError
+            It is none of these.
+        """
+        whole: Any = [study] if given.is_path(study) else given.members(study)
+        inventory = reading.inventory_of(whole, self.budget, self.settings.plane)
+        if inventory is None:
+            raise UsageError("a study is given as paths or data sets, which say what they are of")
+        arranged = self.arrange(inventory.series)
+        each = zip(arranged, self.stream_each(arranged), strict=True)
+        found = tuple(self._gather(files.id, files.source, items) for files, items in each)
+        return StudyResult(found, tuple(log.each(inventory.refused)), self.settings)
 
     def stream(self, paths: Iterable[Path | str]) -> Iterator[SliceResult | Refusal]:
         """Analyse files and folders, series by series, one result or refusal per slice.

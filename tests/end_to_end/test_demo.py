@@ -17,7 +17,7 @@ import pytest
 from gliomart import Detector, bench, cli
 from gliomart.bench import fresh, load
 from gliomart.bench.stages import STAGES
-from gliomart.model.model import default_model
+from gliomart.model.built_in import default_model
 from samples import GOLDEN, SHARED, needs_real_images
 
 FLAIR = SHARED / "dicom" / "flair_axial_lgg"

@@ -18,7 +18,7 @@ from gliomart import Detector, bench, sources
 from gliomart.bench import budgets, compare, floor, fresh, machine, stages
 from gliomart.bench.report import AtThreads
 from gliomart.errors import BudgetExceededError, GliomartError, ModelError, UsageError
-from gliomart.model.model import default_model
+from gliomart.model.built_in import default_model
 from samples import GOLDEN, card, tiny_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
@@ -249,7 +249,7 @@ def test_networks_are_built_from_the_card(kind: str) -> None:
     pytest.importorskip("tensorflow")
     pytest.importorskip("ai_edge_litert")
     code = (  # TensorFlow's threads are set once per process
-        "import sys, numpy as np; from gliomart.model.model import default_model;"
+        "import sys, numpy as np; from gliomart.model.built_in import default_model;"
         "from gliomart_export import engines; image = np.full((256, 256, 1), 0.2, np.float32);"
         "found = getattr(engines, sys.argv[1])(default_model(), image, 1);"
         "print(len(found), [each.run() for each in found])"

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from gliomart import providers
-from gliomart.model.model import Model, default_model
+from gliomart.model.built_in import default_model
+from gliomart.model.model import Model
 from gliomart.providers.choice import GPU_PROVIDERS
 from samples import GOLDEN
 

@@ -16,7 +16,8 @@ pytest.importorskip("onnx")
 
 import hostile_models
 from gliomart.errors import ModelError
-from gliomart.model.model import Model, default_model, onnx_file
+from gliomart.model.built_in import default_model
+from gliomart.model.model import Model, onnx_file
 from samples import tiny_model
 
 _ONE_AFTER_THE_OTHER = settings(

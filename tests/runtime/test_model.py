@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from gliomart.errors import GliomartError, ModelCardError, ModelError, ModelNotFoundError
+from gliomart.model.built_in import default_model
 from gliomart.model.card import ModelCard
 from gliomart.model.contents import InputImage
-from gliomart.model.model import Model, default_model
+from gliomart.model.model import Model
 from gliomart.providers import Requested
 from samples import PONS_RULES, card, tiny_model
 

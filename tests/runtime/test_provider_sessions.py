@@ -13,7 +13,8 @@ import pytest
 import hostile_models
 from gliomart.detector import Detector
 from gliomart.errors import ModelError, ProviderError
-from gliomart.model.model import Model, default_model
+from gliomart.model.built_in import default_model
+from gliomart.model.model import Model
 from gliomart.providers import CPU, choice, opening, parity
 from gliomart.providers.session import BoundSession, Session, what_went_wrong
 from gliomart.sources.simulated import simulated_image

@@ -12,7 +12,8 @@ import pytest
 
 from gliomart import providers
 from gliomart.errors import MissingExtraError, ProviderError
-from gliomart.model.model import Model, default_model
+from gliomart.model.built_in import default_model
+from gliomart.model.model import Model
 from gliomart.providers import CPU, ProviderChoice
 from gpus import DEVICE_LOST, Machine
 

@@ -21,7 +21,7 @@ from gliomart.image.grid import crop
 from gliomart.image.normalisation import SAMPLED_SLICES, estimate_normalisation
 from gliomart.image.preprocess import normalise
 from gliomart.image.steps import Shading
-from gliomart.model.model import default_model
+from gliomart.model.built_in import default_model
 from gliomart.sources import read_series
 from samples import GOLDEN, SHARED, needs_real_images
 

@@ -17,9 +17,9 @@ from gliomart.errors import DatasetError, ModelCardError
 from gliomart.findings.calibration import SectionValues, SeriesScores
 from gliomart.findings.scoring import highest_unflagged, p_value
 from gliomart.model import onnx_file
+from gliomart.model.built_in import built_in_file
 from gliomart.model.card import ModelCard
 from gliomart.model.contents import Signs
-from gliomart.model.model import built_in_file
 from gliomart.site.calibration import (
     SitePatient,
     SiteScores,

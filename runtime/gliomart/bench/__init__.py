@@ -19,7 +19,7 @@ from gliomart.bench.plot import plot
 from gliomart.bench.report import SCHEMA
 from gliomart.bench.table import table
 from gliomart.errors import NothingAnalysedError
-from gliomart.model.model import default_model
+from gliomart.model.built_in import default_model
 from gliomart.sources.simulated import simulated_study
 
 if TYPE_CHECKING:

@@ -98,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _targets(options: argparse.Namespace) -> list[Path]:
     """See that every file can be written, and replaces nothing that is read or not to be."""
-    from gliomart.model.model import default_model
+    from gliomart.model.built_in import default_model
     from gliomart.outputs.target import check_target
 
     out: Path | None = options.out
@@ -124,7 +124,7 @@ def _refuse_existing(targets: Iterable[Path], options: argparse.Namespace) -> No
 
 
 def _built_in(stack: ExitStack) -> list[Path]:
-    from gliomart.model.model import built_in_file
+    from gliomart.model.built_in import built_in_file
 
     return [stack.enter_context(built_in_file(provider)) for provider in ("cpu", "cuda")]
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from gliomart.errors import InputRefusedError
+from gliomart.findings import suitability
+from gliomart.findings.statements import sequence_of_series
+from gliomart.image.alignment import alignment
 from gliomart.image.normalisation import (
     Normalisation,
     estimate_normalisation,
     normalisation_of,
 )
 from gliomart.image.preprocess import prepare
+from gliomart.image.resampling import Stack
+from gliomart.image.slices import Concern, Refusal, Slice
+from gliomart.sources.reading import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,13 +27,21 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gliomart.image.slices import Slice
     from gliomart.image.steps import Preprocessing
+    from gliomart.model.card import ModelCard
+    from gliomart.model.contents import InputImage
+    from gliomart.sources.inventory import SeriesFiles
 
     # From a slice of the series that leads, and its place there from 0, to the companion on its
     # pixels; None where the companion has nothing there.
     At = Callable[[Slice, int], Slice | None]
     Normalisations = Mapping[tuple[int, ...], Normalisation | InputRefusedError]
+
+
+# A companion may lie in any plane, and need not show all of a head.
+_OF_NO_COMPANION = frozenset({"wrong-plane", "incomplete-volume", "oblique", "coverage"})
+# Voxels of a companion, which is in memory as a whole: 256 MiB of them.
+_MOST_VOXELS = 1 << 26
 
 
 class Leading(NamedTuple):
@@ -106,3 +121,94 @@ class Companion:
                 norm = normalisation_of(item, number, self.normalisations)
                 return prepare(item, norm, spec).plain
         return None
+
+
+def beside(
+    series: SeriesFiles, leading: Leading, card: ModelCard
+) -> tuple[tuple[Companion | None, ...], tuple[Concern, ...]]:
+    """Read the companions of a series.
+
+    Returns
+    -------
+    One for each image that the model takes after the first, None where there is none, and what has
+    to be told: of each whether it is seen, and why not.
+    """
+    further = card.images[1:]
+    if not series.companions:
+        kinds = " or ".join(image.kind for image in further)
+        reason = f"no {kinds} of the examination stands beside it: {card.image.kind} is seen alone"
+        return (None,) * len(further), (*series.notes, Concern("missing-sequence", reason))
+    found: list[Companion | None] = []
+    notes = list(series.notes)
+    by_sequence = {sequence_of_series(other): other for other in series.companions}
+    for image in further:
+        seen = None
+        if (other := by_sequence.get(image.sequence)) is not None:
+            seen = _elsewhere(series, other) or _beside(other, image, leading, card)
+            named = f"{image.kind}, {other.files[0].source}"
+            if isinstance(seen, Concern):
+                notes.append(Concern("left-out", f"{named}: {seen.code}, {seen.reason}"))
+            else:
+                notes.append(Concern("seen-together", f"{named}, on the pixels of this series"))
+        found.append(seen if isinstance(seen, Companion) else None)
+    return tuple(found), tuple(notes)
+
+
+def _elsewhere(series: SeriesFiles, other: SeriesFiles) -> Concern | None:
+    """Tell whether places of both are counted from different points (PS3.3 C.7.4.1)."""
+    spaces = [each.study and each.study.frame_of_reference for each in (series, other)]
+    if spaces[0] == spaces[1]:
+        return None
+    return Concern("other-frame-of-reference", "its places are not counted from the same point")
+
+
+def _beside(
+    other: SeriesFiles, image: InputImage, leading: Leading, card: ModelCard
+) -> Companion | Concern:
+    try:
+        stack = _stack(other, image, card)
+        together = alignment(Stack.of(leading.slices), stack)
+    except InputRefusedError as error:
+        return Concern(error.code, error.reason)
+    if together.concern is not None:
+        return together.concern
+
+    def at(slice_: Slice, number: int) -> Slice | None:
+        del number
+        if slice_.plane is None:
+            return None
+        values, inside = stack.sampled(slice_.plane, slice_.pixels.shape)
+        if not inside.any():
+            return None
+        return replace(slice_, pixels=values, air=~inside, source=other.source)
+
+    return Companion.of(at, leading, card.preprocessing)
+
+
+def _stack(other: SeriesFiles, image: InputImage, card: ModelCard) -> Stack:
+    """Read a companion whole.
+
+    Raises
+    ------
+    InputRefusedError
+        It is not what the model takes, cannot be read, or has no place.
+    """
+    alone = replace(card, images=(replace(image, required=True),), familiar=None)
+    concerns = suitability.concerns_of_series(other, alone)
+    refusing = suitability.refusing(
+        concern
+        for each in concerns.values()
+        for concern in each
+        if concern.code not in _OF_NO_COMPANION
+    )
+    if refusing:
+        raise suitability.refused(refusing)
+    slices, voxels = [], 0
+    for item in chain.from_iterable(map(read, other.files)):
+        if isinstance(item, Refusal):
+            raise InputRefusedError(item.code, f"one of its slices is refused: {item.reason}")
+        slices.append(item)
+        if (voxels := voxels + item.pixels.size) > _MOST_VOXELS:
+            reason = f"at most {_MOST_VOXELS} voxels are read of what stands beside a series"
+            raise InputRefusedError("too-large", reason)
+    return Stack.of(slices)

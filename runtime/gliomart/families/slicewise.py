@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gliomart.errors import ModelCardError
+from gliomart.families import companions
 from gliomart.families.analysis import one_alone, slice_by_slice
+from gliomart.families.pairing import paired
 from gliomart.families.reading import open_series
+from gliomart.host.clock import ms_since
+from gliomart.host.forking import at_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,12 +46,20 @@ class Slicewise:
         self._setup = setup
 
     def arrange(self, series: Sequence[SeriesFiles]) -> Sequence[SeriesFiles]:
-        """Look at every series by itself."""
-        return series
+        """Look at every series by itself, but for those that stand beside another one."""
+        return paired(series, [image.sequence for image in self._setup.card.images])
 
     def open(self, series: SeriesFiles) -> Opened:
-        """Begin to read a series."""
-        return open_series(series, self._setup.card, forced=self._setup.settings.forced)
+        """Begin to read a series, and read its companions."""
+        card, forced = self._setup.card, self._setup.settings.forced
+        opened = open_series(replace(series, companions=()), card, forced=forced)
+        if len(card.images) == 1:
+            return opened
+        started = perf_counter()
+        with at_input:
+            beside, notes = companions.beside(series, opened.leading, card)
+        shared = opened.shared_ms + ms_since(started) / max(len(series.files), 1)
+        return replace(opened, beside=beside, notes=notes, shared_ms=shared, sample=())
 
     def analyse(self, series: Opened) -> Iterator[SliceResult | Refusal]:
         """Analyse slices as they are read, several at a time, in their order."""

@@ -165,6 +165,15 @@ class Verdict:
 
 
 @dataclass(frozen=True, eq=False)
+class StudyResult(ByContent):
+    """One examination: its series in order, and what was refused and belongs to none of them."""
+
+    series: tuple[SeriesResult, ...]
+    not_analysed: tuple[Refusal, ...]
+    settings: Settings
+
+
+@dataclass(frozen=True, eq=False)
 class SeriesResult(ByContent):
     """One series: its slices in order, what was refused, and the verdict on the whole.
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections import defaultdict
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
@@ -22,7 +20,7 @@ from gliomart.errors import (
     UsageError,
 )
 from gliomart.host.forking import at_work
-from gliomart.model import onnx_file
+from gliomart.model import built_in, onnx_file
 from gliomart.model.card import METADATA_KEY, ModelCard
 from gliomart.model.contents import RECONSTRUCTION
 from gliomart.model.prediction import Prediction
@@ -33,7 +31,7 @@ from gliomart.providers.probe import would_use_gpu
 from gliomart.providers.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     import onnxruntime
     from numpy.typing import NDArray
@@ -49,31 +47,9 @@ _LARGEST_FILE = 128 * 2**20
 _FLOAT32 = "tensor(float)"
 _INPUT = "image"
 _LARGEST = float(np.finfo(np.float32).max)
-_MODELS = "models"
 _UNSUITED = "the model's integers are for CPUs"
 Rehearsal: TypeAlias = "Callable[[Preprocessing], NDArray[np.float32]]"
 _ROUNDING = 1e-3  # of half precision and of quantised graphs
-
-
-def default_model(provider: Requested = "cpu") -> Path:
-    """Path of the model that comes with gliomart: in integers for CPUs, in floats for GPUs.
-
-    Where gliomart is imported from an archive, there is no file at it.
-    """
-    on_gpu = would_use_gpu() if provider == "auto" else provider != "cpu"
-    name = "flair-dae-fp32.onnx" if on_gpu else "flair-dae.onnx"
-    return Path(str(resources.files("gliomart") / _MODELS / name))
-
-
-@contextmanager
-def built_in_file(provider: Requested) -> Iterator[Path]:
-    """Give the file of the model that comes with gliomart; a copy where that is in an archive."""
-    name = default_model(provider).name
-    try:
-        with resources.as_file(resources.files("gliomart") / _MODELS / name) as path:
-            yield path
-    except FileNotFoundError as error:
-        raise _missing(name) from error
 
 
 def with_card(path: Path, card: ModelCard, sha256: str) -> bytes:
@@ -116,7 +92,7 @@ class Model:
     Parameters
     ----------
     path
-        The file; None for the model that comes with gliomart.
+        The file, or the name of a model that comes with gliomart; None for the default one.
     provider, allow_fallback, threads
         As in :func:`gliomart.providers.open_session`.
     rehearsal
@@ -151,8 +127,13 @@ class Model:
         threads: int | None = None,
         rehearsal: Rehearsal | None = None,
     ) -> None:
-        self._path = default_model(provider) if path is None else Path(path)
-        content = _bundled(self._path.name) if path is None else _read(self._path)
+        name = built_in.DEFAULT if path is None else built_in.name_of(Path(path))
+        if path is None or name is not None:
+            self._path = built_in.default_model(provider, name or built_in.DEFAULT)
+            content = built_in.content_of(self._path.name)
+        else:
+            self._path = Path(path)
+            content = _read(self._path)
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
             onnx_file.check(content)
@@ -175,7 +156,7 @@ class Model:
             raise type(error)(printable(f"{self._path}: {error}")) from error
         except UnicodeDecodeError as error:  # of a name or the card
             raise ModelError(f"{self._path}: the file holds text that is not UTF-8") from error
-        if path is None and self.card.saw_masks:
+        if name is not None and self.card.saw_masks:
             raise ModelError(
                 f"{self._path.name}: tumour masks taught it; such a model is never built in"
             )
@@ -315,18 +296,6 @@ def _every_channel(rehearsal: Rehearsal, card: ModelCard) -> NDArray[np.float32]
 def _ramp(spec: Preprocessing) -> NDArray[np.float32]:
     ramp = np.linspace(0, 1, spec.size**2, dtype=np.float32).reshape(spec.size, spec.size, 1)
     return np.repeat(ramp, len(spec.channels), axis=-1)
-
-
-def _bundled(name: str) -> bytes:
-    """Read a model that comes with gliomart, from an archive as well."""
-    try:
-        return (resources.files("gliomart") / _MODELS / name).read_bytes()
-    except OSError as error:
-        raise _missing(name) from error
-
-
-def _missing(name: str) -> ModelNotFoundError:
-    return ModelNotFoundError(f"{name}: gliomart came without this model of its own")
 
 
 def _read(path: Path) -> bytes:

@@ -44,7 +44,7 @@ class BesideT1(Residual):
     ----------
     dark_at, dark_width
         Step of the brightness below which T1 counts as dark; usual brain is at 0.4.
-    bright_at
+    enhancing_at
         T1 with contrast counts as enhancing above this, by a step of the same width.
     least
         What usual tissue counts by, in (0, 1].
@@ -52,7 +52,7 @@ class BesideT1(Residual):
 
     dark_at: float = 0.33
     dark_width: float = 0.05
-    bright_at: float = 0.75
+    enhancing_at: float = 0.75
     least: float = 0.1
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class BesideT1(Residual):
     def beside(self, image: KerasTensor) -> KerasTensor:
         """Tell by what a residual counts less, (N, H, W, 1) in (0, 1], for other sequences."""
         t1, t1c = image[..., _T1 : _T1 + 1], image[..., _T1C : _T1C + 1]
-        enhancing = self._step(t1c - constant(self.bright_at))
+        enhancing = self._step(t1c - constant(self.enhancing_at))
         by_t1 = self._counted(self._dark(t1))
         by_t1c = self._counted(ops.maximum(self._dark(t1c), enhancing))
         one = constant(1.0)

@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from gliomart.errors import DatasetError
-from gliomart.findings.sequences import SEQUENCES, sequence_of
+from gliomart.findings.sequences import SEQUENCES
+from gliomart.findings.statements import sequence_of_series
 from gliomart.findings.suitability import concerns_of_series
 from gliomart.model.contents import CalibratedScanner
 from gliomart.printable import printable
@@ -20,11 +21,8 @@ if TYPE_CHECKING:
     from gliomart.sources import SeriesFiles
     from gliomart.sources.header import Header
 
-# A subject's label in a path, and what a file is called after its sequence (BIDS 1.10, entities
-# and MRI suffixes).
+# A subject's label in a path (BIDS 1.10, entities).
 _SUBJECT = re.compile(r"(?:^|/)sub-([0-9A-Za-z]+)(?=[_/])")
-_SUFFIX = re.compile(r"(?:^|/)sub-[^/]*_([0-9A-Za-z]+)\.nii(?:\.gz)?$")
-_BIDS_SEQUENCES = {"FLAIR": "FLAIR", "T1w": "T1", "T2w": "T2", "PDw": "PD", "T2starw": "T2*"}
 _LONGEST_WORD = 64  # of a Long String (PS3.5 6.2)
 
 
@@ -66,7 +64,7 @@ def sequences_of(every_series: Iterable[SeriesFiles], card: ModelCard) -> tuple[
     DatasetError
         There are several, and each has scores of its own; or the model was made for others.
     """
-    found = Counter(filter(None, map(_sequence, every_series)))
+    found = Counter(filter(None, map(sequence_of_series, every_series)))
     told = ", ".join(f"{name} ({count} series)" for name, count in found.most_common())
     if len(found) > 1:
         raise DatasetError(f"the scans are of mixed sequences, {told}; give those of one")
@@ -99,11 +97,3 @@ def suited(every_series: Iterable[SeriesFiles], card: ModelCard) -> list[SeriesF
 
 def _header(series: SeriesFiles) -> Header | None:
     return series.files[0].header
-
-
-def _sequence(series: SeriesFiles) -> str | None:
-    header = _header(series)
-    if header is not None:
-        return sequence_of(header)
-    suffix = _SUFFIX.search(series.files[0].source)
-    return _BIDS_SEQUENCES.get(suffix[1]) if suffix else None

@@ -7,7 +7,6 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from gliomart.errors import DatasetError
-from gliomart.findings.sequences import SEQUENCES
 from gliomart.findings.statements import sequence_of_series
 from gliomart.findings.suitability import concerns_of_series
 from gliomart.model.contents import CalibratedScanner
@@ -56,22 +55,18 @@ def by_patient(every_series: Sequence[SeriesFiles]) -> list[list[SeriesFiles]]:
     return list(found.values())
 
 
-def sequences_of(every_series: Iterable[SeriesFiles], card: ModelCard) -> tuple[str, ...]:
-    """Tell the sequences of series, as far as headers or BIDS names say; each once.
+def sequences_of(every_series: Iterable[SeriesFiles]) -> tuple[str, ...]:
+    """Tell the sequences of series, as far as headers, names (BIDS) or sidecars say; each once.
 
     Raises
     ------
     DatasetError
-        There are several, and each has scores of its own; or the model was made for others.
+        There are several, and each has scores of its own.
     """
     found = Counter(filter(None, map(sequence_of_series, every_series)))
-    told = ", ".join(f"{name} ({count} series)" for name, count in found.most_common())
     if len(found) > 1:
+        told = ", ".join(f"{name} ({count} series)" for name, count in found.most_common())
         raise DatasetError(f"the scans are of mixed sequences, {told}; give those of one")
-    made_for = [image.sequence for image in card.images if image.sequence in SEQUENCES]
-    if made_for and not found.keys() <= set(made_for):
-        kinds = " and ".join(filter(None, made_for))
-        raise DatasetError(f"the scans are of {told}; the model was made for {kinds}")
     return tuple(found)
 
 
@@ -91,7 +86,7 @@ def scanners_of(every_series: Iterable[SeriesFiles]) -> tuple[CalibratedScanner,
 
 
 def suited(every_series: Iterable[SeriesFiles], card: ModelCard) -> list[SeriesFiles]:
-    """Leave out the series of which nothing would be analysed, as their headers say."""
+    """Leave out the series of which nothing would be analysed, as is said of them."""
     return [series for series in every_series if not all(concerns_of_series(series, card).values())]
 
 

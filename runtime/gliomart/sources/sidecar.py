@@ -119,6 +119,8 @@ def _parsed(content: bytes) -> dict[str, Any]:
     """
     try:
         values = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_once)
+    except InputRefusedError:
+        raise
     except UnicodeDecodeError as error:
         raise InputRefusedError(CODE, "it is not UTF-8") from error
     except RecursionError as error:

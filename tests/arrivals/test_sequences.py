@@ -304,8 +304,9 @@ def test_an_inventory_is_another_one_once_a_sidecar_changes(tmp_path: Path) -> N
 
 AFTER = (
     "T1 ax +C|t1_mprage_sag_KM|T1 SE C+|AX T1 POST|T1 post contrast|T1_postGd|T1w Gd|T1 GADO|t1ce"
-    "|t1c|T1 nach KM|T1 mdc|t1_tse_tra_+km|T1 FS post op +C|T1 pre-op +C|3D T1 CE"
-    "|T1 apres injection|AX T1 W/O FS POST|T1 ohne FS +KM|T1 contrast enhanced|T1 c/ Gadovist|T1 con contraste|T1+C"
+    "|t1c|T1 nach KM|T1 mdc|t1_tse_tra_+km|T1 FS post op +C|T1 pre-op +C"
+    "|3D T1 CE|T1 apres injection|AX T1 W/O FS POST|T1 ohne FS +KM|T1 contrast enhanced"
+    "|T1 c/ Gadovist|T1 con contraste|T1+C"
     "|T1_CE_MPRAGE|mprage post-gad|T1 w/ contrast|Sag T1 C+ FS"
 )
 BEFORE = (

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.tag import BaseTag
 
-from gliomart.findings import suitability
+from gliomart.findings import contrast, suitability
 from gliomart.sources import (
     Budget,
     attributes,
@@ -31,7 +31,7 @@ from gliomart.sources import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 _READING = (header, attributes, traits, loss, dicom, modality, codecs, budget, media)
 PAGE = Path(__file__).with_name("dicom.md")
@@ -90,7 +90,15 @@ def _objects() -> str:
 
 def _sequences() -> str:
     rules = enumerate(suitability.SEQUENCE_RULES, start=1)
-    return "".join(f"{n}. {' '.join((inspect.getdoc(r) or '').split())}\n" for n, r in rules)
+    return "".join(f"{n}. {_said(rule)}\n" for n, rule in rules)
+
+
+def _contrast() -> str:
+    return f"{_said(contrast.after_contrast)}\n"
+
+
+def _said(rule: Callable[..., object]) -> str:
+    return " ".join((inspect.getdoc(rule) or "").split())
 
 
 def _limits() -> str:
@@ -122,6 +130,7 @@ TABLES = {
     "attributes": _attributes,
     "codes": _codes,
     "sequences": _sequences,
+    "contrast": _contrast,
     "limits": _limits,
 }
 

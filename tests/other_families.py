@@ -18,7 +18,7 @@ from gliomart.families.analysis import Entered, Seen, conclude, enter, one_alone
 from gliomart.families.family import Setup
 from gliomart.families.reading import One, Opened, open_series
 from gliomart.findings.results import SliceResult
-from gliomart.findings.suitability import sequence_of
+from gliomart.findings.statements import sequence_of_series
 from gliomart.host.clock import ms_since
 from gliomart.image.slices import Refusal, Slice
 from gliomart.model.contents import ANOMALY_MAP
@@ -60,11 +60,11 @@ class Paired:
         self._first, self._second = (image.sequence for image in setup.card.images)
 
     def arrange(self, series: Sequence[SeriesFiles]) -> Sequence[SeriesFiles]:
-        seconds = {_study(each): each for each in series if _sequence(each) == self._second}
+        seconds = {each.study: each for each in series if sequence_of_series(each) == self._second}
         firsts = {
-            number: seconds.pop(_study(each))
+            number: seconds.pop(each.study)
             for number, each in enumerate(series)
-            if _sequence(each) == self._first and _study(each) in seconds
+            if sequence_of_series(each) == self._first and each.study in seconds
         }
         return [
             each.together_with(firsts[number]) if number in firsts else each
@@ -103,16 +103,6 @@ class Paired:
                 return conclude([seen], self._setup)
         reason = f"no {self._second} of this place is in its study"
         return Refusal(own.source, own.frame, "missing-sequence", reason)
-
-
-def _study(series: SeriesFiles) -> str:
-    header = series.files[0].header
-    return header.study if header else ""
-
-
-def _sequence(series: SeriesFiles) -> str | None:
-    header = series.files[0].header
-    return sequence_of(header) if header else None
 
 
 def _apart(one: Slice, other: Slice) -> float:

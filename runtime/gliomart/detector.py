@@ -74,6 +74,10 @@ class Detector:
     plane
         Which colour plane of pictures and arrays is analysed, from 1; None where all have to be
         alike.
+    sequence
+        Which MR sequence images are of (``flair``, ``t1``, ``t1c``, ``t2``), as far as they do not
+        say it themselves; None where nobody says. One that says another is refused. Inventories
+        that are given hold what :func:`gliomart.scan` was told.
 
     Raises
     ------
@@ -107,11 +111,12 @@ class Detector:
         force: bool = False,
         budget: sources.Budget = sources.DEFAULT,
         plane: int | None = None,
+        sequence: str | None = None,
     ) -> None:
         most = processors.usable()
         threads = given.count("threads", threads) or most
         false_alarm_rate = given.rate("false_alarm_rate", false_alarm_rate)
-        plane = given.count("plane", plane)
+        plane, sequence = given.count("plane", plane), given.sequence(sequence)
         given.instance("provider", provider, str)
         given.instance("budget", budget, sources.Budget)
         if cv2.getNumThreads() > most:  # it is the host's as well, which may not use more either
@@ -136,6 +141,7 @@ class Detector:
             forced=given.choice("force", force),
             plane=plane,
             site=SiteThresholds.of(self.card),
+            sequence=sequence,
         )
         self.budget = budget
         # One slice after the other leaves processors idle wherever a step is not parallel.
@@ -198,7 +204,7 @@ class Detector:
         StarvedError
             The system refuses the thread in which a model runs for the first time.
         """
-        one = reading.read_one(image, self.budget, self.settings.plane, self.card)
+        one = reading.read_one(image, self.budget, self.settings, self.card)
         result = self._family.analyse_one(one)
         log.outcome(result)
         return result
@@ -231,9 +237,9 @@ class Detector:
         if isinstance(series, sources.SeriesFiles) and not companions:
             return self._gather(series.id, series.source, self.stream_series(series))
         whole: Any = series if given.is_path(series) else given.members(series)
-        inventory = reading.inventory_of(whole, self.budget, self.settings.plane)
+        inventory = reading.inventory_of(whole, self.budget, self.settings)
         if inventory is None:
-            planes = reading.open_planes(whole, self.card, self.settings.plane, companions)
+            planes = reading.open_planes(whole, self.card, self.settings, companions)
             return self._gather("series", "series", self._analyse(planes))
         if companions:
             raise UsageError("companions stand beside slices and arrays; files bring their own")
@@ -259,7 +265,7 @@ class Detector:
             It is none of these.
         """
         whole: Any = [study] if given.is_path(study) else given.members(study)
-        inventory = reading.inventory_of(whole, self.budget, self.settings.plane)
+        inventory = reading.inventory_of(whole, self.budget, self.settings)
         if inventory is None:
             raise UsageError("a study is given as paths or data sets, which say what they are of")
         arranged = self.arrange(inventory.series)
@@ -313,7 +319,9 @@ class Detector:
         return self._analyse(self._open(series))
 
     def _scan(self, paths: Iterable[Path | str]) -> sources.Inventory:
-        return sources.scan(paths, self.budget, plane=self.settings.plane)
+        return sources.scan(
+            paths, self.budget, plane=self.settings.plane, sequence=self.settings.sequence
+        )
 
     def _open(self, series: sources.SeriesFiles) -> Opened:
         given.instance("a series", series, sources.SeriesFiles)

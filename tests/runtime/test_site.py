@@ -285,7 +285,7 @@ def test_patients_are_told_by_their_headers_and_scanners_are_counted() -> None:
     scanners = [(each.model, each.series) for each in scanners_of(series)]
     assert scanners == [("B", 4), ("A", 2)]
     assert scanners_of(series)[0].field_strength_t == 3
-    assert sequences_of(series, card()) == ("FLAIR",)
+    assert sequences_of(series) == ("FLAIR",)
 
 
 def _bids(folder: Path, *names: str) -> Path:
@@ -302,6 +302,12 @@ def test_volumes_of_one_subject_are_of_one_patient(tmp_path: Path) -> None:
     assert [len(own) for own in by_patient(series)] == [2, 1]
 
 
+def test_scans_of_several_sequences_have_scores_of_several_kinds(tmp_path: Path) -> None:
+    series = sources.scan([_bids(tmp_path, "sub-01_FLAIR.nii", "sub-02_T1w.nii")]).series
+    with pytest.raises(DatasetError, match=r"mixed sequences, FLAIR \(1 series\), T1 \(1 series\)"):
+        sequences_of(series)
+
+
 def _refused(
     capsys: pytest.CaptureFixture[str], status: int, words: str, *arguments: object
 ) -> None:
@@ -316,10 +322,10 @@ def test_scans_that_cannot_calibrate_are_refused_in_one_line(
     to = ("--model", model, "--out", tmp_path / "site.onnx")
     few = [scans / f"p{number:02d}" for number in range(19)]
     _refused(capsys, 8, "too few patients: 19, and 20 are needed", *few, *to)
-    mixed = _bids(tmp_path / "mixed", "sub-01_FLAIR.nii", "sub-02_T1w.nii")
-    _refused(capsys, 8, "mixed sequences, FLAIR (1 series), T1 (1 series)", mixed, *to)
+    some = _bids(tmp_path / "some", "sub-01_FLAIR.nii", "sub-02_T1w.nii")
+    _refused(capsys, 8, "too few patients: 1, and 20 are needed", some, *to)
     other = _bids(tmp_path / "other", "sub-02_T2w.nii")
-    _refused(capsys, 8, "the scans are of T2 (1 series); the model was made for FLAIR", other, *to)
+    _refused(capsys, 8, "the name tells of T2; the model was made for FLAIR", other, *to)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"\x89PNG no more")
     _refused(capsys, 8, "not one slice could be analysed, such as", tmp_path / "broken", *to)

@@ -13,6 +13,7 @@ from gliomart.cli.options import (
     add_destination,
     add_detector_options,
     add_plane,
+    add_sequence,
     asked,
 )
 from gliomart.errors import UsageError, WrittenInPartError
@@ -37,6 +38,7 @@ def add_to(commands: Commands) -> None:
             "gliomart infer study/ --out results/": "analyse a folder; look at report.html first",
             "gliomart infer study/ --out results/ --resume": "go on with an interrupted run",
             "gliomart infer a.dcm b.dcm --maps --dicom-out": "write maps, masks and DICOM as well",
+            "gliomart infer scan.nii.gz --sequence flair": "say of which sequence a volume is",
             "gliomart infer study/ --json | jq .series": "hand the results to another program",
         },
     )
@@ -50,6 +52,7 @@ def add_to(commands: Commands) -> None:
         help="which slices to write overlays of (default: flagged)",
     )  # fmt: skip
     add_plane(parser)
+    add_sequence(parser)
     parser.add_argument("--maps", action="store_true", help="write anomaly maps and masks as well")
     parser.add_argument(
         "--dicom-out", dest="dicom", action="store_true",
@@ -76,6 +79,7 @@ def run(options: argparse.Namespace) -> int:
         asked(Destination, options),
         asked(OutputOptions, options),
         plane=options.plane,
+        sequence=options.sequence,
         record=options.drift,
     )
 
@@ -87,6 +91,7 @@ def analyse(
     output: OutputOptions,
     *,
     plane: int | None = None,
+    sequence: str | None = None,
     record: Path | None = None,
 ) -> int:
     """Analyse files and folders, write the results, and print what was found.
@@ -99,6 +104,8 @@ def analyse(
         What is written beside the report and tables.
     plane
         Colour plane of pictures, from 1.
+    sequence
+        MR sequence that images are given as, as far as they do not say it.
     record
         Of drift, in which studies are counted.
 
@@ -129,8 +136,8 @@ def analyse(
             )
         if record is not None and lies_in(Path(os.path.realpath(record)), claim.path):
             raise UsageError(f"{record}: lies among the results; choose another --drift")
-        inventory = sources.scan(paths, wanted.budget, plane=plane)
-        detector = wanted.open(plane=plane, quiet=destination.quiet)
+        inventory = sources.scan(paths, wanted.budget, plane=plane, sequence=sequence)
+        detector = wanted.open(plane=plane, sequence=sequence, quiet=destination.quiet)
         claim.clear(overwrite=destination.overwrite)
         try:
             with bar(shown=not destination.quiet) as progress:

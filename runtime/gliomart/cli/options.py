@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gliomart.cli.arguments import limit, place, positive, threads
 from gliomart.host import streams
+from gliomart.image.sequence import GIVEN
 from gliomart.providers.choice import PROVIDERS
 
 if TYPE_CHECKING:
@@ -48,13 +49,17 @@ class DetectorOptions:
 
         return DEFAULT.but(dict(self.limits))
 
-    def open(self, *, plane: int | None = None, quiet: bool = False) -> Detector:
+    def open(
+        self, *, plane: int | None = None, sequence: str | None = None, quiet: bool = False
+    ) -> Detector:
         """Open the detector, and say on standard error where it runs on less than was asked for.
 
         Parameters
         ----------
         plane
             Colour plane of pictures, from 1.
+        sequence
+            MR sequence that images are given as.
         quiet
             Say nothing.
         """
@@ -69,6 +74,7 @@ class DetectorOptions:
             force=self.force,
             budget=self.budget,
             plane=plane,
+            sequence=sequence,
         )
         chosen = detector.settings.provider
         if chosen.degraded and not quiet:
@@ -163,4 +169,13 @@ def add_plane(parser: argparse.ArgumentParser) -> None:
         "--plane", type=positive, metavar="N",
         help="colour plane of pictures to analyse, from 1 (default: refuse pictures whose planes"
         " differ)",
+    )  # fmt: skip
+
+
+def add_sequence(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of a sequence."""
+    parser.add_argument(
+        "--sequence", choices=tuple(GIVEN),
+        help="MR sequence of images that do not say it: pictures, volumes, DICOM without a hint;"
+        " what says another is refused (t1c: T1 after contrast)",
     )  # fmt: skip

@@ -7,7 +7,7 @@
 
 _shtab_gliomart_subparsers=(infer demo info calibrate bench train evaluate export completion)
 
-_shtab_gliomart_infer_option_strings=(-h --help --out --json --quiet --overwrite --resume --overlays --plane --maps --dicom-out --identify --drift --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
+_shtab_gliomart_infer_option_strings=(-h --help --out --json --quiet --overwrite --resume --overlays --plane --sequence --maps --dicom-out --identify --drift --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
 _shtab_gliomart_demo_option_strings=(-h --help --out --json --quiet --overwrite --resume --model --provider --allow-fallback --false-alarm-rate --force --limit --threads)
 _shtab_gliomart_info_option_strings=(-h --help --drift --json)
 _shtab_gliomart_calibrate_option_strings=(-h --help --out --model --contaminated --check --overwrite --plane --limit --threads)
@@ -50,6 +50,7 @@ _shtab_gliomart_export___data_COMPGEN=_shtab_compgen_dirs
 _shtab_gliomart_export___metrics_COMPGEN=_shtab_compgen_files
 
 _shtab_gliomart_infer___overlays_choices=(flagged all none)
+_shtab_gliomart_infer___sequence_choices=(flair t1 t1c t2)
 _shtab_gliomart_infer___provider_choices=(auto tensorrt tensorrt-rtx cuda cpu)
 _shtab_gliomart_demo___provider_choices=(auto tensorrt tensorrt-rtx cuda cpu)
 _shtab_gliomart_bench___overlays_choices=(flagged all none)

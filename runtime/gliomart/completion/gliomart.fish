@@ -67,6 +67,7 @@ complete -c gliomart -n '_shtab_gliomart_using infer' -l overwrite -d 'replace e
 complete -c gliomart -n '_shtab_gliomart_using infer' -l resume -d 'go on with an interrupted run'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l overlays -xka "flagged all none" -d 'which slices to write overlays of (default: flagged)'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l plane -x -d 'colour plane of pictures to analyse, from 1 (default: refuse pictures whose planes differ)'
+complete -c gliomart -n '_shtab_gliomart_using infer' -l sequence -xka "flair t1 t1c t2" -d 'MR sequence of images that do not say it: pictures, volumes, DICOM without a hint; what says another is refused (t1c: T1 after contrast)'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l maps -d 'write anomaly maps and masks as well'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l dicom-out -d 'write results as DICOM objects as well'
 complete -c gliomart -n '_shtab_gliomart_using infer' -l identify -d 'show paths and UIDs in the report, which may tell who was examined'

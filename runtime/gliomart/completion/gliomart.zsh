@@ -153,6 +153,7 @@ _shtab_gliomart_infer_options=(
   "--resume[go on with an interrupted run]"
   "--overlays[which slices to write overlays of (default\: flagged)]:overlays:(flagged all none)"
   "--plane[colour plane of pictures to analyse, from 1 (default\: refuse pictures whose planes differ)]:N:"
+  "--sequence[MR sequence of images that do not say it\: pictures, volumes, DICOM without a hint\; what says another is refused (t1c\: T1 after contrast)]:sequence:(flair t1 t1c t2)"
   "--maps[write anomaly maps and masks as well]"
   "--dicom-out[write results as DICOM objects as well]"
   "--identify[show paths and UIDs in the report, which may tell who was examined]"

@@ -38,11 +38,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
+    from gliomart.findings.results import Settings
     from gliomart.image.slices import Concern
     from gliomart.model.card import ModelCard
     from gliomart.sources import Budget, Inventory, SeriesFiles, Single, SourceFile
 
-    Planes: TypeAlias = Sequence[Slice | Refusal | NDArray[Any] | None]
+    Planes: TypeAlias = Sequence[Any]
     Image: TypeAlias = Path | str | BinaryIO | NDArray[Any] | Dataset | Slice
 
 
@@ -124,49 +125,48 @@ class One(NamedTuple):
     ----------
     slice
         Checked, and not refused.
-    header
-        What it says of itself; None where it is not DICOM.
     concerns, notes
-        What its reader found to speak against it, and to be told.
+        What speaks against analysing it, and what has to be told of it.
     read_ms
         Milliseconds that reading it took.
     """
 
     slice: Slice
-    header: Header | None = None
     concerns: tuple[Concern, ...] = ()
     notes: tuple[Concern, ...] = ()
     read_ms: float = 0.0
 
 
-def read_one(image: Image, budget: Budget, plane: int | None, card: ModelCard) -> One:
+def read_one(image: Image, budget: Budget, settings: Settings, card: ModelCard) -> One:
     """Read one image; see :meth:`gliomart.Detector.detect`."""
     started = perf_counter()
     with at_input:
-        one = _read_one(image, budget, plane, card)
+        one = _read_one(image, budget, settings, card)
     return one._replace(read_ms=ms_since(started))
 
 
-def _read_one(image: Image, budget: Budget, plane: int | None, card: ModelCard) -> One:
+def _read_one(image: Image, budget: Budget, settings: Settings, card: ModelCard) -> One:
+    given_as = suitability.concerns_of_image(None, card, settings.sequence)
     if isinstance(image, Slice):
-        return One(given.checked(image))
+        return One(given.checked(image), given_as)
     if isinstance(image, np.ndarray):
-        return One(of_array(image, plane))
+        return One(of_array(image, settings.plane), given_as)
     if given.is_path(image):
         path = given.path("image", image)
-        inventory = sources.scan([path], budget, plane=plane)
+        inventory = sources.scan([path], budget, plane=settings.plane, sequence=settings.sequence)
         files = [file for series in inventory.series for file in series.files]
         read = sources.read_series(files, str(path), card.plane)
         slice_ = _only([*inventory.refused, *read])
-        return One(slice_, files[0].header, files[0].concerns, files[0].notes)
+        return One(slice_, suitability.concerns_of_file(files[0], card), files[0].notes)
     dataset = dicom.in_memory(cast("Any", image), budget)
     header = Header.of(dataset)
     slices = dicom.slices_of(dataset, header, "image", "image", budget)
-    return One(_only(list(map(checked, slices))), header)
+    concerns = suitability.concerns_of_image(header, card, settings.sequence)
+    return One(_only(list(map(checked, slices))), concerns)
 
 
 def inventory_of(
-    series: Path | str | list[Any], budget: Budget, plane: int | None
+    series: Path | str | list[Any], budget: Budget, settings: Settings
 ) -> Inventory | None:
     """Find the series among files or data sets, sorted as any others are.
 
@@ -187,11 +187,11 @@ def inventory_of(
     from pydicom import Dataset
 
     if not isinstance(series, list):
-        return sources.scan([series], budget, plane=plane)
+        return sources.scan([series], budget, plane=settings.plane, sequence=settings.sequence)
     if given.all_of(series, given.is_path):
-        return sources.scan(series, budget, plane=plane)
+        return sources.scan(series, budget, plane=settings.plane, sequence=settings.sequence)
     if given.all_of(series, lambda each: isinstance(each, Dataset)):
-        return sources.scan_datasets(series, budget)
+        return sources.scan_datasets(series, budget, sequence=settings.sequence)
     return None
 
 
@@ -212,12 +212,11 @@ def open_alone(image: One, card: ModelCard, *, forced: bool) -> Opened:
         The model was not made for it, and it is not forced; or there is no head in it.
     """
     started = perf_counter()
-    concerns = suitability.concerns_of_image(image.header, card, image.concerns)
-    if concerns and not forced:
-        raise suitability.refused(concerns)
+    if image.concerns and not forced:
+        raise suitability.refused(image.concerns)
     timed = Timed(image.slice, image.read_ms)
     opened = _normalised([timed], [timed], 1, card)
-    by_source = {image.slice.source: concerns}
+    by_source = {image.slice.source: image.concerns}
     return replace(opened, concerns=by_source, notes=image.notes, shared_ms=ms_since(started))
 
 
@@ -247,10 +246,10 @@ def open_series(series: SeriesFiles, card: ModelCard, *, forced: bool) -> Opened
 def open_planes(
     planes: Planes,
     card: ModelCard,
-    plane: int | None = None,
+    settings: Settings,
     companions: Mapping[str, Planes] | None = None,
 ) -> Opened:
-    """Take slices and arrays (H, W) that are in memory already; of colour, one ``plane``.
+    """Take slices and arrays (H, W) that are in memory already; of colour, one plane.
 
     ``companions`` are other sequences on the same pixels, slice by slice; None where one has none.
 
@@ -260,31 +259,42 @@ def open_planes(
         As :func:`gliomart.sources.given.plane_of`; a companion is of a sequence that the model does
         not take, or has other slices.
     """
-    items = _planes(planes, plane)
+    concerns = suitability.concerns_of_image(None, card, settings.sequence)
+
+    def take(number: int, item: Slice | Refusal | NDArray[Any]) -> Slice | Refusal:
+        taken = given.plane_of(number, item, settings.plane)
+        if isinstance(taken, Refusal) or not concerns or settings.forced:
+            return taken
+        error = suitability.refused(concerns)
+        return Refusal(taken.source, taken.frame, error.code, error.reason)
+
+    items = [Timed(take(number, item), 0.0, number) for number, item in enumerate(planes)]
     opened = _normalised(items, items, len(items), card)
+    by_source = {t.item.source: concerns for t in items if isinstance(t.item, Slice)}
+    beside = _aligned(companions or {}, opened, card, settings)
+    return replace(opened, concerns=by_source, beside=beside, sample=())
+
+
+def _aligned(
+    companions: Mapping[str, Planes], leading: Opened, card: ModelCard, settings: Settings
+) -> tuple[Companion | None, ...]:
+    """Take what stands beside slices in memory, in the order of the images that the model takes."""
     further = [image.sequence for image in card.images[1:]]
+    count = len(list(leading.items))
     beside: dict[str | None, Companion] = {}
-    for name, slices in (companions or {}).items():
+    for name, slices in companions.items():
         if name not in further:
             known = ", ".join(filter(None, further)) or "none"
             raise UsageError(f"the model takes no {printable(name)} beside the series, but {known}")
-        if len(slices) != len(items):
-            raise UsageError(f"{len(slices)} slices of {name} stand beside {len(items)}")
+        if len(slices) != count:
+            raise UsageError(f"{len(slices)} slices of {name} stand beside {count}")
         shown = [
-            timed.item if isinstance(timed.item, Slice) else None
-            for timed in _planes([item for item in slices if item is not None], plane)
+            None if item is None else given.plane_of(number, item, settings.plane)
+            for number, item in enumerate(slices)
         ]
-        places = iter(shown)
-        aligned = [None if item is None else next(places) for item in slices]
-        beside[name] = Companion.aligned(aligned, opened.leading, card.preprocessing)
-    return replace(opened, beside=tuple(map(beside.get, further)), sample=())
-
-
-def _planes(planes: Planes, plane: int | None) -> list[Timed]:
-    return [
-        Timed(given.plane_of(number, item, plane), 0.0, number)
-        for number, item in enumerate(planes)
-    ]
+        kept = [item if isinstance(item, Slice) else None for item in shown]
+        beside[name] = Companion.aligned(kept, leading.leading, card.preprocessing)
+    return tuple(map(beside.get, further))
 
 
 def _refused(file: SourceFile, concerns: Sequence[Concern], notes: Sequence[Concern]) -> Refusal:

@@ -54,7 +54,8 @@ class Settings:
     """What produced a result: the model, the provider and the effective settings.
 
     ``forced`` says that what the model was not made for was to be analysed as well, ``plane`` which
-    colour plane of pictures was, from 1; None where all had to be alike. ``site`` is whose
+    colour plane of pictures was, from 1; None where all had to be alike. ``sequence`` is what
+    images were given as, as far as they did not say it; None where nobody said. ``site`` is whose
     scans set the model's thresholds; None where they are the model's own.
     """
 
@@ -66,6 +67,7 @@ class Settings:
     forced: bool = False
     plane: int | None = None
     site: SiteThresholds | None = None
+    sequence: str | None = None
 
 
 @dataclass(frozen=True)

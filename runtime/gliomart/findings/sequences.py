@@ -1,4 +1,4 @@
-"""Which MR sequence an image is of, told from its header.
+"""Which MR sequence an image is of, told from its header, or from the sidecar of a volume.
 
 What was measured counts before what was written, and what is written of the series itself before
 what is written of the examination: a Protocol Name may name everything that was done.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from gliomart.findings.contrast import after_contrast
+
 if TYPE_CHECKING:
-    from gliomart.sources.header import Header
+    from gliomart.sources.acquisition import Acquisition
 
 # Acquisition Contrast of enhanced MR (PS3.3 C.8.13.3.1).
 _CONTRASTS = {
@@ -30,7 +32,8 @@ _CONTRASTS = {
 }
 FIELD_MAP = "field map"
 DOUBLE_INVERSION = "DIR"
-SEQUENCES = frozenset({*_CONTRASTS.values(), FIELD_MAP, DOUBLE_INVERSION})
+AFTER_CONTRAST = "T1C"
+SEQUENCES = frozenset({*_CONTRASTS.values(), FIELD_MAP, DOUBLE_INVERSION, AFTER_CONTRAST})
 
 # Timing in ms. Fluid is nulled by an inversion time of about 0.7 times its T1, 1,600 to 2,900 at
 # usual repetition times; an inversion-prepared T1 or STIR lies far below. Scanners of low field
@@ -84,7 +87,7 @@ _LOCALISER_WORDS = re.compile(
 )
 
 
-def is_localiser(header: Header) -> bool:
+def is_localiser(header: Acquisition) -> bool:
     """Tell whether an image was made to plan others.
 
     Protocol Name counts only where there is no Series Description, and no Inversion Time, which
@@ -96,12 +99,19 @@ def is_localiser(header: Header) -> bool:
     return "LOCALIZER" in header.image_type or bool(_LOCALISER_WORDS.search(_words(said)))
 
 
-def sequence_of(header: Header) -> str | None:
+def sequence_of(header: Acquisition) -> str | None:
     """Tell the MR sequence, one of ``SEQUENCES``, from what the header has; None if nothing tells.
 
-    The first of ``SEQUENCE_RULES`` that can tell decides.
+    The first of ``SEQUENCE_RULES`` that can tell decides. T1 after contrast is ``T1C``, FLAIR and
+    others stay what they are.
     """
-    return next(filter(None, (rule(header) for rule in SEQUENCE_RULES)), None)
+    found = next(filter(None, (rule(header) for rule in SEQUENCE_RULES)), None)
+    return AFTER_CONTRAST if found == "T1" and after_contrast(header) else found
+
+
+def named_in_words(acquisition: Acquisition) -> str | None:
+    """Tell the sequence that the words of a series name, whatever else is said of it."""
+    return _by_description(acquisition)
 
 
 def names_flair(text: str) -> bool:
@@ -109,12 +119,12 @@ def names_flair(text: str) -> bool:
     return bool(_FLAIR_WORDS.search(_words(text)))
 
 
-def _by_diffusion(header: Header) -> str | None:
+def _by_diffusion(header: Acquisition) -> str | None:
     """Take a Diffusion b-value above 0 for diffusion."""
     return "DWI" if header.b_value else None
 
 
-def _by_name(header: Header) -> str | None:
+def _by_name(header: Acquisition) -> str | None:
     """Tell diffusion, susceptibility, field maps and double inversion by name, not by timing.
 
     The name is Series Description and the sequence's name; for echo-planar images Protocol Name
@@ -130,20 +140,20 @@ def _by_name(header: Header) -> str | None:
     return next((kind for kind, words in kinds.items() if words.search(said)), None)
 
 
-def _by_gradient_echo(header: Header) -> str | None:
+def _by_gradient_echo(header: Acquisition) -> str | None:
     """Take Scanning Sequence GR without SE for T1 below an Echo Time of 15 ms, for T2* above."""
     if "GR" not in header.scanning_sequence or "SE" in header.scanning_sequence:
         return None
     return "T1" if (header.echo_time or 0.0) < _T1_ECHO_MS else "T2*"
 
 
-def _by_two_inversions(header: Header) -> str | None:
+def _by_two_inversions(header: Acquisition) -> str | None:
     """Take two Inversion Times above 250 ms for double inversion recovery."""
     slow = {time for time in header.inversion_times if time > _FAT_NULLED_MS}
     return DOUBLE_INVERSION if len(slow) > 1 else None
 
 
-def _by_inversion(header: Header) -> str | None:
+def _by_inversion(header: Acquisition) -> str | None:
     """Take an Inversion Time from 1,500 ms with an Echo Time from 60 ms for FLAIR.
 
     From 1,200 ms is enough below 0.6 T, as Magnetic Field Strength says, and in an image of unknown
@@ -163,25 +173,25 @@ def _by_inversion(header: Header) -> str | None:
     return "FLAIR" if long_echo or header.echo_time is None else "T1"
 
 
-def _by_acquisition_contrast(header: Header) -> str | None:
+def _by_acquisition_contrast(header: Acquisition) -> str | None:
     """Take Acquisition Contrast of enhanced MR at its word, unless it is T2, as of many FLAIRs."""
     contrast = _CONTRASTS.get(header.acquisition_contrast)
     return None if contrast == "T2" else contrast
 
 
-def _by_short_repetition(header: Header) -> str | None:
+def _by_short_repetition(header: Acquisition) -> str | None:
     """Take a Repetition Time below 1,500 ms for T1, for T2 with an Echo Time from 60 ms."""
     if header.repetition_time is None or header.repetition_time >= _T1_REPETITION_MS:
         return None
     return "T2" if (header.echo_time or 0.0) >= _T2_ECHO_MS else "T1"
 
 
-def _by_description(header: Header) -> str | None:
+def _by_description(header: Acquisition) -> str | None:
     """Take a name for T1 where it says so, for FLAIR where it says so and not T1, then for T2."""
     return _contrast_in(_own(header))
 
 
-def _by_protocol(header: Header) -> str | None:
+def _by_protocol(header: Acquisition) -> str | None:
     """Take Protocol Name for what it names, unless that is several sequences."""
     said = _words(header.protocol)
     named = {kind for kind, words in _KINDS_BY_NAME.items() if words.search(said)}
@@ -189,7 +199,7 @@ def _by_protocol(header: Header) -> str | None:
     return named.pop() if len(named) == 1 else None
 
 
-def _by_echo(header: Header) -> str | None:
+def _by_echo(header: Acquisition) -> str | None:
     """Take a longer Repetition Time for T2 with an Echo Time from 60 ms, otherwise for PD.
 
     Where either is missing, Acquisition Contrast T2 is believed.
@@ -218,7 +228,7 @@ def _contrast_in(said: str) -> str | None:
     return next((kind for kind, words in kinds.items() if words.search(said)), None)
 
 
-def _own(header: Header) -> str:
+def _own(header: Acquisition) -> str:
     """Join what is said of the series itself."""
     return _words(f"{header.description} {header.sequence_name}")
 

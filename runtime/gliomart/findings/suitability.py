@@ -1,32 +1,47 @@
-"""Whether an image is what a model was made for, told from its DICOM header.
+"""Whether an image is what a model was made for, told from what is said of it.
 
 A model answers for any picture it is shown. What it was not made for is therefore refused by name,
 before its pixels are read; ``--force`` analyses it all the same, and every result then says that it
-is outside the intended use. Images without a header (PNG, NIfTI and the like) say nothing of
-themselves: for those, whoever gives them answers. What pixels tell, content.py looks for.
+is outside the intended use. DICOM says it in its header, volumes (NIfTI) may by a name of BIDS and
+a sidecar, pictures and arrays do not: for those, whoever gives them answers. What pixels tell,
+content.py looks for.
 
 The tables here are the rules, and the conformance statement in the documentation is made from them.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from gliomart.errors import InputRefusedError
 from gliomart.findings.sequences import SEQUENCE_RULES, SEQUENCES, is_localiser, sequence_of
+from gliomart.findings.statements import (
+    OPTION,
+    agreed,
+    in_words,
+    statement_of_header,
+    statements_of_giver,
+    statements_on,
+    told,
+)
 from gliomart.image.geometry import even_step, overlaps, usual_step
 from gliomart.image.slices import Concern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from gliomart.findings.statements import Statement
     from gliomart.model.card import ModelCard
+    from gliomart.sources.acquisition import Acquisition
+    from gliomart.sources.bids import BidsName
     from gliomart.sources.header import Header
-    from gliomart.sources.inventory import SeriesFiles
+    from gliomart.sources.inventory import SeriesFiles, SourceFile
 
 __all__ = [
     "CODES", "SCANNER_IMAGES", "SEQUENCES", "SEQUENCE_RULES", "TOLD",
-    "concerns_of_image", "concerns_of_series", "refused", "refusing", "sequence_of",
+    "concerns_of_file", "concerns_of_image", "concerns_of_series", "refused", "refusing",
+    "sequence_of",
 ]  # fmt: skip
 
 # What each code stands for, in the order in which they are looked for: the first decides.
@@ -38,6 +53,7 @@ CODES = {
     "localiser": "a localiser, made to plan other images",
     "derived-image": "calculated from other images (a map, a projection, a subtraction, a phase)",
     "wrong-sequence": "an MR sequence that the model was not made for",
+    "contradictory-sequence": "header, name, sidecar or the option sequence contradict each other",
     "unknown-sequence": "nothing in the header tells the MR sequence",
     "incomplete-volume": "slices that could be turned into the model's plane if none were missing",
     "wrong-plane": "a plane that the model was not made for and that cannot be turned into it",
@@ -71,6 +87,11 @@ TOLD = frozenset({"skull-stripped", "cut-off", "unusual-contrast"})
 # Secondary images that are reformatted rather than calculated.
 _REFORMATTED = frozenset({"MPR", "CSA MPR", "CSAMPR", "REFORMATTED", "RESAMPLED", "CSA RESAMPLED"})
 
+# Suffixes of BIDS (1.10) of what is calculated, beside all that end in "map", and of no MRI.
+_CALCULATED_SUFFIX = re.compile(r"\w*map|adc|fa|colfa|expadc|trace|minip|mtsat", re.IGNORECASE)
+_MODALITIES = {"ct": "CT", "pet": "PT"}
+_PARTS = {"phase": "PHASE", "real": "REAL", "imag": "IMAGINARY"}
+
 # SOP classes whose pixels come from a scanner (PS3.4 B.5), and what their modality is.
 SCANNER_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.4": "MR Image Storage",
@@ -98,23 +119,35 @@ _CALCULATED = frozenset(
 def concerns_of_series(series: SeriesFiles, card: ModelCard) -> dict[str, tuple[Concern, ...]]:
     """Find what speaks against analysing each file of a series, by source; the first decides."""
     of_all = [*_of_series(series, card), *_of_rescale(series)]
-    found = {}
-    for file in series.files:
-        of_file = _of_image(file.header, card) if file.header else ()
-        concerns = [*file.concerns, *of_file, *of_all]
-        found[file.source] = tuple(sorted(concerns, key=_rank))
-    return found
+    return {
+        file.source: _sorted([*file.concerns, *_of_file(file, card), *of_all])
+        for file in series.files
+    }
+
+
+def concerns_of_file(file: SourceFile, card: ModelCard) -> tuple[Concern, ...]:
+    """Find what speaks against analysing a file by itself; the first decides."""
+    return _sorted([*file.concerns, *_of_file(file, card)])
 
 
 def concerns_of_image(
-    header: Header | None, card: ModelCard, known: Iterable[Concern] = ()
+    header: Header | None, card: ModelCard, sequence: str | None = None
 ) -> tuple[Concern, ...]:
-    """Find what speaks against analysing one image by itself; the first decides.
+    """Find what speaks against analysing one image that lies in memory; the first decides.
 
-    ``known`` is what its reader found already.
+    Parameters
+    ----------
+    header
+        What it says of itself; None where it is not DICOM.
+    card
+        Of the model.
+    sequence
+        Which sequence whoever gives it says it is of, such as ``T1C``; None where nobody says.
     """
-    of_image = _of_image(header, card) if header else ()
-    return tuple(sorted([*known, *of_image], key=_rank))
+    own = statement_of_header(header) if header else None
+    said = [*([own] if own else []), *statements_of_giver(sequence)]
+    of_image = _of_header(header, card) if header else ()
+    return _sorted([*of_image, *_of_sequence(said, card, header)])
 
 
 def refusing(concerns: Iterable[Concern]) -> list[Concern]:
@@ -129,20 +162,35 @@ def refused(concerns: Sequence[Concern]) -> InputRefusedError:
     return InputRefusedError(first.code, first.reason + also)
 
 
+def _sorted(concerns: Iterable[Concern]) -> tuple[Concern, ...]:
+    return tuple(sorted(concerns, key=_rank))
+
+
 def _rank(concern: Concern) -> int:
     return list(CODES).index(concern.code)
 
 
-def _of_image(header: Header, card: ModelCard) -> Iterator[Concern]:
-    yield from _of_object(header)
-    made_for = dict.fromkeys(image.modality for image in card.images)
-    if header.modality not in made_for:
-        stated = f"modality {header.modality}" if header.modality else "no modality is stated"
-        yield Concern("wrong-modality", f"{stated}; the model was made for {' or '.join(made_for)}")
-    yield from _of_body_part(header)
-    sequences = dict.fromkeys(i.sequence for i in card.images if i.sequence in SEQUENCES)
-    if header.modality == "MR" and "MR" in made_for and sequences:
-        yield from _of_sequence(sequence_of(header), [name for name in sequences if name])
+def _of_file(file: SourceFile, card: ModelCard) -> Iterator[Concern]:
+    if file.header is not None:
+        yield from _of_header(file.header, card)
+    if file.bids is not None:
+        yield from _of_name(file.bids, card)
+    beside = file.sidecar.acquisition if file.sidecar else None
+    if beside is not None:
+        if beside.modality:
+            yield from _of_modality(beside.modality, card)
+        yield from _of_acquisition(beside)
+    if beside is None or beside.modality in {"", "MR"}:
+        yield from _of_sequence(statements_on(file), card, file.header)
+
+
+def _of_header(header: Header, card: ModelCard) -> Iterator[Concern]:
+    if header.sop_class.startswith(_SECONDARY_CAPTURE):
+        yield _concern("secondary-capture")
+    elif header.sop_class and header.sop_class not in SCANNER_IMAGES:
+        yield _concern("no-scanner-image")
+    yield from _of_modality(header.modality, card)
+    yield from _of_acquisition(header)
     coarsest = card.limits.coarsest_pixel_mm
     if header.spacing is not None and max(header.spacing) > coarsest:
         yield Concern("coarse-pixels", f"pixels of {max(header.spacing):.2g} mm are too coarse")
@@ -154,23 +202,42 @@ def _of_image(header: Header, card: ModelCard) -> Iterator[Concern]:
             yield _concern(code)
 
 
-def _of_object(header: Header) -> Iterator[Concern]:
-    if header.sop_class.startswith(_SECONDARY_CAPTURE):
-        yield _concern("secondary-capture")
-    elif header.sop_class and header.sop_class not in SCANNER_IMAGES:
-        yield _concern("no-scanner-image")
-    types = set(header.image_type)
-    if is_localiser(header):
+def _of_name(name: BidsName, card: ModelCard) -> Iterator[Concern]:
+    """Judge by a volume's name: what was calculated, and what is no MRI."""
+    suffix = name.suffix.lower()
+    if suffix in _MODALITIES:
+        yield from _of_modality(_MODALITIES[suffix], card)
+    calculated = [name.suffix] if _CALCULATED_SUFFIX.fullmatch(suffix) else []
+    calculated += filter(None, [_PARTS.get(name.entities.get("part", ""))])
+    if calculated:
+        yield _calculated(calculated)
+
+
+def _of_modality(modality: str, card: ModelCard) -> Iterator[Concern]:
+    made_for = dict.fromkeys(image.modality for image in card.images)
+    if modality not in made_for:
+        stated = f"modality {modality}" if modality else "no modality is stated"
+        yield Concern("wrong-modality", f"{stated}; the model was made for {' or '.join(made_for)}")
+
+
+def _of_acquisition(said: Acquisition) -> Iterator[Concern]:
+    if is_localiser(said):
         yield _concern("localiser")
+    types = set(said.image_type)
     calculated = sorted(types & _CALCULATED)
     if not calculated and "SECONDARY" in types and not types & _REFORMATTED:
         calculated = ["SECONDARY"]
-    if header.complex_component not in {"", "MAGNITUDE", "MIXED"}:
-        calculated.append(header.complex_component)
-    if header.calculation not in {"", "NONE", "MULTI_PLANAR_RE", "CURVED_MULTI_PLA"}:
-        calculated.append(header.calculation)
+    if said.complex_component not in {"", "MAGNITUDE", "MIXED"}:
+        calculated.append(said.complex_component)
+    if said.calculation not in {"", "NONE", "MULTI_PLANAR_RE", "CURVED_MULTI_PLA"}:
+        calculated.append(said.calculation)
     if calculated:
-        yield Concern("derived-image", f"calculated from other images ({', '.join(calculated)})")
+        yield _calculated(calculated)
+    yield from _of_body_part(said)
+
+
+def _calculated(names: Sequence[str]) -> Concern:
+    return Concern("derived-image", f"calculated from other images ({', '.join(names)})")
 
 
 def _of_series(series: SeriesFiles, card: ModelCard) -> Iterator[Concern]:
@@ -220,7 +287,7 @@ def _of_rescale(series: SeriesFiles) -> Iterator[Concern]:
         yield _concern("mixed-rescale")
 
 
-def _of_body_part(header: Header) -> Iterator[Concern]:
+def _of_body_part(header: Acquisition) -> Iterator[Concern]:
     from gliomart.findings.anatomy import other_part  # its lists of words take as long as a slice
 
     other = other_part(
@@ -233,12 +300,26 @@ def _of_body_part(header: Header) -> Iterator[Concern]:
         yield Concern("wrong-body-part", f"{other}, not the head")
 
 
-def _of_sequence(sequence: str | None, wanted: Sequence[str]) -> Iterator[Concern]:
-    made_for = f"the model was made for {' or '.join(wanted)}"
-    if sequence is None:
+def _of_sequence(
+    said: Sequence[Statement], card: ModelCard, header: Header | None
+) -> Iterator[Concern]:
+    """Judge by what is said of the sequence; a DICOM header has to say something.
+
+    Where statements differ, that counts as far as it matters: one of them is a sequence that the
+    model was made for, or whoever gives the image said it.
+    """
+    if header is not None and header.modality != "MR":
+        return
+    named = (image.sequence for image in card.images if image.modality == "MR")
+    wanted = list(dict.fromkeys(name for name in named if name in SEQUENCES))
+    made_for = f"the model was made for {' or '.join(in_words(name) for name in wanted if name)}"
+    found = agreed(said)
+    if said and found is None and any(s.who == OPTION or s.sequence in wanted for s in said):
+        yield Concern("contradictory-sequence", f"{told(said)}; nobody is believed")
+    elif wanted and said and found not in wanted:
+        yield Concern("wrong-sequence", f"{told(said)}; {made_for}")
+    elif wanted and not said and header is not None:
         yield Concern("unknown-sequence", f"nothing tells the sequence; {made_for}")
-    elif sequence not in wanted:
-        yield Concern("wrong-sequence", f"the header tells of {sequence}; {made_for}")
 
 
 def _concern(code: str) -> Concern:

@@ -29,6 +29,8 @@ class RunSettings(TypedDict):
         What the model was not made for was to be analysed as well.
     plane
         Colour plane of pictures that was analysed, from 1; null where all had to be alike.
+    sequence
+        MR sequence that inputs were given as; null where nobody said.
     overlays
         Slices of which overlays were to be written.
     maps, dicom
@@ -40,6 +42,7 @@ class RunSettings(TypedDict):
     false_alarm_rate: float
     forced: bool
     plane: int | None
+    sequence: str | None
     overlays: Overlays
     maps: bool
     dicom: bool
@@ -139,7 +142,10 @@ class SeriesEntry(TypedDict):
     id
         Series Instance UID or folder, with a number where that is not unique.
     source
-        POSIX path that starts with the input's own name.
+        POSIX path that starts with the input's own name: of its folder, or of the file of a volume.
+    sequence
+        MR sequence that it is of, such as ``FLAIR`` or ``T1C`` (T1 after contrast), as its header,
+        name, sidecar or ``settings.sequence`` say; null where none does, or they disagree.
     slices
         Number of slices that were analysed.
     score
@@ -163,6 +169,7 @@ class SeriesEntry(TypedDict):
 
     id: str
     source: str
+    sequence: str | None
     slices: int
     score: float
     p_value: float

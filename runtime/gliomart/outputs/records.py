@@ -73,6 +73,8 @@ class SeriesFindings:
     ----------
     id, source
         As of :class:`gliomart.sources.SeriesFiles`.
+    sequence
+        Of MR; None where nothing tells.
     slices
         Number of slices that were analysed.
     verdict
@@ -85,6 +87,7 @@ class SeriesFindings:
 
     id: str
     source: str
+    sequence: str | None
     slices: int
     verdict: Verdict
     structures: Mapping[str, StructureVerdict]
@@ -104,6 +107,7 @@ def header(inventory: Inventory, settings: Settings, options: OutputOptions) -> 
             "false_alarm_rate": settings.false_alarm_rate,
             "forced": settings.forced,
             "plane": settings.plane,
+            "sequence": settings.sequence,
             "overlays": options.overlays,
             "maps": options.maps,
             "dicom": options.dicom,
@@ -182,6 +186,7 @@ def series_entry(findings: SeriesFindings, overview: str | None) -> SeriesEntry:
     entry = {
         "id": findings.id,
         "source": findings.source,
+        "sequence": findings.sequence,
         "slices": findings.slices,
         "score": rounded(verdict.score),
         "p_value": rounded(verdict.p_value),

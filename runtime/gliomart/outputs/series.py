@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gliomart import log
+from gliomart.findings.statements import sequence_of_series
 from gliomart.findings.verdict import SeriesTally
 from gliomart.image.slices import Refusal
 from gliomart.outputs import names, pictures, records
@@ -137,6 +138,7 @@ class _SeriesWriter:
         return SeriesFindings(
             id=self.series.id,
             source=self.series.source,
+            sequence=sequence_of_series(self.series),
             slices=len(tally.scores),
             verdict=verdict,
             structures=tally.structures(self.plan.card, rate),

@@ -107,7 +107,7 @@ def measure(
     """
     series = detector.arrange(inventory.series)
     suitable = suited(series, detector.card)
-    sequences = sequences_of(suitable, detector.card)
+    sequences = sequences_of(suitable)
     if suitable:
         check_number(len(by_patient(suitable)), least)
     left_out = Counter(refusal.code for refusal in inventory.refused)

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from gliomart.errors import DatasetError
-from gliomart.findings.sequences import SEQUENCES, sequence_of
+from gliomart.findings.statements import sequence_of_series
 from gliomart.findings.suitability import concerns_of_series
 from gliomart.model.contents import CalibratedScanner
 from gliomart.printable import printable
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     from gliomart.sources import SeriesFiles
     from gliomart.sources.header import Header
 
-# A subject's label in a path, and what a file is called after its sequence (BIDS 1.10, entities
-# and MRI suffixes).
+# A subject's label in a path (BIDS 1.10, entities).
 _SUBJECT = re.compile(r"(?:^|/)sub-([0-9A-Za-z]+)(?=[_/])")
-_SUFFIX = re.compile(r"(?:^|/)sub-[^/]*_([0-9A-Za-z]+)\.nii(?:\.gz)?$")
-_BIDS_SEQUENCES = {"FLAIR": "FLAIR", "T1w": "T1", "T2w": "T2", "PDw": "PD", "T2starw": "T2*"}
 _LONGEST_WORD = 64  # of a Long String (PS3.5 6.2)
 
 
@@ -58,22 +55,18 @@ def by_patient(every_series: Sequence[SeriesFiles]) -> list[list[SeriesFiles]]:
     return list(found.values())
 
 
-def sequences_of(every_series: Iterable[SeriesFiles], card: ModelCard) -> tuple[str, ...]:
-    """Tell the sequences of series, as far as headers or BIDS names say; each once.
+def sequences_of(every_series: Iterable[SeriesFiles]) -> tuple[str, ...]:
+    """Tell the sequences of series, as far as headers, names (BIDS) or sidecars say; each once.
 
     Raises
     ------
     DatasetError
-        There are several, and each has scores of its own; or the model was made for others.
+        There are several, and each has scores of its own.
     """
-    found = Counter(filter(None, map(_sequence, every_series)))
-    told = ", ".join(f"{name} ({count} series)" for name, count in found.most_common())
+    found = Counter(filter(None, map(sequence_of_series, every_series)))
     if len(found) > 1:
+        told = ", ".join(f"{name} ({count} series)" for name, count in found.most_common())
         raise DatasetError(f"the scans are of mixed sequences, {told}; give those of one")
-    made_for = [image.sequence for image in card.images if image.sequence in SEQUENCES]
-    if made_for and not found.keys() <= set(made_for):
-        kinds = " and ".join(filter(None, made_for))
-        raise DatasetError(f"the scans are of {told}; the model was made for {kinds}")
     return tuple(found)
 
 
@@ -93,17 +86,9 @@ def scanners_of(every_series: Iterable[SeriesFiles]) -> tuple[CalibratedScanner,
 
 
 def suited(every_series: Iterable[SeriesFiles], card: ModelCard) -> list[SeriesFiles]:
-    """Leave out the series of which nothing would be analysed, as their headers say."""
+    """Leave out the series of which nothing would be analysed, as is said of them."""
     return [series for series in every_series if not all(concerns_of_series(series, card).values())]
 
 
 def _header(series: SeriesFiles) -> Header | None:
     return series.files[0].header
-
-
-def _sequence(series: SeriesFiles) -> str | None:
-    header = _header(series)
-    if header is not None:
-        return sequence_of(header)
-    suffix = _SUFFIX.search(series.files[0].source)
-    return _BIDS_SEQUENCES.get(suffix[1]) if suffix else None

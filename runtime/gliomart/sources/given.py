@@ -17,6 +17,7 @@ import numpy as np
 
 from gliomart.errors import InputNotFoundError, InputRefusedError, UsageError
 from gliomart.image.geometry import COARSEST_MM, FINEST_MM, is_place, is_plane
+from gliomart.image.sequence import GIVEN
 from gliomart.image.slices import Refusal, Slice, of_array, settled
 from gliomart.printable import printable, said
 
@@ -287,6 +288,22 @@ def count(name: str, value: object, *, most: int = _MOST_THREADS) -> int | None:
     if not _is_count(value, least=1) or int(value) > most:  # type: ignore[call-overload]
         raise UsageError(f"{name} is {_shown(value)}, not a whole number from 1 to {most}")
     return int(value)  # type: ignore[call-overload]
+
+
+def sequence(value: object) -> str | None:
+    """Take the name of an MR sequence, in any case, or None where nobody says one.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    """
+    if value is None:
+        return None
+    found = GIVEN.get(value.lower()) if isinstance(value, str) else None
+    if found is None:
+        raise UsageError(f"sequence is {_shown(value)}, none of {', '.join(GIVEN)}")
+    return found
 
 
 def choice(name: str, value: object) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gliomart.image.slices import Concern
 from gliomart.sources import copies, joining, placing
 from gliomart.sources.apart import apart
-from gliomart.sources.inventory import Group, Image, SeriesFiles
+from gliomart.sources.inventory import Group, Image, SeriesFiles, Study
 from gliomart.sources.traits import patients
 from gliomart.sources.walk import folder_of
 
@@ -54,7 +54,14 @@ def group(found: Sequence[SourceFile], refused: list[Refusal]) -> list[SeriesFil
 
 def _without_headers(name: str, files: Sequence[SourceFile]) -> SeriesFiles:
     notes = tuple(dict.fromkeys(note for file in files for note in file.notes))
-    return SeriesFiles(name, folder_of(files[0].source), tuple(files), notes)
+    first = files[0]
+    if first.kind != "nifti":
+        return SeriesFiles(name, folder_of(first.source), tuple(files), notes)
+    study = None
+    if first.bids is not None:
+        space = first.bids.entities.get("space")
+        study = Study(first.bids.session_of(first.path), frame_of_reference=space)
+    return SeriesFiles(name, first.source, tuple(files), notes, study=study)
 
 
 def _groups(images: Sequence[Image]) -> Iterator[Group]:

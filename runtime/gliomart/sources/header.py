@@ -10,6 +10,7 @@ import numpy as np
 
 from gliomart.errors import InputRefusedError
 from gliomart.image.geometry import COARSEST_MM, FINEST_MM, ImagePlane, is_place, is_plane
+from gliomart.sources.acquisition import Acquisition, names_an_agent, tesla
 from gliomart.sources.attributes import Frame, frames_of, numbers, text, value_of, words
 from gliomart.sources.loss import was_lossy
 from gliomart.sources.traits import (
@@ -28,8 +29,11 @@ if TYPE_CHECKING:
 
     from gliomart.sources.traits import Value, Values
 
-# No field is stronger than this; a number between both is one of mT, a larger one of gauss.
-_STRONGEST_T, _WEAKEST_GAUSS = 30.0, 1000.0
+# What says that a contrast agent was given, or which; the first decides.
+_AGENT = ("ContrastBolusAgentAdministered", "ContrastBolusAgent", "ContrastBolusIngredient")
+_FRAME_OF_REFERENCE = next(
+    number for number, trait in enumerate(OF_SERIES) if trait.name == "frame of reference"
+)
 # What says what was examined, and why.
 _EXAMINATION = (
     "StudyDescription",
@@ -39,45 +43,20 @@ _EXAMINATION = (
 
 
 @dataclass(frozen=True, slots=True)  # there may be very many
-class Header:
+class Header(Acquisition):
     """Attributes of one DICOM image (PS3.3); what is missing is empty or None.
+
+    Beside how it was acquired (:class:`gliomart.sources.acquisition.Acquisition`):
 
     Attributes
     ----------
     sop_class, sop_instance_uid, series
         UIDs.
-    modality
-        Such as ``MR``; where it is missing, what the SOP class implies.
-    image_type
-        Values of Image Type; those of the first frame in a file of several kinds.
-    description
-        Series Description.
-    protocol
-        Protocol Name: of some scanners the name of the series, of others that of the
-        whole examination.
-    sequence_name
-        Sequence Name and Pulse Sequence Name.
-    examination
-        Study and procedure descriptions.
-    body_part, region
-        Body Part Examined and Anatomic Region.
-    repetition_time, echo_time, inversion_time
-        In ms; an effective echo time where there is one, the longest of several inversion times.
-    inversion_times
-        All of them, in ms.
-    field_strength
-        Magnetic Field Strength in T.
     scanner
         Manufacturer, Manufacturer's Model Name, and Device Serial Number or else Station Name
         (PS3.3 C.7.5.1).
     acquisition_type
         MR Acquisition Type: ``2D`` or ``3D``.
-    b_value
-        Diffusion b-value in s/mm².
-    scanning_sequence
-        Such as ``SE``, ``IR``, ``GR``, ``EP``.
-    acquisition_contrast
-        Acquisition Contrast of enhanced MR.
     lossy
         It has been lossily compressed, once.
     burned_in
@@ -95,8 +74,6 @@ class Header:
     patient, study
         Patient ID, Patient's Name, Birth Date, Sex and Issuer of Patient ID, as far as they are
         given; Study Instance UID.
-    complex_component, calculation
-        Complex Image Component, Volume Based Calculation Technique (PS3.3 C.8.13.3.1, C.8.16.2.1).
     of_series, of_images
         Values of the traits of that name (:mod:`gliomart.sources.traits`).
     of_repeats
@@ -108,24 +85,8 @@ class Header:
     sop_class: str = ""
     sop_instance_uid: str = ""
     series: str = ""
-    modality: str = ""
-    image_type: tuple[str, ...] = ()
-    description: str = ""
-    protocol: str = ""
-    sequence_name: str = ""
-    examination: str = ""
-    body_part: str = ""
-    region: str = ""
-    repetition_time: float | None = None
-    echo_time: float | None = None
-    inversion_time: float | None = None
-    inversion_times: tuple[float, ...] = ()
-    field_strength: float | None = None
     scanner: tuple[str, str, str] = ("", "", "")
     acquisition_type: str = ""
-    b_value: float | None = None
-    scanning_sequence: frozenset[str] = frozenset()
-    acquisition_contrast: str = ""
     lossy: bool = False
     burned_in: bool = False
     shape: tuple[float, ...] | None = None
@@ -136,8 +97,6 @@ class Header:
     frame_count: int = 1
     patient: Values = (None,) * len(OF_PATIENT)
     study: str = ""
-    complex_component: str = ""
-    calculation: str = ""
     of_series: Values = (None,) * len(OF_SERIES)
     of_images: Values = (None,) * len(OF_IMAGES)
     of_repeats: tuple[Values, ...] = ((None,) * len(OF_REPEATS),)
@@ -197,7 +156,7 @@ class Header:
             echo_time=_positive(first, "EffectiveEchoTime") or _positive(first, "EchoTime"),
             inversion_time=max(inversions, default=None),
             inversion_times=inversions,
-            field_strength=_tesla(_positive(first, "MagneticFieldStrength")),
+            field_strength=tesla(_positive(first, "MagneticFieldStrength")),
             scanner=_scanner(dataset),
             acquisition_type=text(dataset, "MRAcquisitionType"),
             b_value=_positive(first, "DiffusionBValue"),
@@ -217,6 +176,7 @@ class Header:
             study=text(dataset, "StudyInstanceUID"),
             complex_component=text(first, "ComplexImageComponent").upper(),
             calculation=text(first, "VolumeBasedCalculationTechnique").upper(),
+            agent=_agent(first),
             of_series=tuple(trait.value(dataset) for trait in OF_SERIES),
             of_images=tuple(trait.value(first) for trait in OF_IMAGES),
             of_repeats=tuple(tuple(trait.value(frame) for trait in OF_REPEATS) for frame in own),
@@ -227,6 +187,12 @@ class Header:
     def _sharing(cls, **values: Any) -> Header:  # noqa: ANN401
         """Make a header; values that were met before are held once, of however many files."""
         return cls(**{name: _once(name, value) for name, value in values.items()})
+
+    @property
+    def frame_of_reference(self) -> str | None:
+        """Frame of Reference UID, as it is compared; None where it is missing."""
+        value = self.of_series[_FRAME_OF_REFERENCE]
+        return None if value is None else str(value)
 
     def only(self, which: Sequence[int]) -> Header:
         """Leave out all frames but these, by their place among the header's own."""
@@ -265,11 +231,15 @@ def _all_positive(place: Frame, keyword: str) -> tuple[float, ...]:
     return tuple(number for number in found if np.isfinite(number) and number > 0)
 
 
-def _tesla(strength: float | None) -> float | None:
-    """Bring a field strength to T: some scanners write it in mT or gauss."""
-    if strength is None or strength < _STRONGEST_T:
-        return strength
-    return strength / (1e3 if strength < _WEAKEST_GAUSS else 1e4)
+def _agent(frame: Frame) -> bool | None:
+    """Tell whether a contrast agent was given (PS3.3 C.7.6.4, C.7.6.16.2.12); None if not said."""
+    if text(frame, "ContrastBolusAgentPhase").upper() == "PRE_CONTRAST":
+        return False
+    said = (names_an_agent(text(frame, keyword)) for keyword in _AGENT)
+    first = next((given for given in said if given is not None), None)
+    if first is None and frame.get("ContrastBolusAgentSequence"):
+        return True
+    return first
 
 
 def _scanner(dataset: Dataset) -> tuple[str, str, str]:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from gliomart.image.geometry import ImagePlane
+    from gliomart.sources.bids import BidsName
     from gliomart.sources.changes import Stamp
     from gliomart.sources.header import Header
+    from gliomart.sources.sidecar import Sidecar
 
 Kind = Literal["dicom", "png", "jpeg", "tiff", "nifti"]
 
@@ -39,6 +41,8 @@ class SourceFile:
         Series Instance UID of a DICOM file; the folder of an image; a volume's own source.
     header
         What a DICOM file says of itself; None for other kinds.
+    bids, sidecar
+        What a volume's name and the JSON file beside it say of it; None where they are none.
     planes
         Where each of its slices lies in the patient, None for one of which that is not known.
     concerns
@@ -49,6 +53,8 @@ class SourceFile:
         What may be spent on reading it.
     plane
         Which colour plane of a picture is analysed, from 1; None where all have to be alike.
+    sequence
+        The MR sequence that whoever gives it says it is of; None where nobody says.
     stamp
         What the file was when it was found; None where that is not known.
     dataset
@@ -65,6 +71,9 @@ class SourceFile:
     notes: tuple[Concern, ...] = ()
     budget: Budget = DEFAULT
     plane: int | None = None
+    sequence: str | None = None
+    bids: BidsName | None = None
+    sidecar: Sidecar | None = None
     stamp: Stamp | None = None
     dataset: Dataset | None = field(default=None, compare=False, repr=False)
 
@@ -131,20 +140,42 @@ class Group:
     notes: tuple[Concern, ...] = ()
 
 
+class Study(NamedTuple):
+    """The examination that a series belongs to; those of one inventory can be compared.
+
+    Attributes
+    ----------
+    id
+        Study Instance UID; of a volume with a name of BIDS, where its subject's session lies.
+    person
+        Number of the person within the study: de-identification gives one UID to several.
+    frame_of_reference
+        Frame of Reference UID, or the entity ``space`` of BIDS; None where nothing tells.
+    """
+
+    id: str
+    person: int = 0
+    frame_of_reference: str | None = None
+
+
 @dataclass(frozen=True)
 class SeriesFiles:
     """The files of one series, in anatomical order where it is known, else by name.
 
     Attributes
     ----------
-    id, source
-        Series Instance UID or folder, and what results call it.
+    id
+        Series Instance UID, the folder of pictures, or a volume's own source.
+    source
+        What results call it: its folder, or the file that a volume is.
     files
         Of it.
     notes
         What has to be told of how they were put together.
     companions
         Other series that a model sees together with it, such as another sequence of its study.
+    study
+        Which examination it belongs to; None where nothing tells.
     """
 
     id: str
@@ -152,6 +183,7 @@ class SeriesFiles:
     files: tuple[SourceFile, ...]
     notes: tuple[Concern, ...] = ()
     companions: tuple[SeriesFiles, ...] = ()
+    study: Study | None = None
 
     def together_with(self, *others: SeriesFiles) -> SeriesFiles:
         """Add companions, and note that they are seen with it rather than by themselves."""
@@ -236,8 +268,14 @@ class Inventory:
         """Tell of every file and refusal, under the name of its source."""
         for series in self.series:
             for file in series.files:
-                size, modified = file.stamp or ("", "")
-                place = os.fsencode(os.path.realpath(file.path))
-                yield file.source, place + f"\0{size}\0{modified}\n".encode()
+                yield file.source, _line(file.path, file.stamp)
+                if file.sidecar is not None:
+                    yield file.source, _line(file.sidecar.path, file.sidecar.stamp)
         for refusal in self.refused:
             yield refusal.source, f"{refusal.source}\0{refusal.code}\n".encode()
+
+
+def _line(path: Path, stamp: Stamp | None) -> bytes:
+    """Tell of one file: where it lies, its size and time."""
+    size, modified = stamp or ("", "")
+    return os.fsencode(os.path.realpath(path)) + f"\0{size}\0{modified}\n".encode()

@@ -13,7 +13,6 @@ from gliomart.image.slices import Concern
 from gliomart.sources.apart import apart
 from gliomart.sources.inventory import Group
 from gliomart.sources.placing import MOST_DOUBLES
-from gliomart.sources.traits import OF_SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,9 +26,6 @@ _FEWEST = 3
 _BESIDE = 0.1
 # At most this share of a stack may be missing.
 _MOST_MISSING = 0.25
-_FRAME_OF_REFERENCE = next(
-    number for number, trait in enumerate(OF_SERIES) if trait.name == "frame of reference"
-)
 
 
 def of_single_images(groups: Sequence[Group]) -> list[Group]:
@@ -87,7 +83,7 @@ def _parallel(images: Sequence[Image]) -> list[list[Image]]:
 
 def _certain(images: Sequence[Image]) -> bool:
     """Tell whether images lie right above each other at one step, of which a few may be missing."""
-    if len({image.header.of_series[_FRAME_OF_REFERENCE] for image in images}) > 1:
+    if len({image.header.frame_of_reference for image in images}) > 1:
         return False
     planes = [image.plane for image in images if image.plane is not None]
     planes.sort(key=lambda plane: plane.height)

@@ -12,7 +12,7 @@ import numpy as np
 from gliomart.image.geometry import SAME_PLACE_MM, ImagePlane, doubles, usual_step
 from gliomart.image.slices import Concern, Refusal
 from gliomart.sources.apart import muddled
-from gliomart.sources.inventory import SeriesFiles
+from gliomart.sources.inventory import SeriesFiles, Study
 from gliomart.sources.walk import folder_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,15 @@ def series(group: Group, refused: list[Refusal]) -> SeriesFiles:
         reason = "different images of it have one SOP Instance UID"
         notes = (*notes, Concern("shared-instance-uid", reason))
     folder = folder_of(group.images[0].file.source)
-    return SeriesFiles(group.series, folder, tuple(files), (*group.notes, *notes))
+    study, person = group.owner
+    frame = group.images[0].header.frame_of_reference
+    return SeriesFiles(
+        group.series,
+        folder,
+        tuple(files),
+        (*group.notes, *notes),
+        study=Study(study, person, frame) if study else None,
+    )
 
 
 def _without_strays(images: Sequence[Image]) -> list[Image]:

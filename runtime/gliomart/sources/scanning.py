@@ -23,15 +23,19 @@ _MASK = "mask beside an image"
 
 
 def scan(
-    paths: Iterable[Path | str], budget: Budget = DEFAULT, *, plane: int | None = None
+    paths: Iterable[Path | str],
+    budget: Budget = DEFAULT,
+    *,
+    plane: int | None = None,
+    sequence: str | None = None,
 ) -> Inventory:
     """Walk files and folders (recursively) and group them into series.
 
     A DICOM series is what belongs together, sorted by position along its normal; a series of
     image files is one folder, sorted by name with numbers as numbers; a NIfTI file is a series of
-    its own. Of a DICOMDIR the files that it lists are taken. What is hidden in a folder is counted
-    and not read, and so are masks beside the images that they are named after (``scan_mask.png``);
-    what is given by name is read.
+    its own, whose name (BIDS) and sidecar are read. Of a DICOMDIR the files that it lists are
+    taken. What is hidden in a folder is counted and not read, and so are masks beside the images
+    that they are named after (``scan_mask.png``); what is given by name is read.
 
     Parameters
     ----------
@@ -42,6 +46,9 @@ def scan(
     plane
         Which colour plane of pictures (PNG, JPEG, TIFF) is analysed, from 1; None where all have
         to be alike.
+    sequence
+        Which MR sequence they are of (``flair``, ``t1``, ``t1c``, ``t2``), as far as they do not
+        say it themselves; None where nobody says.
 
     Raises
     ------
@@ -51,7 +58,7 @@ def scan(
         An argument is not of its kind.
     """
     given.instance("budget", budget, Budget)
-    plane = given.count("plane", plane)
+    plane, sequence = given.count("plane", plane), given.sequence(sequence)
     walk = Walk()
     images: list[SourceFile] = []
     for path in given.paths(paths):
@@ -62,7 +69,11 @@ def scan(
         if path.is_dir():  # a mask that is given by itself is meant
             beside = masks.beside(met, [refusal.source for refusal in walk.refused])
             walk.ignored.update({_MASK: len(beside)} if beside else {})
-        images += (replace(file, plane=plane) for file in met if file.source not in beside)
+        images += (
+            replace(file, plane=plane, sequence=sequence)
+            for file in met
+            if file.source not in beside
+        )
     files = len({file.source for file in images}) + len(walk.refused)
     series = group(images, walk.refused)
     return Inventory(
@@ -74,8 +85,11 @@ def scan(
     )
 
 
-def scan_datasets(datasets: Iterable[Dataset], budget: Budget = DEFAULT) -> Inventory:
+def scan_datasets(
+    datasets: Iterable[Dataset], budget: Budget = DEFAULT, *, sequence: str | None = None
+) -> Inventory:
     """Group data sets that are in memory into series, as :func:`scan` groups files."""
+    sequence = given.sequence(sequence)
     found: list[SourceFile] = []
     refused: list[Refusal] = []
     roots = []
@@ -87,7 +101,7 @@ def scan_datasets(datasets: Iterable[Dataset], budget: Budget = DEFAULT) -> Inve
                 found.append(
                     SourceFile(
                         Path(source), source, "dicom", series, header, header.planes,
-                        budget=budget, dataset=dataset,
+                        budget=budget, sequence=sequence, dataset=dataset,
                     )
                 )  # fmt: skip
         except InputRefusedError as error:

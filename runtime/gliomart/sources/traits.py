@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
+from gliomart.sources.acquisition import names_an_agent
 from gliomart.sources.attributes import value_of
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ T = TypeVar("T")
 # An agent was given where one is named, or in enhanced objects administered.
 _CONTRAST = ("ContrastBolusAgentAdministered", "ContrastBolusAgentNumber", "ContrastBolusAgent")
 _NAME = 1  # among OF_PATIENT
-_NONE = frozenset({"none", "no", "n", "without", "0"})
 # Where images that lack a trait are at least this share of all, and so are those that have it, its
 # absence is no slip.
 _DIVIDED = 0.25
@@ -63,7 +63,7 @@ class Trait:
             if self.kind in {"words", "presence"}:
                 words = _words(value)
                 if words and self.kind == "presence":
-                    return None if words in _NONE else "given"
+                    return "given" if names_an_agent(words) else None
                 if words:
                     return words
             elif (number := _first_number(value)) is not None:

@@ -13,7 +13,8 @@ from gliomart.errors import InputNotFoundError, InputRefusedError
 from gliomart.host.forking import at_input
 from gliomart.image.slices import Refusal
 from gliomart.printable import printable, reason_of
-from gliomart.sources import changes, dicom, formats, media, nifti
+from gliomart.sources import changes, dicom, formats, media, nifti, sidecar
+from gliomart.sources.bids import BidsName
 from gliomart.sources.inventory import SourceFile
 from gliomart.sources.kinds import kind_of
 
@@ -96,7 +97,7 @@ class Walk:
             if isinstance(entry, media.Directory):
                 self.ignored["DICOMDIR"] += 1
                 return entry
-            if not entry:
+            if not entry and not sidecar.is_one(file):
                 self.ignored[formats.kind_of_other(file.name)] += 1
             self.found += entry
         return None
@@ -227,10 +228,12 @@ def _identify(path: Path, source: str, budget: Budget) -> list[SourceFile] | med
     stamp = changes.Stamp.of(path)  # before the header is read: what changes later is seen
     if kind == "nifti":
         planes, _, concerns, notes = nifti.describe(path, budget).placement
+        beside = sidecar.read(path, budget)
         return [
             SourceFile(
                 path, source, kind, source, None, planes,
-                concerns=concerns, notes=notes, budget=budget, stamp=stamp,
+                concerns=concerns, notes=notes + (beside.notes if beside else ()), budget=budget,
+                bids=BidsName.of(source), sidecar=beside, stamp=stamp,
             )
         ]  # fmt: skip
     if kind != "dicom":

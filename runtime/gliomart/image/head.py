@@ -13,6 +13,9 @@ from gliomart.image.grid import depth
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# The head is brighter than black by this part of how much the brightest is (percentiles 1 and 99).
+HEAD_BRIGHTNESS = 0.12
+
 
 def head_mask(pixels: NDArray[np.float32], level: float) -> NDArray[np.bool_]:
     """Largest connected thing above ``level``, with its holes filled; bool (H, W)."""

@@ -11,7 +11,7 @@ import numpy as np
 from gliomart.errors import InputRefusedError
 from gliomart.image import background
 from gliomart.image.grid import Box, depth
-from gliomart.image.head import head_mask
+from gliomart.image.head import HEAD_BRIGHTNESS, head_mask
 from gliomart.image.sampling import evenly_spaced
 from gliomart.image.shading import estimate_field
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 SAMPLED_SLICES = 32
 # Shorter side, in pixels, of what is looked at: enough for a box and a median.
 _SAMPLED_SIDE = 128
-# A pixel is taken for head where it is brighter than this, black being 0 and the brightest 1.
-_HEAD_BRIGHTNESS = 0.12
 # A head covers at least this fraction of the image.
 _SMALLEST_HEAD = 0.02
 # A pixel is taken for brain where it lies deeper in the head than this fraction of the head's
@@ -106,7 +104,7 @@ def estimate_normalisation(
     black, bright = np.percentile(planes, (1, 99))
     if not bright > black:
         raise InputRefusedError("no-head", "nothing brighter than its surroundings is in the image")
-    level = _HEAD_BRIGHTNESS * (bright - black)
+    level = HEAD_BRIGHTNESS * (bright - black)
     heads = [(plane, head_mask(plane - black, level)) for plane in planes]
     heads = [(plane, head) for plane, head in heads if head.mean() > _SMALLEST_HEAD]
     if not heads:

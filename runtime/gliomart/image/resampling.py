@@ -1,0 +1,360 @@
+"""Bringing one series onto the slices of another one, by where both lie in the patient.
+
+The slices of a series are taken for a lattice: along rows and columns as each image says, and from
+one slice to the next along the line between their positions, which a tilted gantry lets run aslant.
+Values between the points of the lattice are linear in each of its three coordinates (trilinear).
+
+What is inside is what SimpleITK's ``Resample`` takes for it: a slice reaches half a pixel beyond
+the centres of its outermost pixels, and the stack half a step beyond its outermost slices; there
+the nearest value counts (ITK, ``itk::ImageFunction::IsInsideBuffer`` and
+``itk::LinearInterpolateImageFunction``). Slices on both sides of a gap end as outermost ones do, so
+that nothing is made up for slices that are missing. Steps that are not even, of which ITK knows
+nothing, are taken as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from gliomart.equality import ByContent
+from gliomart.errors import InputRefusedError
+from gliomart.image.geometry import (
+    COARSEST_MM,
+    ROUNDED_MM,
+    ImagePlane,
+    Vector,
+    gaps,
+    overlaps,
+    usual_step,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from gliomart.image.slices import Slice
+
+# Images whose places differ by less over a whole slice lie as parallel ones do.
+_PARALLEL_MM = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class Rigid(ByContent):
+    """A movement of a rigid body: a turn about a centre, and then a shift.
+
+    Attributes
+    ----------
+    rotation
+        float64 (3, 3), orthonormal.
+    translation
+        float64 (3,), mm.
+    centre
+        float64 (3,): the point that the turn leaves where it is, mm.
+
+    All are in the patient's directions, LPS.
+    """
+
+    rotation: Vector
+    translation: Vector
+    centre: Vector
+
+    @classmethod
+    def of(
+        cls,
+        turn: Sequence[float] = (0, 0, 0),
+        translation: Sequence[float] = (0, 0, 0),
+        centre: Sequence[float] = (0, 0, 0),
+    ) -> Rigid:
+        """Make one of a turn about an axis: its direction, its length being the angle in degrees.
+
+        The turn is right-handed about its axis, the shift is in mm (LPS), as the centre is.
+        """
+        rotation, _ = cv2.Rodrigues(np.radians(np.asarray(turn, np.float64)))
+        return cls(rotation, np.asarray(translation, np.float64), np.asarray(centre, np.float64))
+
+    @property
+    def angle(self) -> float:
+        """How far it turns, in degrees."""
+        turn, _ = cv2.Rodrigues(self.rotation)
+        return float(np.degrees(np.linalg.norm(turn)))
+
+    def __call__(self, points: Vector) -> Vector:
+        """Move points (N, 3), LPS mm."""
+        return (points - self.centre) @ self.rotation.T + self.centre + self.translation
+
+    def after(self, first: Rigid) -> Rigid:
+        """Do another movement first, and this one then; the centre is the other one's."""
+        (moved,) = self(first(first.centre[np.newaxis]))
+        return Rigid(self.rotation @ first.rotation, moved - first.centre, first.centre)
+
+
+class _Lattice(NamedTuple):
+    """How a stack's voxels lie.
+
+    Attributes
+    ----------
+    normal
+        (3,): along the slices' heights.
+    heights
+        (Z,), rising, in mm.
+    to_pixels
+        (2, 3): from mm in the plane to x and y in pixels.
+    origins
+        (Z, 2): the first pixels' places, by ``to_pixels``.
+    reach
+        How many mm a slice reaches beyond itself where it has no neighbour.
+    apart
+        bool (Z - 1,): whether slices are missing between a slice and the next one.
+    """
+
+    normal: Vector
+    heights: Vector
+    to_pixels: Vector
+    origins: Vector
+    reach: float
+    apart: NDArray[np.bool_]
+
+
+class _Along(NamedTuple):
+    """Where heights lie in a stack: the slice below, the share of the one above, whether inside.
+
+    ``free`` is the share that the line through both has there, which goes on beyond them.
+    """
+
+    below: NDArray[np.intp]
+    share: Vector
+    free: Vector
+    inside: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Stack(ByContent):
+    """The slices of one series, in the order of their heights.
+
+    Attributes
+    ----------
+    voxels
+        float32 (Z, H, W), finite.
+    planes
+        Where each slice lies. All are parallel, of one spacing, and no two are at one place.
+    """
+
+    voxels: NDArray[np.float32]
+    planes: tuple[ImagePlane, ...]
+
+    @classmethod
+    def of(cls, slices: Sequence[Slice]) -> Stack:
+        """Sort slices that were checked (:func:`gliomart.image.slices.checked`) into a stack.
+
+        Raises
+        ------
+        InputRefusedError
+            ``no-images``: there is none. ``unplaced``: one does not say where it lies.
+            ``mixed-orientations``, ``mixed-sizes``: they are turned differently, or of several
+            sizes or spacings. ``overlapping-slices``: several lie at one place.
+        """
+        if not slices:
+            raise InputRefusedError("no-images", "there is no slice")
+        known = [(each.plane, each.pixels) for each in slices if each.plane is not None]
+        if len(known) < len(slices):
+            unknown = next(each for each in slices if each.plane is None)
+            reason = f"nothing says where {unknown.source} lies in the patient"
+            raise InputRefusedError("unplaced", reason)
+        known.sort(key=lambda each: each[0].height)
+        planes = tuple(plane for plane, _ in known)
+        shapes = {pixels.shape for _, pixels in known}
+        _check_alike(planes, shapes)
+        if overlaps([plane.height for plane in planes]):
+            raise InputRefusedError("overlapping-slices", "several of its slices lie at one place")
+        return cls(np.stack([pixels for _, pixels in known]), planes)
+
+    @property
+    def centre(self) -> Vector:
+        """The middle of all voxels, (3,), LPS mm."""
+        height, width = self.voxels.shape[1:]
+        middle = np.array([[(width - 1) / 2, (height - 1) / 2]])
+        ends = [plane.to_patient(middle)[0] for plane in (self.planes[0], self.planes[-1])]
+        return np.asarray(np.mean(ends, axis=0))
+
+    def sampled(
+        self, plane: ImagePlane, shape: tuple[int, int], moved: Rigid | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Give the stack's values at the centres of an image's pixels.
+
+        Parameters
+        ----------
+        plane
+            Where the image lies; it may be turned in any way.
+        shape
+            Its rows and columns (H, W).
+        moved
+            From the image's places to those of the same tissue in the stack, where the head has
+            moved in between (:func:`gliomart.image.registration.registered`).
+
+        Returns
+        -------
+        values
+            float32 (H, W), interpolated trilinearly; 0 where there are none.
+        inside
+            bool (H, W): where the stack has values.
+        """
+        lattice = self._lattice
+        corners = plane.to_patient(np.array([[0, 0], [1, 0], [0, 1]]))
+        corners = corners if moved is None else moved(corners)
+        # Steps (3, 3) along x and y, and from the origin, as height and pixels of this stack.
+        origin = np.array([lattice.normal @ corners[0], *(lattice.to_pixels @ corners[0])])
+        axes = np.vstack([lattice.normal, lattice.to_pixels]) @ (corners[1:] - corners[0]).T
+        scale = np.array([1.0, *self.planes[0].spacing[::-1]])[:, np.newaxis]
+        far = np.abs(axes * scale) * (shape[1], shape[0])
+        height_by_x_y, x_by_y, y_by_x = far[0].sum(), far[1, 1], far[2, 0]
+        if max(height_by_x_y, x_by_y, y_by_x) < _PARALLEL_MM:
+            return self._straight(origin, (axes[1, 0], axes[2, 1]), shape)
+        return self._aslant(origin, axes, shape)
+
+    @cached_property
+    def _lattice(self) -> _Lattice:
+        first = self.planes[0]
+        normal = first.axes[0] / np.linalg.norm(first.axes[0])
+        row, column = np.reshape(first.orientation, (2, 3))
+        down, along = first.spacing
+        to_pixels = np.linalg.pinv(np.stack([along * row, down * column], axis=1))
+        positions = np.array([plane.position for plane in self.planes])
+        heights = positions @ normal
+        steps = np.diff(heights)
+        apart = steps > COARSEST_MM
+        apart[[number for number, _ in gaps(heights.tolist())]] = True
+        usual = min(usual_step(heights.tolist()), COARSEST_MM)
+        reach = usual / 2 or ROUNDED_MM  # of one slice, whose thickness nobody knows
+        return _Lattice(normal, heights, to_pixels, positions @ to_pixels.T, reach, apart)
+
+    def _along(self, height: Vector) -> _Along:
+        """Find between which slices heights, of any shape, lie."""
+        heights, reach, apart = self._lattice.heights, self._lattice.reach, self._lattice.apart
+        if len(heights) == 1:
+            none = np.zeros(height.shape)
+            return _Along(none.astype(np.intp), none, none, np.abs(height - heights[0]) <= reach)
+        below = np.searchsorted(heights, height, side="right") - 1
+        below = np.clip(below, 0, len(heights) - 2)
+        from_below, from_above = height - heights[below], height - heights[below + 1]
+        free = from_below / (from_below - from_above)
+        hole = apart[below]
+        share = np.clip(np.where(hole, np.round(free), free), 0, 1)
+        between = (free >= 0) & (free <= 1) & ~hole
+        # The lower end belongs to it, the upper one does not, as in SimpleITK.
+        near = (np.abs(from_below) <= reach) & (from_below < reach)
+        near |= (from_above >= -reach) & (from_above < reach)
+        return _Along(below, share, free, between | near)
+
+    def _shift(self, along: _Along) -> tuple[Vector, Vector]:
+        """Give where the first pixel would lie at these heights: x and y, in pixels."""
+        origins = self._lattice.origins
+        steps = np.diff(origins, axis=0, append=origins[-1:])
+        x, y = (
+            origin.take(along.below) + along.free * step.take(along.below)
+            for origin, step in zip(origins.T, steps.T, strict=True)
+        )
+        return x, y
+
+    def _straight(
+        self, origin: Vector, steps: tuple[float, float], shape: tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Sample where rows and columns run as those of the stack do, at one height."""
+        along = self._along(origin[:1])
+        if not along.inside[0]:
+            return np.zeros(shape, np.float32), np.zeros(shape, bool)
+        x, y = (
+            origin[1 + n] - shift[0] + steps[n] * np.arange(shape[1 - n])
+            for n, shift in enumerate(self._shift(along))
+        )
+        x0, x_share, x_inside = _between(x, self.voxels.shape[2])
+        y0, y_share, y_inside = _between(y, self.voxels.shape[1])
+        rows = slice(y0.min(), y0.max() + 2)
+        below, share = int(along.below[0]), np.float32(along.share[0])
+        image = self.voxels[below, rows]
+        if share:
+            image = image + (self.voxels[below + 1, rows] - image) * share
+        image = _mixed(image, y0 - rows.start, y_share, axis=0)
+        image = _mixed(image, x0, x_share, axis=1)
+        inside = y_inside[:, np.newaxis] & x_inside
+        return np.where(inside, image, np.float32(0)), inside
+
+    def _aslant(
+        self, origin: Vector, axes: Vector, shape: tuple[int, int]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Sample wherever the points lie."""
+        down, right = np.ogrid[: shape[0], : shape[1]]
+        height, x, y = (
+            start + by_x * right + by_y * down
+            for start, (by_x, by_y) in zip(origin, axes, strict=True)
+        )
+        along = self._along(height)
+        x_shift, y_shift = self._shift(along)
+        x0, x_share, x_inside = _between(x - x_shift, self.voxels.shape[2])
+        y0, y_share, y_inside = _between(y - y_shift, self.voxels.shape[1])
+        count, rows, columns = self.voxels.shape
+        flat = self.voxels.reshape(-1)
+        first = (along.below * rows + y0) * columns + x0
+        right_of, below_of = int(columns > 1), columns * int(rows > 1)
+
+        def mixed(at: NDArray[np.intp]) -> NDArray[np.float32]:
+            upper = _lerp(flat.take(at), flat.take(at + right_of), x_share)
+            at = at + below_of
+            return _lerp(upper, _lerp(flat.take(at), flat.take(at + right_of), x_share), y_share)
+
+        values = mixed(first)
+        if count > 1:
+            above = mixed(first + rows * columns)
+            values = _lerp(values, above, along.share.astype(np.float32))
+        inside = along.inside & x_inside & y_inside
+        return np.where(inside, values, np.float32(0)), inside
+
+
+def _check_alike(planes: Sequence[ImagePlane], shapes: set[tuple[int, ...]]) -> None:
+    """See that the pixels of all slices lie above each other, as nearly as headers write places."""
+    if len(shapes) > 1:
+        sizes = " and ".join(sorted(f"{width}x{height}" for height, width in shapes))
+        raise InputRefusedError("mixed-sizes", f"its slices are of several sizes ({sizes})")
+    ((height, width),) = shapes
+    edges = np.array([[0, 0], [width, 0], [0, height]])
+    expected = planes[0].to_patient(edges) - planes[0].position
+    for plane in planes:
+        away = plane.to_patient(edges) - plane.position - expected
+        if np.abs(away).max() <= ROUNDED_MM:
+            continue
+        if not np.allclose(plane.spacing, planes[0].spacing, atol=0, rtol=1e-3):
+            raise InputRefusedError("mixed-sizes", "its slices have pixels of several sizes")
+        raise InputRefusedError("mixed-orientations", "its slices are turned differently")
+
+
+def _between(
+    places: Vector, count: int
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.bool_]]:
+    """Find between which two of so many pixels places lie, the second one's share, and if they do.
+
+    Half a pixel beyond the outermost ones is still inside, and their value counts.
+    """
+    inside = (places >= -0.5) & (places < count - 0.5)
+    first = np.clip(np.floor(places), 0, max(count - 2, 0))
+    share = np.clip(places - first, 0, 1 if count > 1 else 0)
+    return first.astype(np.intp), share.astype(np.float32), inside
+
+
+def _mixed(
+    image: NDArray[np.float32], first: NDArray[np.intp], share: NDArray[np.float32], axis: int
+) -> NDArray[np.float32]:
+    """Interpolate along one axis of an image (H, W)."""
+    second = np.minimum(first + 1, image.shape[axis] - 1)
+    weight = share[:, np.newaxis] if axis == 0 else share
+    return _lerp(image.take(first, axis), image.take(second, axis), weight)
+
+
+def _lerp(
+    one: NDArray[np.float32], other: NDArray[np.float32], share: NDArray[Any]
+) -> NDArray[np.float32]:
+    return one + (other - one) * share

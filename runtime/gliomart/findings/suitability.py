@@ -310,7 +310,7 @@ def _of_sequence(
     """
     if header is not None and header.modality != "MR":
         return
-    named = (image.sequence for image in card.images if image.modality == "MR")
+    named = (image.sequence for image in card.images if image.modality == "MR" and image.required)
     wanted = list(dict.fromkeys(name for name in named if name in SEQUENCES))
     made_for = f"the model was made for {' or '.join(in_words(name) for name in wanted if name)}"
     found = agreed(said)

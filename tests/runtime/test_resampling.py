@@ -33,7 +33,7 @@ def plane_turned(
     row, column = rotation[:, 0], rotation[:, 1]
     half = (side - 1) / 2
     position = np.array(middle) - half * (spacing[1] * row + spacing[0] * column)
-    return ImagePlane(tuple(position.tolist()), tuple([*row, *column]), spacing)
+    return ImagePlane(tuple(position.tolist()), (*row, *column), spacing)
 
 
 def stack_of(
@@ -122,7 +122,7 @@ def at_an_edge(stack: Stack, plane: ImagePlane, shape: tuple[int, int]) -> NDArr
     st.floats(0.5, 6),
     st.tuples(*2 * [st.floats(-0.4, 0.4)]),
 )
-def test_values_places_and_ends_are_those_of_simpleitk_however_both_lie(  # noqa: PLR0917
+def test_values_places_and_ends_are_those_of_simpleitk_however_both_lie(
     turn: tuple[float, ...],
     spacing: tuple[float, float],
     other_turn: tuple[float, ...],

@@ -2,11 +2,10 @@
 
 How well two images agree, as normalised mutual information says it (Studholme, Hill and Hawkes,
 *Pattern Recognition* 32, 1999), depends on their contrasts as much as on how they lie. It is
-therefore compared with itself: in each eighth of the head, what it is where both lie is held
-against what it is when one is displaced by a few millimetres, both ways along each axis. A parabola
-through the three tells where it would be best. If both lie on each other, that is nowhere else, and
-agreement falls steeply on all sides. From the eighths follows how the head would have to be moved
-and turned.
+therefore compared with itself: in each eighth of the head, what it is as both lie is held against
+what it is when one is displaced by a few millimetres, both ways along each axis. A parabola through
+the three tells where it would be largest. Series that lie on each other agree nowhere else better,
+and agree much less on all sides. From the eighths follows how far the head has moved and turned.
 """
 
 from __future__ import annotations
@@ -25,26 +24,31 @@ from gliomart.image.sampling import evenly_spaced
 from gliomart.image.slices import Concern
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+# Set by pairs of the training patients, of which all pass (benchmarks/alignment.py). How much has
+# to be covered is a choice: half a head is told from one that is cut off at the neck.
+FARTHEST_MM = 0.8
+LEAST_SHARPNESS = 0.02
+LEAST_COVERED = 0.75
 
 # Pixels are brought near to this size, and smoothed by so many of them, so that what interpolation
 # blurs does not look like disagreement.
 _PIXEL_MM, _SMOOTHING_PX = 2.0, 1.0
-# So many slices of the head are looked at, of those in which it fills this part of the image.
+# So many slices are looked at, of those in which the head fills at least this part of the image.
 _SLICES, _SMALLEST_HEAD = 10, 0.03
-# One is displaced by about this much: by whole slices and whole pixels.
+# One is displaced by about so much: by whole slices and whole pixels.
 _DISPLACED_MM = 4.0
 _LEVELS = 32
-_FAINTEST, _BRIGHTEST = 1, 99  # percentiles within the head
-# An eighth with fewer pixels says nothing.
-_FEWEST = 300
-# A sphere as large as a head: how far its points move on average when it is turned (Jenkinson,
-# "Measuring transformation error by RMS deviation", FMRIB technical report TR99MJ1, 1999).
+_FAINTEST, _BRIGHTEST = 1, 99  # percentiles
+_EIGHTHS = 8
+# An eighth with fewer pixels says nothing, and one that bends less is taken to bend so much.
+_FEWEST, _FLATTEST = 300, 1e-3
+# How far points of a sphere as large as a head move when it is turned (Jenkinson, "Measuring
+# transformation error by RMS deviation", FMRIB technical report TR99MJ1, 1999).
 _HEAD_RADIUS_MM = 80.0
-# Set on true pairs of the training patients: `benchmarks/alignment.py`.
-FARTHEST_MM = 2.0
-LEAST_SHARPNESS = 0.02
-LEAST_COVERED = 0.9
 
 
 @dataclass(frozen=True)
@@ -54,46 +58,49 @@ class Alignment:
     Attributes
     ----------
     offset_mm
-        Estimate of how far tissue lies from where it would lie if both agreed best: root of the
-        mean square over the head. It says little beyond some millimetres.
+        Estimate of how far tissue lies in one from where it lies in the other: root of the mean
+        square over a head. It grows with the distance up to some millimetres, and makes turns out
+        to be about half of what they are. None where too little is covered to tell.
     sharpness
-        By how much normalised mutual information, 1 to 2, falls on average when one is displaced.
+        By how much normalised mutual information, 1 to 2, falls on average where one is displaced.
     covered
         The part of the head that the other one shows, 0 to 1.
     """
 
-    offset_mm: float
+    offset_mm: float | None
     sharpness: float
     covered: float
 
     @property
     def concern(self) -> Concern | None:
-        """What speaks against looking at both together; None where both lie on each other."""
-        if self.covered < LEAST_COVERED:
-            reason = f"it covers {self.covered:.0%} of the head; {LEAST_COVERED:.0%} are needed"
-            return Concern("partly-covered", reason)
+        """What speaks against seeing both together; None where they lie on each other.
+
+        Its code is ``partly-covered`` or ``not-aligned``; the reason is said of the other series.
+        """
+        if self.offset_mm is None or self.covered < LEAST_COVERED:
+            needed = f"{LEAST_COVERED:.0%} are needed"
+            return Concern("partly-covered", f"it covers {self.covered:.0%} of the head; {needed}")
         if self.sharpness < LEAST_SHARPNESS:
-            reason = "it shows no more of the same head than when it is displaced"
-            return Concern("not-aligned", f"it does not lie on the other series: {reason}")
+            return Concern("not-aligned", "it agrees hardly better as it lies than when displaced")
         if self.offset_mm > FARTHEST_MM:
-            reason = f"they would agree better about {self.offset_mm:.0f} mm from where they lie"
-            return Concern("not-aligned", f"it does not lie on the other series: {reason}")
+            away = f"about {self.offset_mm:.1f} mm"
+            return Concern("not-aligned", f"it would agree better {away} from where it lies")
         return None
 
 
 class _Head(NamedTuple):
-    """What is compared, on a coarse grid of N slices.
+    """The lead's head on a coarse grid of N slices.
 
     Attributes
     ----------
     levels
-        int (N, h, w): the lead's.
+        int (N, h, w): its brightness.
     pixels
-        Indices of the head's pixels in it, flattened.
+        Indices of the head's pixels in that, flattened.
     eighth
-        Which eighth of the head each of them is in, 0 to 7.
+        Which eighth of the head each of them is in.
     centres
-        (8, 3): their centres, along rows, columns and slices, in mm from the head's.
+        (8, 3): the eighths' middles, along rows, columns and slices, in mm from the head's.
     planes
         Where the slices lie.
     """
@@ -105,13 +112,20 @@ class _Head(NamedTuple):
     planes: tuple[ImagePlane, ...]
 
 
+class _Layer(NamedTuple):
+    """The other series on the lead's grid: int levels (N, h, w), and bool (N, h, w) inside."""
+
+    levels: NDArray[np.intp]
+    inside: NDArray[np.bool_]
+
+
 def alignment(lead: Stack, other: Stack, moved: Rigid | None = None) -> Alignment:
     """Measure how two series of one head lie to each other.
 
     Parameters
     ----------
     lead
-        The one whose slices both are to be seen on.
+        The one on whose slices both are to be seen.
     other
         The one that is brought onto them.
     moved
@@ -123,110 +137,96 @@ def alignment(lead: Stack, other: Stack, moved: Rigid | None = None) -> Alignmen
         ``no-head``: there is nothing of a head's size in the lead.
     """
     head = _head(lead)
-    coarse = _coarse(other, range(len(other.planes)))
+    spacing, width = head.planes[0].spacing, head.levels.shape[2]
+    down, along = _whole_pixels(spacing)
     step = usual_step([plane.height for plane in other.planes]) or _DISPLACED_MM
     across = max(1, round(_DISPLACED_MM / step)) * step
-    normal = lead.planes[0].axes[0]
-    layers = [_levels_of(coarse, head, n * across * normal, moved) for n in (0, -1, 1)]
-    levels, inside = layers[0]
-    there = inside.reshape(-1).take(head.pixels)
-    covered = float(there.mean())
-    width = head.levels.shape[2]
-    down, along = (max(1, round(_DISPLACED_MM / mm)) for mm in head.planes[0].spacing)
-    lengths = (along * head.planes[0].spacing[1], down * head.planes[0].spacing[0], across)
+    coarse, normal = other.coarser(_PIXEL_MM), head.planes[0].axes[0]
+    lies, below, above = (_layer(coarse, head, n * across * normal, moved) for n in (0, -1, 1))
+    # Along rows, columns and slices, both ways: what is seen, and how many pixels further on.
     displaced = (
-        ((0, -along), (0, along)),
-        ((0, -down * width), (0, down * width)),
-        ((1, 0), (2, 0)),
+        ((lies, -along), (lies, along)),
+        ((lies, -down * width), (lies, down * width)),
+        ((below, 0), (above, 0)),
     )
-    gains = np.zeros((8, 3, 2))
-    counts = np.zeros((8, 3, 2))
-    for axis, pair in enumerate(displaced):
-        for side, (layer, by) in enumerate(pair):
-            other_levels, other_inside = layers[layer]
-            both = there & other_inside.reshape(-1).take(head.pixels + by)
+    there = lies.inside.reshape(-1).take(head.pixels)
+    gains, counts = np.zeros((_EIGHTHS, 3, 2)), np.zeros((_EIGHTHS, 3, 2))
+    for axis, ways in enumerate(displaced):
+        for way, (layer, by) in enumerate(ways):
+            both = there & layer.inside.reshape(-1).take(head.pixels + by)
             at, eighth = head.pixels[both], head.eighth[both]
-            lies, count = _information(head.levels, levels, at, at, eighth)
-            would, _ = _information(head.levels, other_levels, at, at + by, eighth)
-            gains[:, axis, side] = would - lies
-            counts[:, axis, side] = count
-    return Alignment(*_summed_up(gains, counts, head.centres, lengths), covered)
+            one = eighth * _LEVELS + head.levels.reshape(-1).take(at)
+            gains[:, axis, way] = _information(one, layer.levels.reshape(-1).take(at + by))
+            gains[:, axis, way] -= _information(one, lies.levels.reshape(-1).take(at))
+            counts[:, axis, way] = np.bincount(eighth, minlength=_EIGHTHS)
+    lengths = np.array([along * spacing[1], down * spacing[0], across])
+    enough = counts.min(axis=2) >= _FEWEST
+    if not enough.any():
+        return Alignment(None, 0.0, float(there.mean()))
+    sharpness = -np.average(gains, weights=counts * enough[..., np.newaxis])
+    offset = _offset(gains, counts.mean(axis=2) * enough, head.centres, lengths)
+    return Alignment(offset, float(sharpness), float(there.mean()))
+
+
+def _whole_pixels(spacing: tuple[float, float]) -> tuple[int, int]:
+    """How many rows and columns to displace by."""
+    down, along = (max(1, round(_DISPLACED_MM / mm)) for mm in spacing)
+    return down, along
 
 
 def _head(lead: Stack) -> _Head:
-    """Bring some slices of the lead onto a coarse grid, and find the head in them."""
-    values = _coarse(lead, evenly_spaced(range(len(lead.planes)), 2 * _SLICES))
-    black, bright = np.percentile(values.voxels, (_FAINTEST, _BRIGHTEST))
+    """Find the head in some slices of the lead."""
+    no_head = InputRefusedError("no-head", "nothing of a head's size is in the image")
+    coarse = lead.coarser(_PIXEL_MM, evenly_spaced(range(len(lead.planes)), 2 * _SLICES))
+    black, bright = np.percentile(coarse.voxels, (_FAINTEST, _BRIGHTEST))
     if not bright > black:
-        raise InputRefusedError("no-head", "nothing brighter than its surroundings is in the image")
+        raise no_head
     level = HEAD_BRIGHTNESS * float(bright - black)
-    heads = [head_mask(image - black, level) for image in values.voxels]
+    heads = [head_mask(image - black, level) for image in coarse.voxels]
     large = [n for n, mask in enumerate(heads) if mask.mean() > _SMALLEST_HEAD]
-    if not large:
-        raise InputRefusedError("no-head", "nothing of a head's size is in the image")
     chosen = evenly_spaced(large, _SLICES)
-    planes = tuple(values.planes[n] for n in chosen)
-    # The outline of the head is looked at, too; displaced pixels must not leave the image.
-    mask = np.stack(
-        [cv2.dilate(heads[n].view(np.uint8), np.ones((3, 3), np.uint8)) for n in chosen]
-    )
-    rim = [max(1, round(_DISPLACED_MM / mm)) for mm in planes[0].spacing]
-    mask[:, : rim[0]] = mask[:, -rim[0] :] = 0
-    mask[:, :, : rim[1]] = mask[:, :, -rim[1] :] = 0
+    planes = tuple(coarse.planes[n] for n in chosen)
+    if not chosen:
+        raise no_head
+    # Its outline belongs to what is looked at; what is displaced must not leave the image.
+    ring = np.ones((3, 3), np.uint8)
+    mask = np.stack([cv2.dilate(heads[n].view(np.uint8), ring) for n in chosen])
+    down, along = _whole_pixels(planes[0].spacing)
+    mask[:, :down] = mask[:, -down:] = 0
+    mask[:, :, :along] = mask[:, :, -along:] = 0
     pixels = np.flatnonzero(mask)
     if not len(pixels):
-        raise InputRefusedError("no-head", "nothing of a head's size is in the image")
-    number, row, column = np.unravel_index(pixels, mask.shape)
+        raise no_head
+    smooth = _smoothed(coarse.voxels[chosen])
+    levels = _in_levels(smooth, smooth.reshape(-1)[pixels])
+    return _Head(levels, pixels, *_eighths(pixels, mask.shape, planes), planes)
+
+
+def _eighths(
+    pixels: NDArray[np.intp], shape: tuple[int, ...], planes: Sequence[ImagePlane]
+) -> tuple[NDArray[np.intp], Vector]:
+    """Part a head at its middle: the eighth of each pixel, and their own middles (8, 3) in mm."""
+    number, row, column = np.unravel_index(pixels, shape)
     heights = np.array([plane.height for plane in planes])
-    places = np.stack([column * planes[0].spacing[1], row * planes[0].spacing[0], heights[number]])
+    down, along = planes[0].spacing
+    places = np.stack([column * along, row * down, heights[number]])
     places = places - places.mean(axis=1, keepdims=True)
     eighth = np.array([1, 2, 4]) @ (places > 0)
-    share = np.maximum(np.bincount(eighth, minlength=8), 1)
-    centres = np.stack([np.bincount(eighth, each, minlength=8) / share for each in places], axis=1)
-    smooth = _smoothed(values.voxels[chosen])
-    return _Head(_in_levels(smooth, smooth.reshape(-1)[pixels]), pixels, eighth, centres, planes)
+    count = np.maximum(np.bincount(eighth, minlength=_EIGHTHS), 1)
+    sums = [np.bincount(eighth, weights=each, minlength=_EIGHTHS) for each in places]
+    return eighth, np.stack(sums, axis=1) / count[:, np.newaxis]
 
 
-def _coarse(stack: Stack, numbers: range | list[int]) -> Stack:
-    """Take some slices of a stack, their pixels averaged to about the size that is looked at."""
-    first = stack.planes[0]
-    down, along = (
-        min(max(1, round(_PIXEL_MM / mm)), side)
-        for mm, side in zip(first.spacing, stack.voxels.shape[1:], strict=True)
-    )
-    rows, columns = stack.voxels.shape[1] // down, stack.voxels.shape[2] // along
-    middle = np.array([[(along - 1) / 2, (down - 1) / 2]])
-    spacing = (first.spacing[0] * down, first.spacing[1] * along)
-    voxels = [
-        cv2.resize(
-            stack.voxels[n, : rows * down, : columns * along],
-            (columns, rows),
-            interpolation=cv2.INTER_AREA,
-        )
-        for n in numbers
-    ]
-    planes = [stack.planes[n] for n in numbers]
-    return Stack(
-        np.stack(voxels),
-        tuple(
-            ImagePlane(tuple(plane.to_patient(middle)[0].tolist()), plane.orientation, spacing)
-            for plane in planes
-        ),
-    )
-
-
-def _levels_of(
-    other: Stack, head: _Head, displaced: Vector, moved: Rigid | None
-) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Sample the other series on the lead's slices, displaced by so many mm; levels (N, h, w)."""
+def _layer(other: Stack, head: _Head, displaced: Vector, moved: Rigid | None) -> _Layer:
+    """See the other series on the lead's slices, displaced by so many mm."""
     by = Rigid.of(translation=displaced.tolist())
     by = by if moved is None else moved.after(by)
     shape = (head.levels.shape[1], head.levels.shape[2])
     sampled = [other.sampled(plane, shape, by) for plane in head.planes]
     values = _smoothed(np.stack([values for values, _ in sampled]))
     inside = np.stack([inside for _, inside in sampled])
-    known = values.reshape(-1)[head.pixels][inside.reshape(-1)[head.pixels]]
-    return _in_levels(values, known), inside
+    within = values.reshape(-1)[head.pixels][inside.reshape(-1)[head.pixels]]
+    return _Layer(_in_levels(values, within), inside)
 
 
 def _smoothed(images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -240,64 +240,57 @@ def _in_levels(images: NDArray[np.float32], within: NDArray[np.float32]) -> NDAr
     return np.clip((images - low) * scale, 0, _LEVELS - 1).astype(np.intp)
 
 
-def _information(
-    one: NDArray[np.intp],
-    other: NDArray[np.intp],
-    at: NDArray[np.intp],
-    there: NDArray[np.intp],
-    eighth: NDArray[np.intp],
-) -> tuple[Vector, Vector]:
-    """Normalised mutual information of pixels of one image and of another, (8,), and of how many.
+def _information(one: NDArray[np.intp], other: NDArray[np.intp]) -> Vector:
+    """Normalised mutual information (8,): (H(a) + H(b)) / H(a, b) of entropies.
 
-    It is (H(a) + H(b)) / H(a, b), of the entropies of both and of the two together.
+    Parameters
+    ----------
+    one
+        Level of each pixel in one image, and _LEVELS times its eighth.
+    other
+        Level of each pixel in the other one.
     """
-    cell = (eighth * _LEVELS + one.reshape(-1).take(at)) * _LEVELS + other.reshape(-1).take(there)
-    together = np.bincount(cell, minlength=8 * _LEVELS**2).reshape(8, _LEVELS, _LEVELS)
-    count = together.sum(axis=(1, 2))
-    table = np.arange(len(at) + 1.0)
-    table[1:] *= np.log(table[1:])  # n log n
+    cells = np.bincount(one * _LEVELS + other, minlength=_EIGHTHS * _LEVELS**2)
+    cells = cells.reshape(_EIGHTHS, _LEVELS, _LEVELS)
+    total = np.maximum(cells.sum(axis=(1, 2)), 1)
+    n_log_n = np.arange(len(one) + 1.0)
+    n_log_n[1:] *= np.log(n_log_n[1:])
 
     def entropy(counts: NDArray[np.intp]) -> Vector:
-        total = np.maximum(count, 1)
-        return np.asarray(np.log(total) - table.take(counts.reshape(8, -1)).sum(axis=1) / total)
+        sums = n_log_n.take(counts.reshape(_EIGHTHS, -1)).sum(axis=1)
+        return np.asarray(np.log(total) - sums / total)
 
-    joint = entropy(together)
-    apart = entropy(together.sum(axis=1)) + entropy(together.sum(axis=2))
-    return np.where(joint > 0, apart / np.where(joint > 0, joint, 1), 1.0), count
+    joint = entropy(cells)
+    apart = entropy(cells.sum(axis=1)) + entropy(cells.sum(axis=2))
+    some = joint > 0
+    return np.where(some, apart / np.where(some, joint, 1), 1.0)
 
 
-def _summed_up(
-    gains: Vector, counts: Vector, centres: Vector, lengths: tuple[float, ...]
-) -> tuple[float, float]:
-    """Fit a movement to where the eighths agree best; root mean square in mm, and sharpness.
+def _offset(gains: Vector, counts: Vector, centres: Vector, lengths: Vector) -> float:
+    """Fit a movement to where the eighths agree best, and tell how far it moves a head, in mm.
 
     Parameters
     ----------
     gains
-        (8, 3, 2): what displacing an eighth adds to agreement, along each axis, both ways.
+        (8, 3, 2): what displacing an eighth adds to agreement, along each axis, back and forth.
     counts
-        (8, 3, 2): pixels that this was counted on.
+        (8, 3): pixels that this was seen on.
     centres
         (8, 3): where the eighths are, in mm.
     lengths
-        How far it was displaced along each axis, in mm.
+        (3,): how far they were displaced, in mm.
     """
-    enough = counts.min(axis=2) >= _FEWEST
-    if not enough.any():
-        return float("inf"), 0.0
-    backward, forward = gains[..., 0], gains[..., 1]
-    bend = -(backward + forward)
-    best = np.where(bend > 0, (forward - backward) / (2 * np.where(bend > 0, bend, 1)), 0)
-    best = np.where(bend > 0, np.clip(best, -1, 1), np.sign(forward - backward)) * lengths
-    weight = np.sqrt(np.where(enough, counts.mean(axis=2) * np.maximum(bend, 1e-3), 0))
-    design = np.zeros((8, 3, 6))
-    for axis in range(3):
+    back, forth = gains[..., 0], gains[..., 1]
+    bend = -(back + forth)
+    peak = (forth - back) / (2 * np.maximum(bend, _FLATTEST))
+    best = np.where(bend > 0, np.clip(peak, -1, 1), np.sign(forth - back)) * lengths
+    weight = np.sqrt(counts * np.maximum(bend, _FLATTEST))
+    design = np.zeros((_EIGHTHS, 3, 6))
+    for axis, direction in enumerate(np.eye(3)):
         design[:, axis, axis] = 1
-        design[:, axis, 3:] = np.cross(centres, np.eye(3)[axis])  # of a turn, as omega x centre
+        design[:, axis, 3:] = np.cross(centres, direction)  # (turn x centre) along it
     fitted, *_ = np.linalg.lstsq(
         (design * weight[..., np.newaxis]).reshape(-1, 6), (best * weight).reshape(-1), rcond=None
     )
     shift, turn = fitted[:3], fitted[3:]
-    square = shift @ shift + 0.4 * _HEAD_RADIUS_MM**2 * (turn @ turn)
-    sharpness = -np.average(gains, weights=counts * enough[..., np.newaxis])
-    return float(np.sqrt(square)), float(sharpness)
+    return float(np.sqrt(shift @ shift + 0.4 * _HEAD_RADIUS_MM**2 * (turn @ turn)))

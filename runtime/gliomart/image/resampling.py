@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 # Images whose places differ by less over a whole slice lie as parallel ones do.
 _PARALLEL_MM = 1e-4
+_HALF = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +77,7 @@ class Rigid(ByContent):
         The turn is right-handed about its axis, the shift is in mm (LPS), as the centre is.
         """
         rotation, _ = cv2.Rodrigues(np.radians(np.asarray(turn, np.float64)))
-        return cls(rotation, np.asarray(translation, np.float64), np.asarray(centre, np.float64))
+        return cls(*(np.asarray(each, np.float64) for each in (rotation, translation, centre)))
 
     @property
     def angle(self) -> float:
@@ -217,6 +218,26 @@ class Stack(ByContent):
             return self._straight(origin, (axes[1, 0], axes[2, 1]), shape)
         return self._aslant(origin, axes, shape)
 
+    def coarser(self, pixel_mm: float, numbers: Sequence[int] | None = None) -> Stack:
+        """Average pixels of its slices, or of some of them, to about a size in mm.
+
+        Pixels at the end of rows and columns that fill none are left out.
+        """
+        first, (rows, columns) = self.planes[0], self.voxels.shape[1:]
+        down = min(max(1, round(pixel_mm / first.spacing[0])), rows)
+        along = min(max(1, round(pixel_mm / first.spacing[1])), columns)
+        size = (columns // along, rows // down)
+        middle = np.array([[(along - 1) / 2, (down - 1) / 2]])
+        spacing = (first.spacing[0] * down, first.spacing[1] * along)
+        voxels, planes = [], []
+        for number in range(len(self.planes)) if numbers is None else numbers:
+            plane, image = self.planes[number], self.voxels[number]
+            whole = image[: size[1] * down, : size[0] * along]
+            voxels.append(cv2.resize(whole, size, interpolation=cv2.INTER_AREA))
+            place = tuple(plane.to_patient(middle)[0].tolist())
+            planes.append(ImagePlane(place, plane.orientation, spacing))
+        return Stack(np.stack(voxels), tuple(planes))
+
     @cached_property
     def _lattice(self) -> _Lattice:
         first = self.planes[0]
@@ -239,7 +260,11 @@ class Stack(ByContent):
         if len(heights) == 1:
             none = np.zeros(height.shape)
             return _Along(none.astype(np.intp), none, none, np.abs(height - heights[0]) <= reach)
-        below = np.searchsorted(heights, height, side="right") - 1
+        ends = np.searchsorted(heights, (height.min(), height.max()), side="right") - 1
+        if ends[0] == ends[1]:  # all of them between the same two
+            below = np.full(height.shape, ends[0])
+        else:
+            below = np.searchsorted(heights, height, side="right") - 1
         below = np.clip(below, 0, len(heights) - 2)
         from_below, from_above = height - heights[below], height - heights[below + 1]
         free = from_below / (from_below - from_above)
@@ -339,7 +364,7 @@ def _between(
 
     Half a pixel beyond the outermost ones is still inside, and their value counts.
     """
-    inside = (places >= -0.5) & (places < count - 0.5)
+    inside = (places >= -_HALF) & (places < count - _HALF)
     first = np.clip(np.floor(places), 0, max(count - 2, 0))
     share = np.clip(places - first, 0, 1 if count > 1 else 0)
     return first.astype(np.intp), share.astype(np.float32), inside

@@ -137,7 +137,8 @@ def analyse(
         if record is not None and lies_in(Path(os.path.realpath(record)), claim.path):
             raise UsageError(f"{record}: lies among the results; choose another --drift")
         inventory = sources.scan(paths, wanted.budget, plane=plane, sequence=sequence)
-        detector = wanted.open(plane=plane, sequence=sequence, quiet=destination.quiet)
+        suited = wanted.suited(inventory, quiet=destination.quiet)
+        detector = suited.open(plane=plane, sequence=sequence, quiet=destination.quiet)
         claim.clear(overwrite=destination.overwrite)
         try:
             with bar(shown=not destination.quiet) as progress:

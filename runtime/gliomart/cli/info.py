@@ -11,6 +11,7 @@ from gliomart.host import streams
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
     from pathlib import Path
 
     from gliomart.cli.arguments import Commands
@@ -31,7 +32,10 @@ def add_to(commands: Commands) -> None:
         },
     )
     parser.add_argument(
-        "model", nargs="?", type=place, help="model file (default: the built-in one)"
+        "model",
+        nargs="?",
+        type=place,
+        help="model file, or the name of one that comes along (default: flair-dae)",
     )
     parser.add_argument(
         "--drift", type=place, metavar="FILE", help="show this record of infer --drift instead"
@@ -57,7 +61,19 @@ def run(options: argparse.Namespace) -> int:
         return 0
     width = columns(streams.results())
     streams.give(leaflet(card, detector.calibration, settings, providers.reasons(), width))
+    if options.model is None:
+        streams.give(*_come_along())
     return 0
+
+
+def _come_along() -> Iterator[str]:
+    """List the models that come with gliomart, and the sequences that each takes."""
+    from gliomart.model.built_in import MODELS
+
+    yield "\nModels that come along (--model NAME):"
+    for name, (first, *further) in MODELS.items():
+        beside = f", and where they are there {' and '.join(further)}" if further else ""
+        yield f"  {name}: {first}{beside}"
 
 
 def _drift(path: Path, *, model: Path | None, json: bool) -> int:

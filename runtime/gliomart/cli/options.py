@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gliomart.cli.arguments import limit, place, positive, threads
@@ -13,14 +14,14 @@ from gliomart.providers.choice import PROVIDERS
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-    from pathlib import Path
 
     from _typeshed import DataclassInstance
 
     from gliomart.detector import Detector
     from gliomart.providers import Requested
-    from gliomart.sources import Budget
+    from gliomart.sources import Budget, Inventory
 
+_AUTO = Path("auto")
 _Group = TypeVar("_Group", bound="DataclassInstance")
 
 
@@ -48,6 +49,29 @@ class DetectorOptions:
         from gliomart.sources import DEFAULT
 
         return DEFAULT.but(dict(self.limits))
+
+    def suited(self, inventory: Inventory, *, quiet: bool = False) -> DetectorOptions:
+        """Choose a model by the images, where none was asked for; one that is not usual is told.
+
+        Parameters
+        ----------
+        inventory
+            What is to be analysed.
+        quiet
+            Say nothing.
+        """
+        from gliomart.families.pairing import suited
+        from gliomart.model.built_in import DEFAULT
+
+        if self.model is not None and (self.model != _AUTO or self.model.exists()):
+            return self
+        name, count = suited(inventory.series)
+        if name == DEFAULT:
+            return replace(self, model=None)
+        if not quiet:
+            beside = "another sequence beside it" if count == 1 else "other sequences beside them"
+            streams.note(f"{count} series with {beside}: {name}")
+        return replace(self, model=Path(name))
 
     def open(
         self, *, plane: int | None = None, sequence: str | None = None, quiet: bool = False
@@ -128,8 +152,10 @@ def add_destination(parser: argparse.ArgumentParser) -> None:
 def add_detector_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that :class:`DetectorOptions` holds."""
     parser.add_argument(
-        "--model", type=place, metavar="FILE", help="model file (default: the built-in one)"
-    )
+        "--model", type=place, metavar="MODEL",
+        help="model file, or the name of one that comes along (gliomart info lists them); default:"
+        " auto, by the images",
+    )  # fmt: skip
     parser.add_argument(
         "--provider", choices=PROVIDERS, default="auto",
         help="execution provider (default: auto, the fastest that runs)",

@@ -102,7 +102,7 @@ def _covered(series: SeriesFiles, other: SeriesFiles) -> float:
     places = [p.position for file in other.files for p in file.planes if p is not None]
     # Images of another plane reach along the normal as well, which their positions do not tell.
     (across, *_), *_ = (file.planes for file in other.files)
-    if across is None or not across.name == plane.name:
+    if across is None or across.name != plane.name:
         return 1.0
     reach = np.array(places) @ normal
     half = _step(other) / 2

@@ -1,0 +1,173 @@
+"""Series of one examination are seen together where they belong together, and told where not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from examinations import moved, series, t1, tagged
+from gliomart import Detector, StudyResult, scan
+from gliomart.errors import UsageError
+from gliomart.families.pairing import paired, suited
+from gliomart.image.steps import Preprocessing, Shading
+from gliomart.model.contents import InputImage
+from samples import card, tiny_model
+
+WANTED = ("FLAIR", "T1", "T1C")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of three sequences, whose map is the first one's brightness."""
+    images = tuple(InputImage("MR", name, required=name == "FLAIR") for name in WANTED)
+    spec = Preprocessing(size=64, shading=Shading())
+    metadata = {"gliomart": card(images=images, preprocessing=spec).to_json()}
+    file = tmp_path_factory.mktemp("model") / "three.onnx"
+    return tiny_model(file, size=64, metadata=metadata, channels=3)
+
+
+@pytest.fixture
+def flair(tmp_path: Path) -> Path:
+    return series(tmp_path / "study", "flair")
+
+
+def seen(model: Path, study: Path) -> StudyResult:
+    return Detector(model, provider="cpu").detect_study(study)
+
+
+def notes(result: StudyResult) -> list[tuple[str, str]]:
+    found = [[(note.code, note.reason) for note in each.notes] for each in result.series]
+    return found[0]
+
+
+def test_t1_of_the_examination_is_seen_beside_flair(model: Path, flair: Path) -> None:
+    t1(flair)
+    result = seen(model, flair)
+    (only,) = result.series
+    assert len(only.slices) == 24
+    assert notes(result) == [("seen-together", "T1, study/t1-01.dcm, on the pixels of this series")]
+    assert not result.not_analysed
+
+
+def test_an_examination_without_t1_is_told(model: Path, flair: Path) -> None:
+    result = seen(model, flair)
+    ((code, reason),) = notes(result)
+    assert code == "missing-sequence"
+    assert reason == "no T1 or T1C of the examination stands beside it: FLAIR is seen alone"
+    assert len(result.series[0].slices) == 24
+
+
+def test_t1_of_another_patient_or_examination_is_not_seen_beside_flair(
+    model: Path, flair: Path
+) -> None:
+    t1(flair, tagged(StudyInstanceUID="1.2.5"))
+    t1(flair, tagged(PatientID="another", PatientName="Another^One"), name="person")
+    result = seen(model, flair)
+    first, *others = result.series
+    assert [note.code for note in first.notes] == ["missing-sequence"]
+    refused = {item.code for each in others for item in each.not_analysed}
+    assert len(others) == 2
+    assert refused == {"wrong-sequence"}
+
+
+@pytest.mark.parametrize(
+    ("change", "numbers", "code"),
+    [
+        (tagged(FrameOfReferenceUID="1.2.9"), range(1, 25), "other-frame-of-reference"),
+        (moved(x=12), range(1, 25), "not-aligned"),
+        (moved(z=15), range(1, 25), "not-aligned"),
+        (moved(), range(1, 13), "partly-covered"),
+        (moved(), range(9, 13), "partly-covered"),
+        (moved(), [*range(1, 9), *range(15, 25)], "partly-covered"),
+        (tagged(ImageType=["DERIVED", "SECONDARY", "MIP"]), range(1, 25), "derived-image"),
+        (tagged(BodyPartExamined="KNEE"), range(1, 25), "wrong-body-part"),
+    ],
+)
+def test_what_does_not_lie_on_the_series_or_shows_too_little_is_left_out_by_name(
+    model: Path, flair: Path, change: object, numbers: range, code: str
+) -> None:
+    t1(flair, change, numbers=numbers)  # type: ignore[arg-type]
+    result = seen(model, flair)
+    ((told, reason),) = notes(result)
+    assert told == "left-out"
+    assert reason.startswith(f"T1, study/t1-{numbers[0]:02}.dcm: {code}, ")
+    alone = seen(model, series(flair.parent / "alone" / "study", "flair"))
+    for one, other in zip(result.series[0].slices, alone.series[0].slices, strict=True):
+        assert one.score == other.score
+
+
+def test_an_unreadable_slice_leaves_a_companion_out_and_not_the_series(
+    model: Path, flair: Path
+) -> None:
+    t1(flair)
+    file = flair / "t1-07.dcm"
+    file.write_bytes(file.read_bytes()[:-5000])
+    result = seen(model, flair)
+    first = result.series[0]
+    assert len(first.slices) == 24
+    told = [(note.code, note.reason) for note in first.notes]
+    refused = [*result.not_analysed, *(r for each in result.series for r in each.not_analysed)]
+    assert [code for code, _ in told] == ["left-out"] or "study/t1-07.dcm" in {
+        each.source for each in refused
+    }
+
+
+def test_two_flair_series_share_one_t1(model: Path, flair: Path) -> None:
+    series(flair, "later")
+    t1(flair)
+    result = seen(model, flair)
+    assert [len(each.slices) for each in result.series] == [24, 24]
+    assert [[n.code for n in each.notes] for each in result.series] == [["seen-together"]] * 2
+
+
+def test_of_two_t1_series_the_one_that_covers_more_is_seen(model: Path, flair: Path) -> None:
+    t1(flair, name="part", numbers=range(1, 13))
+    t1(flair, name="whole")
+    result = seen(model, flair)
+    assert "study/whole-01.dcm" in notes(result)[0][1]
+    (_, other) = result.series
+    assert {item.code for item in other.not_analysed} >= {"wrong-sequence"}
+
+
+def test_t1_after_contrast_stands_beside_as_well(model: Path, flair: Path) -> None:
+    t1(flair)
+    t1(flair, tagged(ContrastBolusAgent="Gadovist", SeriesDescription="AX T1 +C"), name="gd")
+    result = seen(model, flair)
+    assert [code for code, _ in notes(result)] == ["seen-together"] * 2
+    assert "T1C, study/gd-01.dcm" in notes(result)[1][1]
+
+
+def test_a_companion_of_another_matrix_lies_where_the_head_does(flair: Path) -> None:
+    def halved(dataset: object, _: int) -> None:
+        pixels = dataset.pixel_array  # type: ignore[attr-defined]
+        rows, columns = pixels.shape
+        coarse = pixels.reshape(rows // 2, 2, columns // 2, 2).mean(axis=(1, 3))
+        spacing = [float(each) for each in dataset.PixelSpacing]  # type: ignore[attr-defined]
+        dataset.PixelData = coarse.astype(pixels.dtype).tobytes()  # type: ignore[attr-defined]
+        dataset.Rows, dataset.Columns = coarse.shape  # type: ignore[attr-defined]
+        dataset.PixelSpacing = [2 * each for each in spacing]  # type: ignore[attr-defined]
+        along, down = np.reshape(dataset.ImageOrientationPatient, (2, 3)).astype(float)  # type: ignore[attr-defined]
+        place = np.array(dataset.ImagePositionPatient, float)  # type: ignore[attr-defined]
+        place += 0.5 * (spacing[1] * along + spacing[0] * down)
+        dataset.ImagePositionPatient = [f"{each:.4f}" for each in place]  # type: ignore[attr-defined]
+
+    t1(flair, halved)
+    inventory = scan([flair])
+    (lead,) = paired(inventory.series, WANTED)
+    (other,) = lead.companions
+    first = other.files[0].planes[0]
+    assert first is not None
+    assert first.spacing[0] > 1.5
+
+
+def test_the_model_is_chosen_by_what_stands_beside_series(flair: Path) -> None:
+    assert suited(scan([flair]).series) == ("flair-dae", 0)
+    t1(flair)
+    assert suited(scan([flair]).series) == ("flair-t1-dae", 1)
+
+
+def test_a_study_of_arrays_says_nothing_of_what_they_are(model: Path) -> None:
+    with pytest.raises(UsageError, match="paths or data sets"):
+        Detector(model, provider="cpu").detect_study([np.zeros((64, 64))])  # type: ignore[list-item]

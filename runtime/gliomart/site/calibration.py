@@ -105,7 +105,8 @@ def measure(
     DatasetError
         They are of too few patients or of several sequences, or nothing could be analysed.
     """
-    series = detector.arrange(inventory.series)
+    # Thresholds are those of the series by themselves: what stands beside one only takes away.
+    series = [replace(each, companions=()) for each in detector.arrange(inventory.series)]
     suitable = suited(series, detector.card)
     sequences = sequences_of(suitable)
     if suitable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _WITHOUT = r"(?:w ?/ ?o|wo|without|ohne|sans|senza|sin|sem|zonder)\b"
 _AND = r"(?:and|und|et|e|y|or|oder)?\b"
 _GAP = r"[\W]{0,3}"
 # Both of it: the name of a whole examination, which says nothing of one series.
-_BOTH = re.compile(
+_BOTH = (
     rf"\b{_WITH}{_GAP}{_AND}{_GAP}{_WITHOUT}|\b{_WITHOUT}{_GAP}{_AND}{_GAP}{_WITH}"
     rf"|\bpre{_GAP}{_AND}{_GAP}post\b|\+ ?/ ?-"
 )
@@ -28,13 +29,13 @@ _OF_ANOTHER = (
     rf"(?!{_GAP}(?:op|surg|treat|th|rt|rad|chem|biop|proc|trau|nat|ict|part|mort|fix|fossa|scan|sat"
     r"|pulse|fs\b|fat|spa?ir|stir|mt|flow|motion|comp|grappa|sense|angul|gap|filt|norm))"
 )
-_NOT_GIVEN = re.compile(
+_NOT_GIVEN = (
     rf"\b{_WITHOUT}{_OF_ANOTHER}"
     rf"|\b(?:no|non|kein\w*|nicht|bez|before|avant|vor|prima|antes)[ -]?{_AGENT}"
     rf"|\bpre(?:{_AGENT}|\b{_OF_ANOTHER})|\bnativ\w*|\bnat\b|\bplain\b|\bunenhanced\b"
     r"|\bc ?-(?= |$)|(?:^| )- ?c\b|\bt1w?n\b"
 )
-_GIVEN = re.compile(
+_GIVEN = (
     rf"\+ ?{_AGENT}|\bc ?\+|\bt1w?{_AGENT}|\bpost(?:{_AGENT}|\b{_OF_ANOTHER})"
     r"|(?<!phase )(?<!transfer )(?<!tissue )(?<!high )(?<!low )\b[ck]ontrast"
     rf"|(?<!\w)(?!c\b|iv\b|[ck]ontrast){_AGENT}"
@@ -62,8 +63,15 @@ def contrast_in(text: str) -> bool | None:
     (True, False, None)
     """
     said = " ".join(re.sub(r"[^\w+/&-]+|_+", " ", text.lower()).split())
-    if both := _BOTH.search(said):
-        said = said[: both.start()]
-    if _NOT_GIVEN.search(said):
+    both, not_given, given = _patterns()
+    if examination := both.search(said):
+        said = said[: examination.start()]
+    if not_given.search(said):
         return False
-    return True if _GIVEN.search(said) else None
+    return True if given.search(said) else None
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], ...]:
+    """Compile the patterns once they are needed, which takes as long as a slice."""
+    return tuple(map(re.compile, (_BOTH, _NOT_GIVEN, _GIVEN)))

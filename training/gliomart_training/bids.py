@@ -7,7 +7,6 @@ the image's name. Masks of a brain or a tissue are none of a tumour.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from gliomart.errors import DatasetError
 from gliomart.host.streams import say
 from gliomart.image.slices import Refusal
 from gliomart.printable import printable
+from gliomart.sources.bids import BidsName
 from gliomart_training.truth.image import Image, patient_of
 
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 DERIVATIVES = "derivatives"
 _SUFFIX = "FLAIR"
 _MASKS = frozenset({"mask", "dseg", "roi"})
-_VOLUME = re.compile(r"(.+)\.nii(?:\.gz)?", re.IGNORECASE)
-_ENTITY = re.compile(r"([a-zA-Z]+)-([0-9a-zA-Z+]+)")
 # Values of the entities label and desc that tell of a tumour or lesion, and of something else.
 _LESION = frozenset({
     "lesion", "lesions", "tumor", "tumour", "wholetumor", "wholetumour", "wt", "glioma", "l",
@@ -55,13 +53,8 @@ class _Name:
     @classmethod
     def of(cls, path: Path) -> _Name | None:
         """Take a name apart; None where it is no volume of a subject."""
-        volume = _VOLUME.fullmatch(path.name)
-        if volume is None:
-            return None
-        *parts, suffix = volume[1].split("_")
-        entities = {m[1].lower(): m[2].lower() for part in parts if (m := _ENTITY.fullmatch(part))}
-        words = tuple(part for part in parts if not _ENTITY.fullmatch(part))
-        return cls(path, entities, suffix, words) if "sub" in entities else None
+        name = BidsName.of(path.name)
+        return None if name is None else cls(path, name.entities, name.suffix, name.words)
 
     @property
     def told(self) -> set[str]:

@@ -31,6 +31,7 @@ _LARGEST = 1 << 23
 # Times are in seconds (BIDS 1.10, "Magnetic Resonance Imaging"); no larger one is an echo's,
 # an inversion's or a repetition's: it was written in milliseconds.
 _LONGEST_S = {"EchoTime": 1.0, "InversionTime": 20.0, "RepetitionTime": 60.0}
+_LONGEST_CODE = 16  # of a Code String (PS3.5 6.2)
 _MODALITY = re.compile(r"[A-Z]{2}")
 _CODES = re.compile(r"[A-Z]+")
 
@@ -167,7 +168,7 @@ class _Reader:
             # Several are a list, or joined by an underscore or a backslash (dcm2niix).
             scanning_sequence=frozenset(_CODES.findall(self._text("ScanningSequence").upper())),
             acquisition_contrast=self._text("AcquisitionContrast").upper(),
-            complex_component=self._text("ComplexImageComponent").upper(),
+            complex_component=self._text("ComplexImageComponent").upper()[:_LONGEST_CODE],
             agent=self._agent(),
         )
 

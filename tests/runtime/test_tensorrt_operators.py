@@ -11,12 +11,11 @@ from pathlib import Path
 
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="needs the extra: export")
-
 from gliomart.model.built_in import MODELS, default_model
 
-TAKEN = frozenset(
-    """
+onnx = pytest.importorskip("onnx", reason="needs the extra: export")
+
+_TAKEN = """
     Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BatchNormalization Cast
     Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose Cos Cosh CumSum DepthToSpace Div
     Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor Gather GatherElements GatherND Gemm
@@ -26,8 +25,8 @@ TAKEN = frozenset(
     ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Round Selu Shape
     Sigmoid Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub
     Sum Tan Tanh Tile TopK Transpose Unsqueeze Where Xor
-    """.split()
-)
+"""
+TAKEN = frozenset(_TAKEN.split())
 # Inputs that have to be known when the engine is built, by their place.
 CONSTANT = {"Conv": (1,), "ConvTranspose": (1,), "Slice": (3,), "Squeeze": (1,), "Unsqueeze": (1,)}
 COORDINATES = {"half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"}

@@ -26,7 +26,8 @@ PAGE = Path(__file__).with_name("api.md")
 CHAPTERS = {
     "entry": ("Detector", "Slice", "scan", "Inventory", "SeriesFiles", "SourceFile", "Budget"),
     "results": (
-        "SliceResult", "SeriesResult", "Refusal", "Region", "Verdict", "StructureFinding",
+        "SliceResult", "SeriesResult", "StudyResult", "Refusal", "Region", "Verdict",
+        "StructureFinding",
         "Section", "StructureVerdict", "Structure", "Concern", "Settings", "SiteThresholds",
         "ProviderChoice",
         "Milliseconds", "Normalisation", "Box", "ImagePlane",

@@ -43,7 +43,7 @@ _shtab_gliomart_bench_options=(
   "--compare[time the same network on other engines as well, in turns]"
   "--float[the same network in single precision, for --compare]:FILE:_files"
   "--rounds[turns of each engine (default\: 30)]:N:"
-  "--model[model file (default\: the built-in one)]:FILE:_files"
+  "--model[model file, or the name of one that comes along (gliomart info lists them)\; default\: auto, by the images]:MODEL:_files"
   "--provider[execution provider (default\: auto, the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"
   "--allow-fallback[use the CPU where the provider asked for by name does not run]"
   "--false-alarm-rate[share of tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
@@ -87,7 +87,7 @@ _shtab_gliomart_demo_options=(
   "--quiet[print nothing but errors\; the exit status tells how it ended]"
   "--overwrite[replace earlier results in DIR]"
   "--resume[go on with an interrupted run]"
-  "--model[model file (default\: the built-in one)]:FILE:_files"
+  "--model[model file, or the name of one that comes along (gliomart info lists them)\; default\: auto, by the images]:MODEL:_files"
   "--provider[execution provider (default\: auto, the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"
   "--allow-fallback[use the CPU where the provider asked for by name does not run]"
   "--false-alarm-rate[share of tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
@@ -158,7 +158,7 @@ _shtab_gliomart_infer_options=(
   "--dicom-out[write results as DICOM objects as well]"
   "--identify[show paths and UIDs in the report, which may tell who was examined]"
   "--drift[count the studies in this record of the site, and tell where they are no longer like those before (see docs\/drift.md)]:FILE:_files"
-  "--model[model file (default\: the built-in one)]:FILE:_files"
+  "--model[model file, or the name of one that comes along (gliomart info lists them)\; default\: auto, by the images]:MODEL:_files"
   "--provider[execution provider (default\: auto, the fastest that runs)]:provider:(auto tensorrt tensorrt-rtx cuda cpu)"
   "--allow-fallback[use the CPU where the provider asked for by name does not run]"
   "--false-alarm-rate[share of tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
@@ -175,7 +175,7 @@ _shtab_gliomart_info_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--drift[show this record of infer --drift instead]:FILE:_files"
   "--json[print the whole as JSON]"
-  ":model file (default\: the built-in one):_files"
+  ":model file, or the name of one that comes along (default\: flair-dae):_files"
 )
 
 # guard to ensure default positional specs are added only once per session
@@ -183,7 +183,7 @@ _shtab_gliomart_info_defaults_added=0
 
 _shtab_gliomart_train_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--network[what is trained (docs\/autoencoder-or-unet.md\; default\: dae, which undoes noise)]:network:(acda cae cevae cevae-gradient cevae-plain constant dae dae-attention distilled dual ensemble features segmenter-ensemble unet vae-segmenter)"
+  "--network[what is trained (docs\/autoencoder-or-unet.md\; default\: dae, which undoes noise)]:network:(acda cae cevae cevae-gradient cevae-plain constant dae dae-attention dae-sequences distilled dual ensemble features segmenter-ensemble unet vae-segmenter)"
   "--out[where the network goes]:FILE.keras:_files"
   "--split[split of index.csv (default\: train, where it is named)]:NAME:"
   "--from[finished runs (FILE.run) on the same patients that this one builds on\: the first gives its localisers, all of them what the network is made of]:RUN:_files -/"

@@ -24,7 +24,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import cv2
@@ -186,23 +185,21 @@ def registrations(heads: list[Head], sequences: tuple[str, ...], most: int) -> d
     chosen = [pairs[n] for n in np.linspace(0, len(pairs) - 1, min(most, len(pairs))).astype(int)]
     for number, sequence in chosen:
         lead, other = heads[number]["lead"], heads[number][sequence]
-        as_is, seconds = _register(lead, other)
-        found["as they lie"].append(_apart(as_is, Rigid.of(), lead.centre) | seconds)
+        as_is = _register(lead, other)
+        found["as they lie"].append(_apart(as_is, Rigid.of(), lead.centre))
         for name, both in islice(movements(lead.centre).items(), 6):
             movement = both[number % 2]
-            again, seconds = _register(lead, moved(other, movement))
+            again = _register(lead, moved(other, movement))
             expected = movement if as_is is None else movement.after(as_is)
-            found[name].append(_apart(again, expected, lead.centre) | seconds)
+            found[name].append(_apart(again, expected, lead.centre))
     return {kind: _errors(each) for kind, each in found.items()}
 
 
-def _register(lead: Stack, other: Stack) -> tuple[Rigid | None, dict[str, float]]:
-    started = perf_counter()
+def _register(lead: Stack, other: Stack) -> Rigid | None:
     try:
-        movement = registered(lead, other)
+        return registered(lead, other)
     except InputRefusedError:
-        movement = None
-    return movement, {"s": perf_counter() - started}
+        return None
 
 
 def _apart(found: Rigid | None, expected: Rigid, centre: Any) -> dict[str, float]:
@@ -220,7 +217,7 @@ def _apart(found: Rigid | None, expected: Rigid, centre: Any) -> dict[str, float
 
 
 def _errors(each: list[dict[str, Any]]) -> dict[str, Any]:
-    rows = {name: [one[name] for one in each if name in one] for name in ("mm", "degrees", "s")}
+    rows = {name: [one[name] for one in each if name in one] for name in ("mm", "degrees")}
     rows = {name: values for name, values in rows.items() if values}
     return {
         "pairs": len(each),

@@ -23,6 +23,7 @@ from gliomart.findings.results import (
 from gliomart.findings.verdict import SeriesTally
 from gliomart.host import processors
 from gliomart.host.clock import ms_since
+from gliomart.image import registration
 from gliomart.image.slices import Refusal
 from gliomart.model.model import Model
 from gliomart.pipeline import in_order
@@ -79,12 +80,18 @@ class Detector:
         say it themselves; None where nobody says. One that says another is refused. Inventories
         that are given hold what :func:`gliomart.scan` was told.
 
+    register
+        Move further sequences of an examination onto the series that they stand beside, where they
+        do not lie on it (extra ``registration``).
+
     Raises
     ------
     ModelError
         The model file is refused.
     ProviderError
         The provider asked for does not run here.
+    MissingExtraError, BrokenExtraError
+        ``register`` needs what is not installed, or does not load.
     UsageError
         An option is not of its kind, or the false-alarm rate is not one the model's calibration
         can hold.
@@ -112,6 +119,7 @@ class Detector:
         budget: sources.Budget = sources.DEFAULT,
         plane: int | None = None,
         sequence: str | None = None,
+        register: bool = False,
     ) -> None:
         most = processors.usable()
         threads = given.count("threads", threads) or most
@@ -142,7 +150,10 @@ class Detector:
             plane=plane,
             site=SiteThresholds.of(self.card),
             sequence=sequence,
+            registered=given.choice("register", register),
         )
+        if register:
+            registration.check()
         self.budget = budget
         # One slice after the other leaves processors idle wherever a step is not parallel.
         # They leave threads to the model's first run and to who watches over the decoder.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from examinations import moved, series, t1, tagged
 from gliomart import Detector, StudyResult, scan
-from gliomart.errors import UsageError
+from gliomart.errors import MissingExtraError, UsageError
 from gliomart.families.pairing import paired, suited
 from gliomart.image.steps import Preprocessing, Shading
 from gliomart.model.contents import InputImage
@@ -98,6 +100,24 @@ def test_what_does_not_lie_on_the_series_or_shows_too_little_is_left_out_by_name
         assert one.score == other.score
 
 
+def test_t1_that_moved_is_registered_where_that_is_asked_for(model: Path, flair: Path) -> None:
+    pytest.importorskip("SimpleITK", reason="needs the extra: registration")
+    t1(flair, moved(x=6, y=-3))
+    result = Detector(model, provider="cpu", register=True).detect_study(flair)
+    ((code, reason),) = notes(result)
+    assert code == "seen-together"
+    assert re.search(r"moved onto it by registration \(6\.[4-9] mm, 0\.[0-4]°\)", reason)
+    assert result.settings.registered
+
+
+def test_registering_without_its_extra_is_refused_at_once(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    with pytest.raises(MissingExtraError, match=r"gliomart\[registration\]"):
+        Detector(model, provider="cpu", register=True)
+
+
 def test_an_unreadable_slice_leaves_a_companion_out_and_not_the_series(
     model: Path, flair: Path
 ) -> None:
@@ -105,13 +125,10 @@ def test_an_unreadable_slice_leaves_a_companion_out_and_not_the_series(
     file = flair / "t1-07.dcm"
     file.write_bytes(file.read_bytes()[:-5000])
     result = seen(model, flair)
-    first = result.series[0]
-    assert len(first.slices) == 24
-    told = [(note.code, note.reason) for note in first.notes]
-    refused = [*result.not_analysed, *(r for each in result.series for r in each.not_analysed)]
-    assert [code for code, _ in told] == ["left-out"] or "study/t1-07.dcm" in {
-        each.source for each in refused
-    }
+    assert len(result.series[0].slices) == 24
+    ((code, reason),) = notes(result)
+    assert code == "left-out"
+    assert "one of its slices is refused" in reason
 
 
 def test_two_flair_series_share_one_t1(model: Path, flair: Path) -> None:

@@ -42,6 +42,7 @@ class DetectorOptions:
     force: bool = False
     limits: Sequence[tuple[str, float]] = ()
     threads: int | None = None
+    register: bool = False
 
     @property
     def budget(self) -> Budget:
@@ -99,6 +100,7 @@ class DetectorOptions:
             budget=self.budget,
             plane=plane,
             sequence=sequence,
+            register=self.register,
         )
         chosen = detector.settings.provider
         if chosen.degraded and not quiet:
@@ -172,6 +174,11 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--force", action="store_true",
         help="analyse images that the model was not made for as well",
+    )  # fmt: skip
+    parser.add_argument(
+        "--register", action="store_true",
+        help="move further sequences of an examination onto the series that they stand beside,"
+        " where they do not lie on it (extra registration)",
     )  # fmt: skip
     add_limits(parser)
 

@@ -48,6 +48,7 @@ _shtab_gliomart_bench_options=(
   "--allow-fallback[use the CPU where the provider asked for by name does not run]"
   "--false-alarm-rate[share of tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
   "--force[analyse images that the model was not made for as well]"
+  "--register[move further sequences of an examination onto the series that they stand beside, where they do not lie on it (extra registration)]"
   "*--limit[limit on reading one file, such as seconds\=5\; may be given several times (see docs\/dicom.md)]:NAME=VALUE:"
   "--threads[CPU threads (default\: one for each processor)]:N:"
   ":folder of images (default\: the simulated study):_files"
@@ -92,6 +93,7 @@ _shtab_gliomart_demo_options=(
   "--allow-fallback[use the CPU where the provider asked for by name does not run]"
   "--false-alarm-rate[share of tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
   "--force[analyse images that the model was not made for as well]"
+  "--register[move further sequences of an examination onto the series that they stand beside, where they do not lie on it (extra registration)]"
   "*--limit[limit on reading one file, such as seconds\=5\; may be given several times (see docs\/dicom.md)]:NAME=VALUE:"
   "--threads[CPU threads (default\: one for each processor)]:N:"
 )
@@ -163,6 +165,7 @@ _shtab_gliomart_infer_options=(
   "--allow-fallback[use the CPU where the provider asked for by name does not run]"
   "--false-alarm-rate[share of tumour-free slices that may be flagged (default\: the model\'s own, such as 0.05)]:RATE:"
   "--force[analyse images that the model was not made for as well]"
+  "--register[move further sequences of an examination onto the series that they stand beside, where they do not lie on it (extra registration)]"
   "*--limit[limit on reading one file, such as seconds\=5\; may be given several times (see docs\/dicom.md)]:NAME=VALUE:"
   "--threads[CPU threads (default\: one for each processor)]:N:"
   "(*):files, or folders of any depth:_files"

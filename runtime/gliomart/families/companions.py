@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from gliomart.errors import InputRefusedError
 from gliomart.findings import suitability
 from gliomart.findings.statements import sequence_of_series
@@ -17,14 +19,14 @@ from gliomart.image.normalisation import (
     normalisation_of,
 )
 from gliomart.image.preprocess import prepare
-from gliomart.image.resampling import Stack
+from gliomart.image.registration import registered
+from gliomart.image.resampling import Rigid, Stack
 from gliomart.image.slices import Concern, Refusal, Slice
 from gliomart.sources.reading import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from gliomart.image.steps import Preprocessing
@@ -124,9 +126,9 @@ class Companion:
 
 
 def beside(
-    series: SeriesFiles, leading: Leading, card: ModelCard
+    series: SeriesFiles, leading: Leading, card: ModelCard, *, register: bool
 ) -> tuple[tuple[Companion | None, ...], tuple[Concern, ...]]:
-    """Read the companions of a series.
+    """Read the companions of a series; ``register`` moves those that do not lie on it.
 
     Returns
     -------
@@ -144,43 +146,65 @@ def beside(
     for image in further:
         seen = None
         if (other := by_sequence.get(image.sequence)) is not None:
-            seen = _elsewhere(series, other) or _beside(other, image, leading, card)
             named = f"{image.kind}, {other.files[0].source}"
-            if isinstance(seen, Concern):
-                notes.append(Concern("left-out", f"{named}: {seen.code}, {seen.reason}"))
-            else:
-                notes.append(Concern("seen-together", f"{named}, on the pixels of this series"))
-        found.append(seen if isinstance(seen, Companion) else None)
+            try:
+                stack = _stack(other, image, card)
+                moved = _moved(series, other, stack, leading, register=register)
+                seen = _of_stack(stack, moved, other.source, leading, card)
+                where = "on the pixels of this series" + _told(moved)
+                notes.append(Concern("seen-together", f"{named}, {where}"))
+            except InputRefusedError as error:
+                notes.append(Concern("left-out", f"{named}: {error.code}, {error.reason}"))
+        found.append(seen)
     return tuple(found), tuple(notes)
 
 
-def _elsewhere(series: SeriesFiles, other: SeriesFiles) -> Concern | None:
-    """Tell whether places of both are counted from different points (PS3.3 C.7.4.1)."""
-    spaces = [each.study and each.study.frame_of_reference for each in (series, other)]
-    if spaces[0] == spaces[1]:
+def _moved(
+    series: SeriesFiles, other: SeriesFiles, stack: Stack, leading: Leading, *, register: bool
+) -> Rigid | None:
+    """Tell how the head has moved between both; None where they lie on each other.
+
+    Raises
+    ------
+    InputRefusedError
+        They do not, and are not to be registered, or cannot be.
+    """
+    concern = _apart(series, other) or alignment(Stack.of(leading.slices), stack).concern
+    if concern is None:
+        return None
+    if not register:
+        raise InputRefusedError(concern.code, concern.reason)
+    whole = [item for file in series.files for item in read(file) if isinstance(item, Slice)]
+    return registered(Stack.of(whole), stack)
+
+
+def _apart(series: SeriesFiles, other: SeriesFiles) -> Concern | None:
+    """Tell whether places in both are counted from one point (PS3.3 C.7.4.1)."""
+    spaces = {each.study and each.study.frame_of_reference for each in (series, other)}
+    if len(spaces) == 1:
         return None
     return Concern("other-frame-of-reference", "its places are not counted from the same point")
 
 
-def _beside(
-    other: SeriesFiles, image: InputImage, leading: Leading, card: ModelCard
-) -> Companion | Concern:
-    try:
-        stack = _stack(other, image, card)
-        together = alignment(Stack.of(leading.slices), stack)
-    except InputRefusedError as error:
-        return Concern(error.code, error.reason)
-    if together.concern is not None:
-        return together.concern
+def _told(moved: Rigid | None) -> str:
+    if moved is None:
+        return ""
+    shift = float(np.linalg.norm(moved.translation))
+    return f", moved onto it by registration ({shift:.1f} mm, {moved.angle:.1f}°)"
 
+
+def _of_stack(
+    stack: Stack, moved: Rigid | None, source: str, leading: Leading, card: ModelCard
+) -> Companion:
     def at(slice_: Slice, number: int) -> Slice | None:
         del number
         if slice_.plane is None:
             return None
-        values, inside = stack.sampled(slice_.plane, slice_.pixels.shape)
+        height, width = slice_.pixels.shape
+        values, inside = stack.sampled(slice_.plane, (height, width), moved)
         if not inside.any():
             return None
-        return replace(slice_, pixels=values, air=~inside, source=other.source)
+        return replace(slice_, pixels=values, air=~inside, source=source)
 
     return Companion.of(at, leading, card.preprocessing)
 

@@ -57,7 +57,8 @@ class Slicewise:
             return opened
         started = perf_counter()
         with at_input:
-            beside, notes = companions.beside(series, opened.leading, card)
+            registered = self._setup.settings.registered
+            beside, notes = companions.beside(series, opened.leading, card, register=registered)
         shared = opened.shared_ms + ms_since(started) / max(len(series.files), 1)
         return replace(opened, beside=beside, notes=notes, shared_ms=shared, sample=())
 

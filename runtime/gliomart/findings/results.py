@@ -56,7 +56,8 @@ class Settings:
     ``forced`` says that what the model was not made for was to be analysed as well, ``plane`` which
     colour plane of pictures was, from 1; None where all had to be alike. ``sequence`` is what
     images were given as, as far as they did not say it; None where nobody said. ``site`` is whose
-    scans set the model's thresholds; None where they are the model's own.
+    scans set the model's thresholds; None where they are the model's own. ``registered`` says that
+    what stands beside a series and does not lie on it was to be moved onto it.
     """
 
     model_name: str
@@ -68,6 +69,7 @@ class Settings:
     plane: int | None = None
     site: SiteThresholds | None = None
     sequence: str | None = None
+    registered: bool = False
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,18 @@ _FIRST_STEP_MM, _LAST_STEP_MM, _MOST_STEPS = 2.0, 0.005, 100
 _SEED = 1
 
 
+def check() -> None:
+    """See that series can be registered at all.
+
+    Raises
+    ------
+    MissingExtraError, BrokenExtraError
+        SimpleITK is not installed, or does not load.
+    """
+    with extras.needed("registration", "registration", "SimpleITK"):
+        import SimpleITK  # noqa: F401
+
+
 def registered(lead: Stack, other: Stack) -> Rigid:
     """Find how to move from places in one series to the same tissue's in another one.
 

@@ -31,6 +31,8 @@ class RunSettings(TypedDict):
         Colour plane of pictures that was analysed, from 1; null where all had to be alike.
     sequence
         MR sequence that inputs were given as; null where nobody said.
+    registered
+        What stands beside a series and does not lie on it was to be moved onto it.
     overlays
         Slices of which overlays were to be written.
     maps, dicom
@@ -43,6 +45,7 @@ class RunSettings(TypedDict):
     forced: bool
     plane: int | None
     sequence: str | None
+    registered: bool
     overlays: Overlays
     maps: bool
     dicom: bool

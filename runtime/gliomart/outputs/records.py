@@ -108,6 +108,7 @@ def header(inventory: Inventory, settings: Settings, options: OutputOptions) -> 
             "forced": settings.forced,
             "plane": settings.plane,
             "sequence": settings.sequence,
+            "registered": settings.registered,
             "overlays": options.overlays,
             "maps": options.maps,
             "dicom": options.dicom,

@@ -118,7 +118,7 @@ def test_registering_without_its_extra_is_refused_at_once(
         Detector(model, provider="cpu", register=True)
 
 
-def test_an_unreadable_slice_leaves_a_companion_out_and_not_the_series(
+def test_a_companion_of_which_a_slice_is_broken_shows_the_others_and_that_is_told(
     model: Path, flair: Path
 ) -> None:
     t1(flair)
@@ -126,9 +126,8 @@ def test_an_unreadable_slice_leaves_a_companion_out_and_not_the_series(
     file.write_bytes(file.read_bytes()[:-5000])
     result = seen(model, flair)
     assert len(result.series[0].slices) == 24
-    ((code, reason),) = notes(result)
-    assert code == "left-out"
-    assert "one of its slices is refused" in reason
+    assert [code for code, _ in notes(result)] == ["seen-together"]
+    assert [each.source for each in result.not_analysed] == ["study/t1-07.dcm"]
 
 
 def test_two_flair_series_share_one_t1(model: Path, flair: Path) -> None:

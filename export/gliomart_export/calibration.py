@@ -6,11 +6,11 @@ that the final model, trained on more patients, scores new ones like the folds' 
 a series without its tumour slices scores like a healthy one, which has more slices; and that
 scanners differ as :mod:`gliomart_training.stress` has it.
 
-Every patient is scored as scanned, and again as scanners that are drawn would have shown it; where
-a network takes further sequences, as scanned both without and with those of the patient, and as
-drawn with them. All these scores count alike: with two scanners, what is promised is the rate over
-a third of scans as at the training hospital and two thirds as elsewhere. Copies make no more
-patients: a series is judged by copies only where there are patients enough to judge it without.
+Every patient is scored as scanned, and again as scanners that are drawn would have shown it; the
+leading sequence by itself, whatever stands beside it. All these scores count alike: with two
+scanners, what is promised is the rate over a third of scans as at the training hospital and two
+thirds as elsewhere. Copies make no more patients: a series is judged by copies only where there are
+patients enough to judge it without.
 """
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ from gliomart_training.patients import results_of_examples
 from gliomart_training.stress import at_drawn_scanner
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from gliomart.image.slices import Slice
     from gliomart_training.dataset import Patient
 
 FALSE_ALARM_RATE = 0.05
@@ -104,29 +103,26 @@ def score(model: Path, patients: Sequence[Patient], scanners: int) -> list[Patie
 
     Returns
     -------
-    Of every patient the scores of the series as scanned by itself, then with further sequences
-    where there are some, then those at so many drawn scanners; none of a patient of whom nothing
-    could be analysed as scanned.
+    Of every patient the scores of the series as scanned, then those at so many drawn scanners; none
+    of a patient of whom nothing could be analysed as scanned.
     """
     detector = Detector(model, provider="cpu")
     return [_score(patient, detector, scanners) for patient in patients]
 
 
 def _score(patient: Patient, detector: Detector, scanners: int) -> PatientScores:
-    as_scanned = _score_series(patient, detector, {})
+    as_scanned = _score_series(patient, detector)
     if as_scanned is None:
         return ()
-    shown = [patient] if patient.beside(detector.card) else []
-    shown += [at_drawn_scanner(patient, f"calibration {n}") for n in range(1, scanners + 1)]
-    others = [_score_series(each, detector, each.beside(detector.card)) for each in shown]
-    return (as_scanned, *(scores for scores in others if scores is not None))
+    drawn = (
+        _score_series(at_drawn_scanner(patient, f"calibration {number}"), detector)
+        for number in range(1, scanners + 1)
+    )
+    return (as_scanned, *(scores for scores in drawn if scores is not None))
 
 
-def _score_series(
-    patient: Patient, detector: Detector, beside: Mapping[str, list[Slice | None]]
-) -> SeriesScores | None:
-    series = detector.detect_series(patient.slices, beside)
-    results = results_of_examples(patient, series)
+def _score_series(patient: Patient, detector: Detector) -> SeriesScores | None:
+    results = results_of_examples(patient, detector.detect_series(patient.slices))
     analysed = (
         (number, result, alone(result, detector))
         for number, (example, result) in enumerate(zip(patient.examples, results, strict=True))

@@ -2,8 +2,8 @@
 
 Where T1 shows usual tissue, what is bright on FLAIR counts less, and where it does not, more.
 Nothing is learned for that, so that FLAIR by itself is seen as the network sees it which this one
-is built on. How much more was set so that tumour-free slices of held-out training patients reach as
-high with T1 as without: one calibration serves both.
+is built on, and calibrated by itself. How much more was set so that tumour-free slices of held-out
+training patients reach as high with T1 as without: its thresholds serve both.
 
 A network that was taught FLAIR, T1 and T1 with contrast together, of which some were left out at
 random, reconstructed FLAIR worse than one that was taught FLAIR alone.

@@ -1,4 +1,4 @@
-"""An examination of FLAIR and T1 from the shell: the model is chosen, named, and says what it saw."""
+"""An examination of FLAIR and T1 from the shell: which model sees it, and what is told of that."""
 
 from __future__ import annotations
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import Dataset
+from pydicom.uid import generate_uid
 
-from examinations import moved, series, t1, tagged
+from examinations import Change, moved, series, t1, tagged
 from gliomart import Detector, StudyResult, scan
 from gliomart.errors import MissingExtraError, UsageError
 from gliomart.families.pairing import paired, suited
@@ -142,9 +145,73 @@ def test_of_two_t1_series_the_one_that_covers_more_is_seen(model: Path, flair: P
     t1(flair, name="part", numbers=range(1, 13))
     t1(flair, name="whole")
     result = seen(model, flair)
-    assert "study/whole-01.dcm" in notes(result)[0][1]
-    (_, other) = result.series
-    assert {item.code for item in other.not_analysed} >= {"wrong-sequence"}
+    assert notes(result) == [
+        ("seen-together", "T1, study/whole-01.dcm, on the pixels of this series"),
+        ("left-out", "T1, study/part-01.dcm: another series of the sequence is seen"),
+    ]
+    assert len(result.series) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (tagged(ImageType=["DERIVED", "SECONDARY", "MIP"]), "derived-image"),
+        (moved(x=12), "not-aligned"),
+    ],
+)
+def test_where_one_t1_series_cannot_be_seen_the_next_one_is(
+    model: Path, flair: Path, change: Change, code: str
+) -> None:
+    first, second = sorted(["t1", "again"], key=lambda name: generate_uid(entropy_srcs=[name]))
+    t1(flair, change, name=first)
+    t1(flair, name=second)
+    (left_out, reason), together = notes(seen(model, flair))
+    assert left_out == "left-out"
+    assert reason.startswith(f"T1, study/{first}-01.dcm: {code}, ")
+    assert reason.count(code) == 1
+    assert together == (
+        "seen-together", f"T1, study/{second}-01.dcm, on the pixels of this series",
+    )  # fmt: skip
+
+
+def test_slices_that_a_companion_lacks_are_told(model: Path, flair: Path) -> None:
+    t1(flair, numbers=[*range(1, 12), *range(13, 25)])
+    ((code, reason),) = notes(seen(model, flair))
+    assert code == "seen-together"
+    assert "about 1 missing between study/t1-11.dcm and study/t1-13.dcm" in reason
+
+
+def test_slices_of_a_companion_that_are_blank_are_missing_and_that_is_told(
+    model: Path, flair: Path
+) -> None:
+    def blank(dataset: Dataset, number: int) -> None:
+        if number in {1, 24}:
+            dataset.PixelData = bytes(len(dataset.PixelData))
+
+    t1(flair, blank)
+    ((code, reason),) = notes(seen(model, flair))
+    assert code == "seen-together"
+    assert "2 of its 24 slices are refused, first study/t1-01.dcm: blank-slice" in reason
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (tagged(ImageType=["DERIVED", "SECONDARY", "MIP"]), "derived-image"),
+        (lambda d, _: setattr(d, "PixelData", bytes(len(d.PixelData))), "blank-slice"),
+    ],
+)
+def test_files_beside_a_series_that_cannot_be_analysed_are_refused_as_well(
+    model: Path, tmp_path: Path, change: Change, code: str
+) -> None:
+    study = series(tmp_path / "study", "flair", change, numbers=range(1, 9))
+    t1(study, numbers=range(1, 9))
+    (only,) = seen(model, study).series
+    assert not only.slices
+    assert Counter(each.code for each in only.not_analysed) == {code: 8, "wrong-sequence": 8}
+    assert {each.source for each in only.not_analysed} == {
+        f"study/{name}-{number:02}.dcm" for name in ("flair", "t1") for number in range(1, 9)
+    }
 
 
 def test_t1_after_contrast_stands_beside_as_well(model: Path, flair: Path) -> None:

@@ -85,6 +85,9 @@ class Opened:
     sample
         Slices that its normalisations are from, with their places; none where the model takes no
         further images.
+    unseen
+        What is said of the files of its companions where none of its own slices can be analysed,
+        and nothing is told of it.
     """
 
     items: Iterable[Timed]
@@ -96,6 +99,7 @@ class Opened:
     companions: tuple[Opened, ...] = ()
     beside: tuple[Companion | None, ...] = ()
     sample: tuple[tuple[Slice, int], ...] = ()
+    unseen: tuple[Refusal, ...] = ()
 
     @property
     def leading(self) -> Leading:
@@ -241,6 +245,15 @@ def open_series(series: SeriesFiles, card: ModelCard, *, forced: bool) -> Opened
     opened = _normalised(sample, chain(unread, items), len(suitable), card)
     companions = tuple(open_series(other, card, forced=forced) for other in series.companions)
     return replace(opened, concerns=concerns, notes=series.notes, companions=companions)
+
+
+def by_themselves(every_series: Iterable[SeriesFiles], card: ModelCard) -> tuple[Refusal, ...]:
+    """Tell why companions are not analysed as series of their own, file by file."""
+    refused = []
+    for series in every_series:
+        concerns = suitability.concerns_of_series(series, card)
+        refused += [_refused(file, concerns[file.source], series.notes) for file in series.files]
+    return tuple(refused)
 
 
 def open_planes(

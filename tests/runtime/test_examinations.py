@@ -208,7 +208,7 @@ def test_files_beside_a_series_that_cannot_be_analysed_are_refused_as_well(
     t1(study, numbers=range(1, 9))
     (only,) = seen(model, study).series
     assert not only.slices
-    assert Counter(each.code for each in only.not_analysed) == {code: 8, "wrong-sequence": 8}
+    assert Counter(each.code for each in only.not_analysed) == {code: 8, "left-out": 8}
     assert {each.source for each in only.not_analysed} == {
         f"study/{name}-{number:02}.dcm" for name in ("flair", "t1") for number in range(1, 9)
     }

@@ -86,8 +86,8 @@ class Opened:
         Slices that its normalisations are from, with their places; none where the model takes no
         further images.
     unseen
-        What is said of the files of its companions where none of its own slices can be analysed,
-        and nothing is told of it.
+        What is said of the files of its companions where none of its own slices can be analysed:
+        nothing is told of it then.
     """
 
     items: Iterable[Timed]
@@ -245,15 +245,6 @@ def open_series(series: SeriesFiles, card: ModelCard, *, forced: bool) -> Opened
     opened = _normalised(sample, chain(unread, items), len(suitable), card)
     companions = tuple(open_series(other, card, forced=forced) for other in series.companions)
     return replace(opened, concerns=concerns, notes=series.notes, companions=companions)
-
-
-def by_themselves(every_series: Iterable[SeriesFiles], card: ModelCard) -> tuple[Refusal, ...]:
-    """Tell why companions are not analysed as series of their own, file by file."""
-    refused = []
-    for series in every_series:
-        concerns = suitability.concerns_of_series(series, card)
-        refused += [_refused(file, concerns[file.source], series.notes) for file in series.files]
-    return tuple(refused)
 
 
 def open_planes(

@@ -11,7 +11,7 @@ from gliomart.errors import ModelCardError
 from gliomart.families import companions
 from gliomart.families.analysis import one_alone, slice_by_slice
 from gliomart.families.pairing import paired
-from gliomart.families.reading import by_themselves, open_series
+from gliomart.families.reading import open_series
 from gliomart.host.clock import ms_since
 from gliomart.host.forking import at_input
 from gliomart.image.slices import Refusal
@@ -56,7 +56,12 @@ class Slicewise:
         opened = open_series(replace(series, companions=()), card, forced=forced)
         if len(card.images) == 1:
             return opened
-        unseen = by_themselves(series.companions, card)
+        reason = f"it stands beside {series.source}, of which nothing could be analysed"
+        unseen = tuple(
+            Refusal(file.source, None, "left-out", reason)
+            for other in series.companions
+            for file in other.files
+        )
         if not opened.sample:  # nothing of it can be analysed
             return replace(opened, unseen=unseen)
         started = perf_counter()

@@ -23,7 +23,6 @@ from gliomart.findings.results import (
 from gliomart.findings.verdict import SeriesTally
 from gliomart.host import processors
 from gliomart.host.clock import ms_since
-from gliomart.image import registration
 from gliomart.image.slices import Refusal
 from gliomart.model.model import Model
 from gliomart.pipeline import in_order
@@ -153,6 +152,8 @@ class Detector:
             registered=given.choice("register", register),
         )
         if register:
+            from gliomart.image import registration  # nothing else needs it
+
             registration.check()
         self.budget = budget
         # One slice after the other leaves processors idle wherever a step is not parallel.

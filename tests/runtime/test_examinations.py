@@ -14,10 +14,13 @@ from pydicom.uid import generate_uid
 
 from examinations import Change, moved, series, t1, tagged
 from gliomart import Detector, StudyResult, scan
+from gliomart.cli.options import DetectorOptions
 from gliomart.errors import MissingExtraError, UsageError
+from gliomart.families import companions
 from gliomart.families.pairing import paired, suited
 from gliomart.image.steps import Preprocessing, Shading
 from gliomart.model.contents import InputImage
+from gliomart.site.calibration import measure
 from samples import card, tiny_model
 
 WANTED = ("FLAIR", "T1", "T1C")
@@ -249,6 +252,40 @@ def test_the_model_is_chosen_by_what_stands_beside_series(flair: Path) -> None:
     assert suited(scan([flair]).series) == ("flair-dae", 0)
     t1(flair)
     assert suited(scan([flair]).series) == ("flair-t1-dae", 1)
+
+
+@pytest.mark.parametrize("given", [None, Path("auto")])
+def test_a_model_is_chosen_where_none_was_asked_for(flair: Path, given: Path | None) -> None:
+    wanted = DetectorOptions(model=given)
+    t1(flair)
+    assert wanted.suited(scan([flair]), quiet=True).model == Path("flair-t1-dae")
+    assert wanted.suited(None).model is None
+    asked_for = DetectorOptions(model=Path("mine.onnx"))
+    assert asked_for.suited(scan([flair])) is asked_for
+
+
+def test_thresholds_of_a_site_are_of_flair_alone_and_t1_is_counted(
+    model: Path, flair: Path
+) -> None:
+    detector = Detector(model, provider="cpu")
+    alone = measure(detector, scan([flair]))
+    t1(flair)
+    beside = measure(detector, scan([flair]))
+    assert beside.left_out == {**alone.left_out, "wrong-sequence": 24}
+    assert beside.scores == alone.scores
+
+
+def test_a_companion_of_more_voxels_than_fit_is_averaged_and_of_far_more_left_out(
+    model: Path, flair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    t1(flair)
+    whole = seen(model, flair)
+    monkeypatch.setattr(companions, "_MOST_VOXELS", 24 * 256 * 256 // 2)
+    assert notes(seen(model, flair)) == notes(whole)  # it still lies where it should
+    monkeypatch.setattr(companions, "_MOST_VOXELS", 24 * 64)
+    ((code, reason),) = notes(seen(model, flair))
+    assert code == "left-out"
+    assert "too-large, more than 1536 voxels of 1.5 mm" in reason
 
 
 def test_a_study_of_arrays_says_nothing_of_what_they_are(model: Path) -> None:

@@ -8,7 +8,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gliomart.errors import ModelCardError
-from gliomart.families import companions
 from gliomart.families.analysis import one_alone, slice_by_slice
 from gliomart.families.pairing import paired
 from gliomart.families.reading import open_series
@@ -64,6 +63,8 @@ class Slicewise:
         )
         if not opened.sample:  # nothing of it can be analysed
             return replace(opened, unseen=unseen)
+        from gliomart.families import companions  # it takes as long as a slice
+
         started = perf_counter()
         with at_input:
             registered = self._setup.settings.registered

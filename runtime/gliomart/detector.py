@@ -57,7 +57,8 @@ class Detector:
     Parameters
     ----------
     model
-        A model file; None for the one that comes with gliomart.
+        A model file, or the name of one that comes with gliomart (``flair-t1-dae``); None for the
+        default one.
     provider
         ``auto`` (TensorRT, TensorRT-RTX, CUDA, then CPU), or one by name, which then has to run.
     allow_fallback

@@ -23,7 +23,6 @@ from gliomart.findings.results import (
 from gliomart.findings.verdict import SeriesTally
 from gliomart.host import processors
 from gliomart.host.clock import ms_since
-from gliomart.image import registration
 from gliomart.image.slices import Refusal
 from gliomart.model.model import Model
 from gliomart.pipeline import in_order
@@ -58,7 +57,8 @@ class Detector:
     Parameters
     ----------
     model
-        A model file; None for the one that comes with gliomart.
+        A model file, or the name of one that comes with gliomart (``flair-t1-dae``); None for the
+        default one.
     provider
         ``auto`` (TensorRT, TensorRT-RTX, CUDA, then CPU), or one by name, which then has to run.
     allow_fallback
@@ -153,6 +153,8 @@ class Detector:
             registered=given.choice("register", register),
         )
         if register:
+            from gliomart.image import registration  # nothing else needs it
+
             registration.check()
         self.budget = budget
         # One slice after the other leaves processors idle wherever a step is not parallel.

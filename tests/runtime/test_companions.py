@@ -41,7 +41,7 @@ def heads(gain: float = 1.0, base: float = 0.0, count: int = 5) -> list[NDArray[
 
 def entered(model: Path, companions: dict[str, list[NDArray[np.float32] | None]]) -> list[Entered]:
     detector = Detector(model, provider="cpu")
-    opened = open_planes(heads(), detector.card, None, companions)
+    opened = open_planes(heads(), detector.card, detector.settings, companions)
     found = [enter(opened, timed, detector._setup) for timed in opened.items]
     assert all(isinstance(each, Entered) for each in found)
     return [each for each in found if isinstance(each, Entered)]

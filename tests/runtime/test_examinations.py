@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import Dataset
+from pydicom.uid import generate_uid
 
-from examinations import moved, series, t1, tagged
+from examinations import Change, moved, series, t1, tagged
 from gliomart import Detector, StudyResult, scan
+from gliomart.cli.options import DetectorOptions
 from gliomart.errors import MissingExtraError, UsageError
+from gliomart.families import companions
 from gliomart.families.pairing import paired, suited
 from gliomart.image.steps import Preprocessing, Shading
 from gliomart.model.contents import InputImage
+from gliomart.site.calibration import measure
 from samples import card, tiny_model
 
 WANTED = ("FLAIR", "T1", "T1C")
@@ -142,9 +148,73 @@ def test_of_two_t1_series_the_one_that_covers_more_is_seen(model: Path, flair: P
     t1(flair, name="part", numbers=range(1, 13))
     t1(flair, name="whole")
     result = seen(model, flair)
-    assert "study/whole-01.dcm" in notes(result)[0][1]
-    (_, other) = result.series
-    assert {item.code for item in other.not_analysed} >= {"wrong-sequence"}
+    assert notes(result) == [
+        ("seen-together", "T1, study/whole-01.dcm, on the pixels of this series"),
+        ("left-out", "T1, study/part-01.dcm: another series of the sequence is seen"),
+    ]
+    assert len(result.series) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (tagged(ImageType=["DERIVED", "SECONDARY", "MIP"]), "derived-image"),
+        (moved(x=12), "not-aligned"),
+    ],
+)
+def test_where_one_t1_series_cannot_be_seen_the_next_one_is(
+    model: Path, flair: Path, change: Change, code: str
+) -> None:
+    first, second = sorted(["t1", "again"], key=lambda name: generate_uid(entropy_srcs=[name]))
+    t1(flair, change, name=first)
+    t1(flair, name=second)
+    (left_out, reason), together = notes(seen(model, flair))
+    assert left_out == "left-out"
+    assert reason.startswith(f"T1, study/{first}-01.dcm: {code}, ")
+    assert reason.count(code) == 1
+    assert together == (
+        "seen-together", f"T1, study/{second}-01.dcm, on the pixels of this series",
+    )  # fmt: skip
+
+
+def test_slices_that_a_companion_lacks_are_told(model: Path, flair: Path) -> None:
+    t1(flair, numbers=[*range(1, 12), *range(13, 25)])
+    ((code, reason),) = notes(seen(model, flair))
+    assert code == "seen-together"
+    assert "about 1 missing between study/t1-11.dcm and study/t1-13.dcm" in reason
+
+
+def test_slices_of_a_companion_that_are_blank_are_missing_and_that_is_told(
+    model: Path, flair: Path
+) -> None:
+    def blank(dataset: Dataset, number: int) -> None:
+        if number in {1, 24}:
+            dataset.PixelData = bytes(len(dataset.PixelData))
+
+    t1(flair, blank)
+    ((code, reason),) = notes(seen(model, flair))
+    assert code == "seen-together"
+    assert "2 of its 24 slices are refused, first study/t1-01.dcm: blank-slice" in reason
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (tagged(ImageType=["DERIVED", "SECONDARY", "MIP"]), "derived-image"),
+        (lambda d, _: setattr(d, "PixelData", bytes(len(d.PixelData))), "blank-slice"),
+    ],
+)
+def test_files_beside_a_series_that_cannot_be_analysed_are_refused_as_well(
+    model: Path, tmp_path: Path, change: Change, code: str
+) -> None:
+    study = series(tmp_path / "study", "flair", change, numbers=range(1, 9))
+    t1(study, numbers=range(1, 9))
+    (only,) = seen(model, study).series
+    assert not only.slices
+    assert Counter(each.code for each in only.not_analysed) == {code: 8, "left-out": 8}
+    assert {each.source for each in only.not_analysed} == {
+        f"study/{name}-{number:02}.dcm" for name in ("flair", "t1") for number in range(1, 9)
+    }
 
 
 def test_t1_after_contrast_stands_beside_as_well(model: Path, flair: Path) -> None:
@@ -182,6 +252,40 @@ def test_the_model_is_chosen_by_what_stands_beside_series(flair: Path) -> None:
     assert suited(scan([flair]).series) == ("flair-dae", 0)
     t1(flair)
     assert suited(scan([flair]).series) == ("flair-t1-dae", 1)
+
+
+@pytest.mark.parametrize("given", [None, Path("auto")])
+def test_a_model_is_chosen_where_none_was_asked_for(flair: Path, given: Path | None) -> None:
+    wanted = DetectorOptions(model=given)
+    t1(flair)
+    assert wanted.suited(scan([flair]), quiet=True).model == Path("flair-t1-dae")
+    assert wanted.suited(None).model is None
+    asked_for = DetectorOptions(model=Path("mine.onnx"))
+    assert asked_for.suited(scan([flair])) is asked_for
+
+
+def test_thresholds_of_a_site_are_of_flair_alone_and_t1_is_counted(
+    model: Path, flair: Path
+) -> None:
+    detector = Detector(model, provider="cpu")
+    alone = measure(detector, scan([flair]))
+    t1(flair)
+    beside = measure(detector, scan([flair]))
+    assert beside.left_out == {**alone.left_out, "wrong-sequence": 24}
+    assert beside.scores == alone.scores
+
+
+def test_a_companion_of_more_voxels_than_fit_is_averaged_and_of_far_more_left_out(
+    model: Path, flair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    t1(flair)
+    whole = seen(model, flair)
+    monkeypatch.setattr(companions, "_MOST_VOXELS", 24 * 256 * 256 // 2)
+    assert notes(seen(model, flair)) == notes(whole)  # it still lies where it should
+    monkeypatch.setattr(companions, "_MOST_VOXELS", 24 * 64)
+    ((code, reason),) = notes(seen(model, flair))
+    assert code == "left-out"
+    assert "too-large, more than 1536 voxels of 1.5 mm" in reason
 
 
 def test_a_study_of_arrays_says_nothing_of_what_they_are(model: Path) -> None:

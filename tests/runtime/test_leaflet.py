@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gliomart import Detector
 from gliomart.cli.leaflet import leaflet
+from gliomart.model.contents import InputImage
 from samples import card, tiny_model
 
 _JSON = st.recursive(
@@ -56,6 +57,18 @@ def test_it_says_whether_masks_taught_the_model_and_what_it_is_built_on(
     told = _shown(detector, 200, training={"saw_masks": True, "built_on": bases})
     assert "Tumour masks taught it, or a network that it is built on" in told
     assert "as its teacher, which saw masks: abab" in told
+
+
+def test_it_says_which_sequences_a_model_needs_and_which_may_stand_beside(
+    detector: Detector,
+) -> None:
+    images = [InputImage("MR", name, required=name == "FLAIR") for name in ("FLAIR", "T1", "T2")]
+    shown = " ".join(_shown(detector, images=tuple(images)).split())
+    told = (
+        "axial FLAIR (MR) of the head, and beside it, as far as they are there, T1 (MR) and T2 (MR)"
+    )
+    assert f"Made for {told}." in shown
+    assert "Made for axial FLAIR (MR) of the head." in _shown(detector)
 
 
 def test_figures_come_with_intervals_and_with_the_model_they_were_measured_on(

@@ -68,17 +68,20 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure this machine, and hold it to budgets."""
-    from gliomart import bench
+    from gliomart import bench, sources
     from gliomart.outputs.folder import write_atomically
     from gliomart.outputs.target import check_target
 
     for target in filter(None, (options.out, options.plot)):
         check_target(target, [options.path, options.model, options.float_model, options.budget])
+    wanted = asked(DetectorOptions, options)
+    inventory = sources.scan([options.path], wanted.budget) if options.path else None
+    wanted = wanted.suited(inventory, quiet=options.json)
     budgets = bench.read_budgets(options.budget) if options.budget else []
     plan = bench.Plan(
         study=options.path,
         repeats=options.repeats,
-        model=options.model,
+        model=wanted.model,
         provider=options.provider,
         threads=options.threads,
         overlays=options.overlays,
@@ -87,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
         float_model=options.float_model,
         rounds=options.rounds,
     )
-    report = bench.measure(asked(DetectorOptions, options).open(), plan)
+    report = bench.measure(wanted.open(), plan)
     if options.json:
         streams.give_json(report)
     else:

@@ -73,11 +73,18 @@ def _wrapped(paragraph: str, width: int) -> list[str]:
 
 def _purpose(card: ModelCard) -> Iterator[str]:
     yield card.intended_use
-    kinds = " and ".join(f"{image.kind} ({image.modality})" for image in card.images)
+    needed = " and ".join(_kinds(card, required=True))
+    further = " and ".join(_kinds(card, required=False))
+    beside = f", and beside it, as far as they are there, {further}" if further else ""
     yield (
-        f"Made for {card.plane} {kinds} of the head. DICOM that says it"
+        f"Made for {card.plane} {needed} of the head{beside}. DICOM that says it"
         " is something else is refused by name; --force analyses it and marks the results."
     )
+
+
+def _kinds(card: ModelCard, *, required: bool) -> list[str]:
+    images = [image for image in card.images if image.required == required]
+    return [f"{image.kind} ({image.modality})" for image in images]
 
 
 def _training(card: ModelCard) -> Iterator[str]:

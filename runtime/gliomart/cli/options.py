@@ -51,13 +51,13 @@ class DetectorOptions:
 
         return DEFAULT.but(dict(self.limits))
 
-    def suited(self, inventory: Inventory, *, quiet: bool = False) -> DetectorOptions:
+    def suited(self, inventory: Inventory | None, *, quiet: bool = False) -> DetectorOptions:
         """Choose a model by the images, where none was asked for; one that is not usual is told.
 
         Parameters
         ----------
         inventory
-            What is to be analysed.
+            What is to be analysed; None for what the usual model is for.
         quiet
             Say nothing.
         """
@@ -66,7 +66,7 @@ class DetectorOptions:
 
         if self.model is not None and (self.model != _AUTO or self.model.exists()):
             return self
-        name, count = suited(inventory.series)
+        name, count = suited(inventory.series if inventory else ())
         if name == DEFAULT:
             return replace(self, model=None)
         if not quiet:

@@ -21,7 +21,7 @@ from gliomart.model.contents import BRAIN
 from gliomart.pipeline import in_order, windows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -230,7 +230,7 @@ def _middle(row: Sequence[Seen | None], width: int) -> list[Seen | None]:
 
 def slice_by_slice(
     series: Opened, setup: Setup, predict: Predict
-) -> Iterator[SliceResult | Refusal]:
+) -> Generator[SliceResult | Refusal, None, None]:
     """Analyse slices as they are read, several at a time, in their order.
 
     The model sees each by itself; its score is that of its map averaged with its neighbours', and

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from gliomart.errors import InputRefusedError
+from gliomart.families.pairing import other_frame_of_reference
 from gliomart.findings import suitability
 from gliomart.findings.statements import sequence_of_series
 from gliomart.image.alignment import alignment
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
 
 # A companion may lie in any plane, and need not show all of a head.
 _OF_NO_COMPANION = frozenset({"wrong-plane", "incomplete-volume", "oblique", "coverage"})
-# Voxels of a companion, which is in memory as a whole: 256 MiB of them.
-_MOST_VOXELS = 1 << 26
+# Voxels of a companion, which is in memory as a whole: 64 MiB of them. Of more, pixels are averaged
+# to about this size, which models see.
+_MOST_VOXELS, _ENOUGH_MM = 1 << 24, 1.5
 
 
 class Leading(NamedTuple):
@@ -140,23 +142,30 @@ def beside(
         kinds = " or ".join(image.kind for image in further)
         reason = f"no {kinds} of the examination stands beside it: {card.image.kind} is seen alone"
         return (None,) * len(further), (*series.notes, Concern("missing-sequence", reason))
-    found: list[Companion | None] = []
     notes = list(series.notes)
-    by_sequence = {sequence_of_series(other): other for other in series.companions}
-    for image in further:
-        seen = None
-        if (other := by_sequence.get(image.sequence)) is not None:
+
+    def seen(image: InputImage) -> Companion | None:
+        candidates = [o for o in series.companions if sequence_of_series(o) == image.sequence]
+        for number, other in enumerate(candidates):
             named = f"{image.kind}, {other.files[0].source}"
+            lost: tuple[str, ...] = ()
             try:
-                stack = _stack(other, image, card)
+                stack, lost = _stack(other, image, card)
                 moved = _moved(series, other, stack, leading, register=register)
-                seen = _of_stack(stack, moved, other.source, leading, card)
-                where = "on the pixels of this series" + _told(moved)
-                notes.append(Concern("seen-together", f"{named}, {where}"))
+                companion = _of_stack(stack, moved, other.source, leading, card)
             except InputRefusedError as error:
-                notes.append(Concern("left-out", f"{named}: {error.code}, {error.reason}"))
-        found.append(seen)
-    return tuple(found), tuple(notes)
+                reason = "; ".join([f"{error.code}, {error.reason}", *lost])
+                notes.append(Concern("left-out", f"{named}: {reason}"))
+                continue
+            told = ["on the pixels of this series" + _told(moved), *lost]
+            notes.append(Concern("seen-together", f"{named}, {'; '.join(told)}"))
+            for spare in candidates[number + 1 :]:
+                reason = f"{spare.files[0].source}: another series of the sequence is seen"
+                notes.append(Concern("left-out", f"{image.kind}, {reason}"))
+            return companion
+        return None
+
+    return tuple(map(seen, further)), tuple(notes)
 
 
 def _moved(
@@ -169,7 +178,12 @@ def _moved(
     InputRefusedError
         They do not, and are not to be registered, or cannot be.
     """
-    concern = _apart(series, other) or alignment(Stack.of(leading.slices), stack).concern
+    try:
+        lead = Stack.of(leading.slices)
+    except InputRefusedError as error:
+        reason = f"nothing can stand beside this series: {error.reason}"
+        raise InputRefusedError(error.code, reason) from error
+    concern = _apart(series, other) or alignment(lead, stack).concern
     if concern is None:
         return None
     if not register:
@@ -179,9 +193,7 @@ def _moved(
 
 
 def _apart(series: SeriesFiles, other: SeriesFiles) -> Concern | None:
-    """Tell whether places in both are counted from one point (PS3.3 C.7.4.1)."""
-    spaces = {each.study and each.study.frame_of_reference for each in (series, other)}
-    if len(spaces) == 1:
+    if not other_frame_of_reference(series, other):
         return None
     return Concern("other-frame-of-reference", "its places are not counted from the same point")
 
@@ -209,8 +221,12 @@ def _of_stack(
     return Companion.of(at, leading, card.preprocessing)
 
 
-def _stack(other: SeriesFiles, image: InputImage, card: ModelCard) -> Stack:
-    """Read a companion whole.
+def _stack(other: SeriesFiles, image: InputImage, card: ModelCard) -> tuple[Stack, tuple[str, ...]]:
+    """Read a companion whole; slices that are refused are missing in it.
+
+    Returns
+    -------
+    It, and what has to be told of it.
 
     Raises
     ------
@@ -218,21 +234,47 @@ def _stack(other: SeriesFiles, image: InputImage, card: ModelCard) -> Stack:
         It is not what the model takes, cannot be read, or has no place.
     """
     alone = replace(card, images=(replace(image, required=True),), familiar=None)
-    concerns = suitability.concerns_of_series(other, alone)
-    refusing = suitability.refusing(
+    concerns = chain.from_iterable(suitability.concerns_of_series(other, alone).values())
+    refusing = [
         concern
-        for each in concerns.values()
-        for concern in each
+        for concern in suitability.refusing(dict.fromkeys(concerns))
         if concern.code not in _OF_NO_COMPANION
-    )
+    ]
     if refusing:
         raise suitability.refused(refusing)
-    slices, voxels = [], 0
+    slices: list[Slice] = []
+    refused: list[Refusal] = []
+    count = sum(len(file.planes) for file in other.files)
     for item in chain.from_iterable(map(read, other.files)):
         if isinstance(item, Refusal):
-            raise InputRefusedError(item.code, f"one of its slices is refused: {item.reason}")
-        slices.append(item)
-        if (voxels := voxels + item.pixels.size) > _MOST_VOXELS:
-            reason = f"at most {_MOST_VOXELS} voxels are read of what stands beside a series"
-            raise InputRefusedError("too-large", reason)
-    return Stack.of(slices)
+            refused.append(item)
+        else:
+            slices.append(_small(item, count))
+    if refused and not slices:
+        raise InputRefusedError(refused[0].code, refused[0].reason)
+    told = [note.reason for note in other.notes]
+    told += [hole.reason for hole in other.missing()]
+    if refused:
+        first, lost = refused[0], f"{len(refused)} of its {count} slices are refused"
+        told.append(f"{lost}, first {first.source}: {first.code}, {first.reason}")
+    return Stack.of(slices), tuple(told)
+
+
+def _small(item: Slice, count: int) -> Slice:
+    """Average a slice's pixels where so many such slices would take too much memory.
+
+    Raises
+    ------
+    InputRefusedError
+        ``too-large``: they would even then.
+    """
+    if item.plane is not None and item.pixels.size * count > _MOST_VOXELS:
+        small = Stack.of([item]).coarser(_ENOUGH_MM)
+        (pixels,), (plane,) = small.voxels, small.planes
+        item = replace(
+            item, pixels=pixels, air=None, position=plane.position, spacing=plane.spacing
+        )
+    if item.pixels.size * count > _MOST_VOXELS:
+        reason = f"more than {_MOST_VOXELS} voxels of {_ENOUGH_MM:g} mm"
+        raise InputRefusedError("too-large", reason)
+    return item

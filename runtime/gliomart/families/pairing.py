@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,12 +13,14 @@ from gliomart.image.geometry import usual_step
 from gliomart.model.built_in import MODELS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from gliomart.sources.inventory import SeriesFiles
 
 # Two companions cover as much of a series where their parts of it differ by less.
 _AS_MUCH = 0.1
+# About how far a head reaches across slices of any plane.
+_HEAD_MM = 140.0
 
 
 def suited(every_series: Sequence[SeriesFiles]) -> tuple[str, int]:
@@ -41,43 +44,54 @@ def paired(every_series: Sequence[SeriesFiles], wanted: Sequence[str | None]) ->
     ``wanted`` are the sequences that a model takes, that of the leading series first.
 
     A companion is of the same examination and person, of a sequence that the model takes beside the
-    first, and both say where they lie. Of several the one counts that covers most of the leading
-    series, then the one of the thinnest slices. One companion may stand beside several series.
+    first, and both say where they lie. Of several of one sequence that comes first which should be
+    seen: in the same frame of reference, covering most of the leading series, of the thinnest
+    slices; the next one counts where it cannot be. One companion may stand beside several series.
     """
     first, *further = wanted
-    if not further:
+    beside = [sequence for sequence in further if sequence not in {None, first}]
+    if not beside:
         return list(every_series)
-    sequences = {each.id: sequence_of_series(each) for each in every_series}
-    leads, taken = {}, set()
-    for series in every_series:
-        if sequences[series.id] != first or series.study is None or not _placed(series):
+    sequences = [sequence_of_series(each) for each in every_series]
+    found, taken = list(every_series), set()
+    for place, series in enumerate(every_series):
+        if sequences[place] != first:
             continue
-        beside = []
-        for sequence in further:
-            others = [each for each in every_series if sequences[each.id] == sequence]
-            if (found := _best(series, others)) is not None:
-                beside.append(found)
-                taken.add(found.id)
-        if beside:
-            leads[series.id] = replace(series, companions=tuple(beside))
-    return [leads.get(each.id, each) for each in every_series if each.id not in taken]
+        own = [n for n, other in enumerate(every_series) if _stands_beside(series, other)]
+        chosen = [
+            sorted((n for n in own if sequences[n] == sequence), key=_rank(series, every_series))
+            for sequence in dict.fromkeys(beside)
+        ]
+        companions = list(chain.from_iterable(chosen))
+        taken.update(companions)
+        found[place] = replace(series, companions=tuple(every_series[n] for n in companions))
+    return [each for place, each in enumerate(found) if place not in taken]
 
 
-def _best(series: SeriesFiles, others: Sequence[SeriesFiles]) -> SeriesFiles | None:
-    """Choose a companion among series of one sequence; None where none is of the examination."""
-    own = [each for each in others if _of_one_examination(series, each) and _placed(each)]
-    if not own:
-        return None
-    ranked = [(round(_covered(series, each) / _AS_MUCH), -_step(each), each) for each in own]
-    return max(ranked, key=lambda rank: rank[:2])[-1]
+def _stands_beside(one: SeriesFiles, other: SeriesFiles) -> bool:
+    """Tell whether two series are of one examination and person, and say where they lie."""
+    if one.study is None or other.study is None:
+        return False
+    same = (one.study.id, one.study.person) == (other.study.id, other.study.person)
+    return same and _placed(one) and _placed(other)
 
 
-def _of_one_examination(one: SeriesFiles, other: SeriesFiles) -> bool:
-    return (
-        one.study is not None
-        and other.study is not None
-        and (one.study.id, one.study.person) == (other.study.id, other.study.person)
-    )
+def _rank(
+    series: SeriesFiles, others: Sequence[SeriesFiles]
+) -> Callable[[int], tuple[bool, int, float, str]]:
+    """Give what puts candidates in order, by their places, so that theirs does not count."""
+
+    def rank(place: int) -> tuple[bool, int, float, str]:
+        other = others[place]
+        apart = other_frame_of_reference(series, other)
+        return apart, -round(_covered(series, other) / _AS_MUCH), _step(other), other.id
+
+    return rank
+
+
+def other_frame_of_reference(one: SeriesFiles, other: SeriesFiles) -> bool:
+    """Tell whether places in two series are counted from different points (PS3.3 C.7.4.1)."""
+    return len({each.study and each.study.frame_of_reference for each in (one, other)}) > 1
 
 
 def _placed(series: SeriesFiles) -> bool:
@@ -94,17 +108,14 @@ def _step(series: SeriesFiles) -> float:
 
 
 def _covered(series: SeriesFiles, other: SeriesFiles) -> float:
-    """Tell which part of a series another one covers, by the places of their images' centres."""
+    """Tell about which part of a series another one covers, by the places of their images."""
     (plane, *_), *_ = (file.planes for file in series.files)
-    assert plane is not None  # noqa: S101  # series that are not placed are no candidates
-    normal = plane.axes[0]
-    own = _heights(series)
-    places = [p.position for file in other.files for p in file.planes if p is not None]
-    # Images of another plane reach along the normal as well, which their positions do not tell.
     (across, *_), *_ = (file.planes for file in other.files)
-    if across is None or across.name != plane.name:
-        return 1.0
-    reach = np.array(places) @ normal
-    half = _step(other) / 2
-    inside = [reach.min() - half <= height <= reach.max() + half for height in own]
-    return float(np.mean(inside))
+    assert plane is not None and across is not None  # noqa: S101, PT018  # both are placed
+    heights, step = _heights(other), _step(other)
+    if across.name != plane.name:  # images reach along the series, as far as nobody says here
+        return min(1.0, (heights[-1] - heights[0] + step) / _HEAD_MM)
+    normal = plane.axes[0]
+    reach = np.array([p.position for file in other.files for p in file.planes if p]) @ normal
+    low, high = reach.min() - step / 2, reach.max() + step / 2
+    return float(np.mean([low <= height <= high for height in _heights(series)]))

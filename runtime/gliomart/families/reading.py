@@ -12,7 +12,6 @@ import numpy as np
 
 from gliomart import sources
 from gliomart.errors import InputRefusedError, UsageError
-from gliomart.families.companions import Companion, Leading
 from gliomart.findings import content, suitability
 from gliomart.findings.content import Content
 from gliomart.host.clock import ms_since
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
+    from gliomart.families.companions import Companion, Leading
     from gliomart.findings.results import Settings
     from gliomart.image.slices import Concern
     from gliomart.model.card import ModelCard
@@ -85,6 +85,9 @@ class Opened:
     sample
         Slices that its normalisations are from, with their places; none where the model takes no
         further images.
+    unseen
+        What is said of the files of its companions where none of its own slices can be analysed:
+        nothing is told of it then.
     """
 
     items: Iterable[Timed]
@@ -96,10 +99,13 @@ class Opened:
     companions: tuple[Opened, ...] = ()
     beside: tuple[Companion | None, ...] = ()
     sample: tuple[tuple[Slice, int], ...] = ()
+    unseen: tuple[Refusal, ...] = ()
 
     @property
     def leading(self) -> Leading:
         """What companions have to know of it."""
+        from gliomart.families.companions import Leading  # it takes as long as a slice
+
         slices, numbers = [s for s, _ in self.sample], [n for _, n in self.sample]
         return Leading(slices, numbers, self.normalisations)
 
@@ -271,7 +277,7 @@ def open_planes(
     items = [Timed(take(number, item), 0.0, number) for number, item in enumerate(planes)]
     opened = _normalised(items, items, len(items), card)
     by_source = {t.item.source: concerns for t in items if isinstance(t.item, Slice)}
-    beside = _aligned(companions or {}, opened, card, settings)
+    beside = _aligned(companions, opened, card, settings) if companions else opened.beside
     return replace(opened, concerns=by_source, beside=beside, sample=())
 
 
@@ -279,6 +285,8 @@ def _aligned(
     companions: Mapping[str, Planes], leading: Opened, card: ModelCard, settings: Settings
 ) -> tuple[Companion | None, ...]:
     """Take what stands beside slices in memory, in the order of the images that the model takes."""
+    from gliomart.families.companions import Companion  # as above
+
     further = [image.sequence for image in card.images[1:]]
     count = len(list(leading.items))
     beside: dict[str | None, Companion] = {}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gliomart.errors import ModelCardError
-from gliomart.families import companions
 from gliomart.families.analysis import one_alone, slice_by_slice
 from gliomart.families.pairing import paired
 from gliomart.families.reading import open_series
 from gliomart.host.clock import ms_since
 from gliomart.host.forking import at_input
+from gliomart.image.slices import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from gliomart.families.family import Setup
     from gliomart.families.reading import One, Opened
     from gliomart.findings.results import SliceResult
-    from gliomart.image.slices import Refusal
     from gliomart.sources import SeriesFiles
 
 
@@ -55,16 +55,36 @@ class Slicewise:
         opened = open_series(replace(series, companions=()), card, forced=forced)
         if len(card.images) == 1:
             return opened
+        reason = f"it stands beside {series.source}, of which nothing could be analysed"
+        unseen = tuple(
+            Refusal(file.source, None, "left-out", reason)
+            for other in series.companions
+            for file in other.files
+        )
+        if not opened.sample:  # nothing of it can be analysed
+            return replace(opened, unseen=unseen)
+        from gliomart.families import companions  # it takes as long as a slice
+
         started = perf_counter()
         with at_input:
             registered = self._setup.settings.registered
             beside, notes = companions.beside(series, opened.leading, card, register=registered)
         shared = opened.shared_ms + ms_since(started) / max(len(series.files), 1)
-        return replace(opened, beside=beside, notes=notes, shared_ms=shared, sample=())
+        opened = replace(opened, beside=beside, notes=notes, unseen=unseen)
+        return replace(opened, shared_ms=shared, sample=())
 
     def analyse(self, series: Opened) -> Iterator[SliceResult | Refusal]:
-        """Analyse slices as they are read, several at a time, in their order."""
-        return slice_by_slice(series, self._setup, self._setup.model.run)
+        """Analyse slices as they are read, several at a time, in their order.
+
+        Where none can be, the files that stand beside them are refused as well.
+        """
+        analysed = False
+        with closing(slice_by_slice(series, self._setup, self._setup.model.run)) as items:
+            for item in items:
+                analysed |= not isinstance(item, Refusal)
+                yield item
+        if not analysed:
+            yield from series.unseen
 
     def analyse_one(self, image: One) -> SliceResult:
         """Analyse a slice as a series of its own."""

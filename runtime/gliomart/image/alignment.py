@@ -79,7 +79,7 @@ class Alignment:
         """
         if self.offset_mm is None or self.covered < LEAST_COVERED:
             needed = f"{LEAST_COVERED:.0%} are needed"
-            return Concern("partly-covered", f"it covers {self.covered:.0%} of the head; {needed}")
+            return Concern("partly-covered", f"it covers {self.covered:.1%} of the head; {needed}")
         if self.sharpness < LEAST_SHARPNESS:
             return Concern("not-aligned", "it agrees hardly better as it lies than when displaced")
         if self.offset_mm > FARTHEST_MM:

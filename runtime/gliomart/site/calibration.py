@@ -105,8 +105,10 @@ def measure(
     DatasetError
         They are of too few patients or of several sequences, or nothing could be analysed.
     """
-    # Thresholds are those of the series by themselves: what stands beside one only takes away.
-    series = [replace(each, companions=()) for each in detector.arrange(inventory.series)]
+    # Thresholds are those of series by themselves: what may stand beside one only takes away.
+    series = list(inventory.series)
+    if any(image.required for image in detector.card.images[1:]):
+        series = list(detector.arrange(series))
     suitable = suited(series, detector.card)
     sequences = sequences_of(suitable)
     if suitable:

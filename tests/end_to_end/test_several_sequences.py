@@ -35,7 +35,7 @@ def test_auto_takes_the_model_that_sees_t1_and_says_so(study: Path, tmp_path: Pa
     assert only["sequence"] == "FLAIR"
     assert len(document["slices"]) == 24
     assert not document["not_analysed"]
-    assert "study/t1-01.dcm" in (out / "report.html").read_text()
+    assert "seen-together" in (out / "report.html").read_text()
 
 
 def test_flair_alone_can_be_asked_for(study: Path, tmp_path: Path) -> None:

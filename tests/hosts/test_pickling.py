@@ -110,7 +110,7 @@ def _everything() -> dict[str, Any]:
     pending: list[Any] = [
         detector.card,
         inventory,
-        result,
+        gliomart.StudyResult((result,), (refusal,), detector.settings),
         refusal,
         concern,
         detector.budget,

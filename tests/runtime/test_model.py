@@ -116,7 +116,7 @@ def test_a_model_that_masks_taught_runs_and_is_never_taken_as_built_in(
 ) -> None:
     file = tiny_model(tmp_path / "m.onnx", metadata=_changed(training={"saw_masks": True}))
     assert Model(file, provider="cpu").card.saw_masks
-    monkeypatch.setattr("gliomart.model.model._bundled", lambda _: file.read_bytes())
+    monkeypatch.setattr("gliomart.model.built_in.content_of", lambda _: file.read_bytes())
     with pytest.raises(ModelError, match="masks taught it; such a model is never built in"):
         Model(provider="cpu")
 

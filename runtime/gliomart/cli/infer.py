@@ -38,7 +38,6 @@ def add_to(commands: Commands) -> None:
             "gliomart infer study/ --out results/": "analyse a folder; look at report.html first",
             "gliomart infer study/ --out results/ --resume": "go on with an interrupted run",
             "gliomart infer a.dcm b.dcm --maps --dicom-out": "write maps, masks and DICOM as well",
-            "gliomart infer scan.nii.gz --sequence flair": "say of which sequence a volume is",
             "gliomart infer study/ --json | jq .series": "hand the results to another program",
         },
     )

@@ -37,6 +37,7 @@ from gliomart.image.geometry import ImagePlane
 from gliomart.image.registration import registered
 from gliomart.image.resampling import Rigid, Stack
 from gliomart.image.slices import Slice
+from side_by_side import write
 
 PIXEL_MM, STEP_MM, THIN_MM, MANY = 0.9375, 5.0, 2.5, 40
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -255,7 +256,7 @@ def main() -> None:
             found[name] = told(data, sequences)
         for kind, row in found[name].items():
             print(name, kind, json.dumps(row), flush=True)
-    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write(options.out, found)
 
 
 if __name__ == "__main__":

@@ -113,30 +113,26 @@ class Stress:
         Patient
             Masks and marks of the pons lie where the head does; refused slices stay refused.
         """
-        random = generator_of(f"{patient.id}/{name}")
-        examples = list(patient.examples)
+        examples = self._of_series(patient.examples, generator_of(f"{patient.id}/{name}"))
+        for sequence in patient.companions:
+            random = generator_of(f"{patient.id}/{name}/{sequence}")
+            having = [n for n, example in enumerate(examples) if sequence in example.companions]
+            shown = [examples[n].companions[sequence] for n in having]
+            alone = [Example(each, None, tumour_free=False) for each in shown]
+            for number, changed in zip(having, self._of_series(alone, random), strict=True):
+                companions = {**examples[number].companions, sequence: changed.slice}
+                examples[number] = replace(examples[number], companions=companions)
+        return replace(patient, examples=tuple(examples))
+
+    def _of_series(self, examples: Sequence[Example], random: np.random.Generator) -> list[Example]:
+        """Change slices of one sequence, volume by volume."""
+        found = list(examples)
         for shape in dict.fromkeys(e.slice.pixels.shape for e in examples):
             numbers = [n for n, e in enumerate(examples) if e.slice.pixels.shape == shape]
             changed = self._of_volume([examples[n] for n in numbers], random)
             for number, example in zip(numbers, changed, strict=True):
-                examples[number] = example
-        for sequence in patient.companions:
-            self._of_companion(sequence, examples, generator_of(f"{patient.id}/{name}/{sequence}"))
-        return replace(patient, examples=tuple(examples))
-
-    def _of_companion(
-        self, name: str, examples: list[Example], random: np.random.Generator
-    ) -> None:
-        """Show another sequence of the examination likewise, with shading and noise of its own."""
-        having = [number for number, example in enumerate(examples) if name in example.companions]
-        shown = [Example(examples[n].companions[name], None, tumour_free=False) for n in having]
-        for shape in dict.fromkeys(e.slice.pixels.shape for e in shown):
-            alike = [k for k, e in enumerate(shown) if e.slice.pixels.shape == shape]
-            changed = self._of_volume([shown[k] for k in alike], random)
-            for k, example in zip(alike, changed, strict=True):
-                number = having[k]
-                companions = {**examples[number].companions, name: example.slice}
-                examples[number] = replace(examples[number], companions=companions)
+                found[number] = example
+        return found
 
     def _of_volume(
         self, examples: Sequence[Example], random: np.random.Generator

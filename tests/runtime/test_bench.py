@@ -266,3 +266,24 @@ def test_the_page_is_made_of_the_results() -> None:
     assert made["rewritten"](page) == page
     for file in made["RESULTS"].glob("*/slices-256.json"):
         assert json.loads(file.read_text(encoding="utf-8"))["model"]["sha256"] in page
+
+
+@pytest.mark.parametrize("name", [None, "flair-dae", "flair-t1-dae"])
+def test_engines_are_compared_on_the_files_of_a_model_that_comes_along(
+    name: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Path, Path | None]] = []
+
+    def measure(model: Path, image: object, *, float_model: Path | None, **_: object) -> None:
+        del image
+        asked.append((model, float_model))
+
+    monkeypatch.setattr(compare, "measure", measure)
+    plan = bench.Plan(model=None if name is None else Path(name), compare=True)
+    bench._compared(plan, np.zeros((256, 256, 1), np.float32))
+    ((model, in_floats),) = asked
+    assert (model.name, in_floats and in_floats.name) == (
+        f"{name or 'flair-dae'}.onnx",
+        f"{name or 'flair-dae'}-fp32.onnx",
+    )
+    assert model.is_file()

@@ -346,6 +346,8 @@ def test_places_that_cannot_be_written_are_refused_before_anything_is_read(
     _refused(capsys, 2, "exists already; give --overwrite", *with_model, tmp_path / "site.onnx")
     (tmp_path / "other-fp32.onnx").write_text("mine")
     _refused(capsys, 2, "other-fp32.onnx: exists", scans, "--out", tmp_path / "other.onnx")
+    named = (scans, "--model", "flair-t1-dae", "--out")
+    _refused(capsys, 2, "other-fp32.onnx: exists", *named, tmp_path / "other.onnx")
     with built_in_file("cuda") as built_in:
         _refused(capsys, 2, "is read as well", scans, "--out", built_in)
     assert (tmp_path / "site.onnx").read_text() == (tmp_path / "other-fp32.onnx").read_text()

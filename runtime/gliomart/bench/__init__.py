@@ -19,7 +19,7 @@ from gliomart.bench.plot import plot
 from gliomart.bench.report import SCHEMA
 from gliomart.bench.table import table
 from gliomart.errors import NothingAnalysedError
-from gliomart.model.built_in import default_model
+from gliomart.model.built_in import files_of
 from gliomart.sources.simulated import simulated_study
 
 if TYPE_CHECKING:
@@ -132,11 +132,11 @@ def _measured(detector: Detector, plan: Plan, study: Path) -> Report:
 def _compared(plan: Plan, image: NDArray[np.float32]) -> Comparison:
     from gliomart.bench import compare
 
-    floats = plan.float_model or (None if plan.model else default_model("cuda"))
+    model, *in_floats = files_of(plan.model)
     return compare.measure(
-        plan.model or default_model(),
+        model,
         image,
-        float_model=floats,
+        float_model=plan.float_model or next(iter(in_floats), None),
         threads=plan.threads,
         rounds=plan.rounds,
     )

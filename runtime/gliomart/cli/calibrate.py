@@ -49,8 +49,9 @@ def add_to(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument("--out", type=place, metavar="SITE.onnx", help="where the new model goes")
     parser.add_argument(
-        "--model", type=place, metavar="FILE",
-        help="model to calibrate (default: both built-in ones, the second as SITE-fp32.onnx)",
+        "--model", type=place, metavar="MODEL",
+        help="model file to calibrate, or the name of one that comes along: both of its files, the"
+        " second as SITE-fp32.onnx (default: flair-dae)",
     )  # fmt: skip
     parser.add_argument(
         "--contaminated", type=_share, metavar="SHARE", default=0.0,
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         inventory = sources.scan(map(Path, options.paths), budget, plane=options.plane)
         with ExitStack() as stack:
-            models = [options.model] if options.model else _built_in(stack)
+            models = _models(options.model, stack)
             if options.check:
                 _check(models[0], inventory, options)
                 if options.out is not None:
@@ -98,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _targets(options: argparse.Namespace) -> list[Path]:
     """See that every file can be written, and replaces nothing that is read or not to be."""
-    from gliomart.model.built_in import default_model
+    from gliomart.model.built_in import files_of
     from gliomart.outputs.target import check_target
 
     out: Path | None = options.out
@@ -108,9 +109,9 @@ def _targets(options: argparse.Namespace) -> list[Path]:
         raise UsageError(f"{out}: a model's name has to end in .onnx")
     if not out.parent.is_dir():
         raise UsageError(f"{out.parent}: no such folder; make it first")
-    endings = [""] if options.model else _BUILT_IN.values()
-    targets = [out.with_name(f"{out.stem}{ending}.onnx") for ending in endings]
-    own = [options.model] if options.model else [default_model("cpu"), default_model("cuda")]
+    own = files_of(options.model)
+    endings = zip(own, _BUILT_IN.values(), strict=False)  # of one file, the first
+    targets = [out.with_name(f"{out.stem}{ending}.onnx") for _, ending in endings]
     for target in targets:
         check_target(target, [*own, *map(Path, options.paths)])
     _refuse_existing(targets, options)
@@ -123,10 +124,15 @@ def _refuse_existing(targets: Iterable[Path], options: argparse.Namespace) -> No
             raise OutputExistsError(f"{target}: exists already; give --overwrite to replace it")
 
 
-def _built_in(stack: ExitStack) -> list[Path]:
-    from gliomart.model.built_in import built_in_file
+def _models(model: Path | None, stack: ExitStack) -> list[Path]:
+    """Give the file that was asked for; of a model that comes along both of its files."""
+    from gliomart.model.built_in import built_in_file, files_of, name_of
 
-    return [stack.enter_context(built_in_file(provider)) for provider in ("cpu", "cuda")]
+    name = name_of(model)
+    if name is None:
+        return [*files_of(model)]
+    files = (built_in_file(provider, name) for provider in ("cpu", "cuda"))
+    return [stack.enter_context(file) for file in files]
 
 
 def _measured(

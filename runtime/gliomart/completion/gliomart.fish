@@ -104,7 +104,7 @@ complete -c gliomart -n '_shtab_gliomart_using info; and test $_shtab_gliomart_n
 complete -c gliomart -n '_shtab_gliomart_using; and test $_shtab_gliomart_npos -eq 0' -a calibrate -d 'Set a model'"'"'s thresholds by a site'"'"'s own tumour-free scans, of at least 20 patients (40 for verdicts on series), given as whole series. The weights stay the same, and the scans are not kept.'
 complete -c gliomart -n '_shtab_gliomart_using calibrate' -s h -l help -d 'show this help message and exit'
 complete -c gliomart -n '_shtab_gliomart_using calibrate' -l out -xka "(__fish_complete_path (commandline -ct))" -d 'where the new model goes'
-complete -c gliomart -n '_shtab_gliomart_using calibrate' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model to calibrate (default: both built-in ones, the second as SITE-fp32.onnx)'
+complete -c gliomart -n '_shtab_gliomart_using calibrate' -l model -xka "(__fish_complete_path (commandline -ct))" -d 'model file to calibrate, or the name of one that comes along: both of its files, the second as SITE-fp32.onnx (default: flair-dae)'
 complete -c gliomart -n '_shtab_gliomart_using calibrate' -l contaminated -x -d 'share of the patients who may not be tumour-free, below 0.5; false alarms stay as promised, at the cost of sensitivity (default: 0)'
 complete -c gliomart -n '_shtab_gliomart_using calibrate' -l check -d 'tell whether the site differs from the model'"'"'s own calibration; writes nothing'
 complete -c gliomart -n '_shtab_gliomart_using calibrate' -l overwrite -d 'replace an earlier SITE.onnx'

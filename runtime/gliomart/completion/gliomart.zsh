@@ -60,7 +60,7 @@ _shtab_gliomart_bench_defaults_added=0
 _shtab_gliomart_calibrate_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
   "--out[where the new model goes]:SITE.onnx:_files"
-  "--model[model to calibrate (default\: both built-in ones, the second as SITE-fp32.onnx)]:FILE:_files"
+  "--model[model file to calibrate, or the name of one that comes along\: both of its files, the second as SITE-fp32.onnx (default\: flair-dae)]:MODEL:_files"
   "--contaminated[share of the patients who may not be tumour-free, below 0.5\; false alarms stay as promised, at the cost of sensitivity (default\: 0)]:SHARE:"
   "--check[tell whether the site differs from the model\'s own calibration\; writes nothing]"
   "--overwrite[replace an earlier SITE.onnx]"

@@ -21,11 +21,13 @@ MODELS = {DEFAULT: ("FLAIR",), "flair-t1-dae": ("FLAIR", "T1", "T1C")}
 _FOLDER = "models"
 
 
-def name_of(model: Path) -> str | None:
-    """Tell which of them is asked for; None where it is a file.
+def name_of(model: Path | None) -> str | None:
+    """Tell which of them is asked for: the default one by no path; None where it is a file.
 
     A file that is called like one of them, and is there, is that file.
     """
+    if model is None:
+        return DEFAULT
     return str(model) if str(model) in MODELS and not model.exists() else None
 
 
@@ -37,6 +39,15 @@ def default_model(provider: Requested = "cpu", name: str = DEFAULT) -> Path:
     on_gpu = would_use_gpu() if provider == "auto" else provider != "cpu"
     file = f"{name}-fp32.onnx" if on_gpu else f"{name}.onnx"
     return Path(str(resources.files("gliomart") / _FOLDER / file))
+
+
+def files_of(model: Path | None) -> tuple[Path, ...]:
+    """Give a file that is asked for; of one of these both of its files, that in integers first."""
+    name = name_of(model)
+    if name is None:
+        assert model is not None  # noqa: S101  # no path is the default one
+        return (model,)
+    return default_model("cpu", name), default_model("cuda", name)
 
 
 @contextmanager

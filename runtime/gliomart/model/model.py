@@ -127,13 +127,14 @@ class Model:
         threads: int | None = None,
         rehearsal: Rehearsal | None = None,
     ) -> None:
-        name = built_in.DEFAULT if path is None else built_in.name_of(Path(path))
-        if path is None or name is not None:
-            self._path = built_in.default_model(provider, name or built_in.DEFAULT)
-            content = built_in.content_of(self._path.name)
-        else:
-            self._path = Path(path)
+        asked = None if path is None else Path(path)
+        name = built_in.name_of(asked)
+        if name is None:
+            (self._path,) = built_in.files_of(asked)
             content = _read(self._path)
+        else:
+            self._path = built_in.default_model(provider, name)
+            content = built_in.content_of(self._path.name)
         self.sha256 = hashlib.sha256(content).hexdigest()
         try:
             onnx_file.check(content)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gliomart.errors import UsageError
 from gliomart.model.card import ModelCard
-from gliomart.model.contents import InputImage, Limits, Scoring
+from gliomart.model.contents import SLICE, VOLUME, InputImage, Limits, Scoring
 from gliomart.printable import printable
 from gliomart_export import calibration
 from gliomart_training.bases import saw_masks
@@ -83,7 +83,7 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
     return ModelCard(
         name=description.name or f"{description.sequence.lower()}-{network}",
         version=description.version,
-        family="slice",
+        family=SLICE if run.declared.slab is None else VOLUME,
         network={
             "name": network,
             "residual": asdict(run.residual),  # type: ignore[call-overload]
@@ -100,7 +100,10 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
         site=None,
         images=(
             InputImage(description.modality, description.sequence),
-            *(InputImage(description.modality, name, required=False) for name in run.companions),
+            *(
+                InputImage(description.modality, name, required=False)
+                for name in run.declared.companions
+            ),
         ),
         plane=description.plane,
         outputs=outputs,

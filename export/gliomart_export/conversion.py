@@ -12,6 +12,7 @@ from gliomart.errors import ModelError
 from gliomart.model.card import METADATA_KEY
 from gliomart.model.contents import ANOMALY_MAP, BRAIN, PONS, RECONSTRUCTION, usual_outputs
 from gliomart_export.graph import simplified
+from gliomart_training.slabs import with_map
 
 if TYPE_CHECKING:
     from keras import KerasTensor
@@ -35,20 +36,20 @@ def to_onnx(network: keras.Model, residual: AnomalyMap) -> ModelProto:
 
     The graph takes ``image`` float32 (batch, size, size, C) and gives ``anomaly_map``, ``brain``
     and, where the network has them, ``pons`` float32 (batch, size, size, 1) and ``reconstruction``
-    of the image's shape. What else the network gives stays inside.
+    of the image's shape. What else the network gives stays inside. One of slabs takes (batch, seen,
+    size, size, C) and gives (batch, given, size, size, any).
     """
     import tensorflow as tf
     import tf2onnx
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    shape = network.input_shape[1:]
+    shape, shapes = network.input_shape[1:], {}
 
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), tf.float32, name="image")])  # type: ignore[untyped-decorator]
     def detect(image: KerasTensor) -> dict[str, KerasTensor]:
-        return {
-            name: tf.identity(value, name=name)
-            for name, value in _outputs(network, residual, image).items()
-        }
+        outputs = _outputs(network, residual, image)
+        shapes.update({name: value.shape[1:] for name, value in outputs.items()})
+        return {name: tf.identity(value, name=name) for name, value in outputs.items()}
 
     model, _ = tf2onnx.convert.from_function(
         detect, input_signature=detect.input_signature, opset=OPSET
@@ -56,10 +57,8 @@ def to_onnx(network: keras.Model, residual: AnomalyMap) -> ModelProto:
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     for output in model.graph.output:
-        channels = shape[-1] if output.name == "reconstruction" else 1
-        for dimension, length in zip(
-            output.type.tensor_type.shape.dim[1:], (*shape[:-1], channels), strict=True
-        ):
+        dimensions = output.type.tensor_type.shape.dim[1:]
+        for dimension, length in zip(dimensions, shapes[output.name], strict=True):
             dimension.dim_value = length
     return simplified(model)
 
@@ -141,6 +140,6 @@ def parity(
 def _outputs(
     network: keras.Model, residual: AnomalyMap, image: KerasTensor
 ) -> dict[str, KerasTensor]:
-    outputs = network(image, training=False)
-    kept = {name: outputs[name] for name in (RECONSTRUCTION, BRAIN, PONS) if name in outputs}
-    return {**kept, ANOMALY_MAP: residual.anomaly_map(image, outputs)}
+    outputs = with_map(residual, image, network(image, training=False))
+    given = (RECONSTRUCTION, BRAIN, PONS, ANOMALY_MAP)
+    return {name: outputs[name] for name in given if name in outputs}

@@ -107,6 +107,7 @@ def _network(card: ModelCard, threads: int) -> KerasModel:
 
     from gliomart_training.brain_localiser import brain_localiser
     from gliomart_training.localiser import joined, pons_localiser, with_pons
+    from gliomart_training.slabs import with_map
 
     size, channels = card.preprocessing.size, declared.depth(card.preprocessing)
     network = joined(declared.build(size, channels), brain_localiser(size), "brain")
@@ -115,8 +116,7 @@ def _network(card: ModelCard, threads: int) -> KerasModel:
     (image,) = network.inputs
     outputs = network.output
     residual = declared.recipe.residual.with_options(card.network["residual"])
-    finished = residual.anomaly_map(image, outputs)
-    return keras.Model(image, {**outputs, "anomaly_map": finished})
+    return keras.Model(image, with_map(residual, image, outputs))
 
 
 def _as_arrays(outputs: dict[str, KerasTensor]) -> None:

@@ -14,6 +14,7 @@ from gliomart_training.bases import residual_of
 from gliomart_training.batches import tumour_free_images
 from gliomart_training.networks import network
 from gliomart_training.record import RECORD, folds_of, preprocessing_of, read_record, run_folder
+from gliomart_training.slabs import around, stacked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from gliomart.image.steps import Preprocessing
     from gliomart_training.dataset import Patient
+    from gliomart_training.network import Network
     from gliomart_training.record import Record
     from gliomart_training.residual import AnomalyMap
 
@@ -55,9 +57,9 @@ class Run:
     groups: Sequence[Sequence[Patient]]
 
     @property
-    def companions(self) -> tuple[str, ...]:
-        """Further sequences that the network takes."""
-        return network(self.record["recipe"]["network"]).companions
+    def declared(self) -> Network:
+        """What the network declares of itself."""
+        return network(self.record["recipe"]["network"])
 
     @property
     def fold_networks(self) -> list[Path]:
@@ -75,7 +77,7 @@ class Run:
 
         Returns
         -------
-        float32 (N, size, size, C) each.
+        float32 (N, size, size, C) each, or slabs about them (N, seen, size, size, C).
 
         Raises
         ------
@@ -84,11 +86,18 @@ class Run:
         """
         spec = self.preprocessing
         patients = [patient for group in self.groups for patient in group]
-        unseen = tumour_free_images(patients, spec, self.companions)
+        unseen = tumour_free_images(patients, spec, self.declared.companions)
         if not len(unseen):
             raise DatasetError("no tumour-free slice of a held-out patient to compare on")
+        slab = self.declared.slab
+
+        def prepared(n: int) -> NDArray[np.float32]:
+            return (
+                unseen.input(n, spec) if slab is None else stacked(around(unseen, n, slab)[0], spec)
+            )
+
         return [
-            np.stack([unseen.input(n, spec) for n in evenly_spaced(range(len(unseen)), count)])
+            np.stack([prepared(n) for n in evenly_spaced(range(len(unseen)), count)])
             for count in most
         ]
 

@@ -41,7 +41,7 @@ def lesions() -> WithLesions:
     brain = np.zeros((20, SIZE, SIZE), bool)
     plain[:, 8:56, 8:56] = 0.4
     brain[:, 12:52, 12:52] = True
-    return WithLesions.of(PreparedImages(plain, brain), SPEC, side=48, seed=0)
+    return WithLesions.of(PreparedImages(plain, brain), range(len(plain)), SPEC, side=48, seed=0)
 
 
 def test_lesions_are_bright_and_in_the_brain(lesions: WithLesions) -> None:

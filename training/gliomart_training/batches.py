@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import keras
@@ -18,7 +18,7 @@ from gliomart.image.normalisation import estimate_normalisations, normalisation_
 from gliomart.image.preprocess import prepare, stack_channels, stack_images
 from gliomart.image.sampling import evenly_spaced
 from gliomart_training.brain import brain_masks
-from gliomart_training.corruption import CORRUPTIONS
+from gliomart_training.corruption import CORRUPTIONS, each_plane
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -54,11 +54,14 @@ class PreparedImages:
     beside
         float32 (N, size, size, K) in [0, 1]: further sequences, 0 where there is none; None where
         the network takes no other.
+    follows
+        bool (N,): the image before it is the slice before it in its series; None where nobody asks.
     """
 
     plain: NDArray[np.float32]
     brain: NDArray[np.bool_]
     beside: NDArray[np.float32] | None = field(default=None, kw_only=True)
+    follows: NDArray[np.bool_] | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.plain)
@@ -67,14 +70,21 @@ class PreparedImages:
         """At most this many of the images, evenly spaced."""
         return self.chosen(evenly_spaced(range(len(self)), most))
 
-    def showing_brain(self, least: float) -> PreparedImages:
-        """Those of the images of which the brain is at least this fraction."""
-        return self.chosen(np.flatnonzero(self.brain.mean(axis=(1, 2)) >= least))
+    def showing_brain(self, least: float) -> list[int]:
+        """Find the images of which the brain is at least this fraction, by their places."""
+        places: list[int] = np.flatnonzero(self.brain.mean(axis=(1, 2)) >= least).tolist()
+        return places
 
     def chosen(self, which: Sequence[int] | NDArray[np.intp]) -> PreparedImages:
         """Take some of them, by their places."""
-        beside = None if self.beside is None else self.beside[which]
-        return PreparedImages(self.plain[which], self.brain[which], beside=beside)
+        places = np.asarray(which, np.intp)
+        beside = None if self.beside is None else self.beside[places]
+        follows = None
+        if self.follows is not None:
+            follows = self.follows[places] & (np.diff(places, prepend=-1) == 1)
+        return PreparedImages(
+            self.plain[places], self.brain[places], beside=beside, follows=follows
+        )
 
     def input(self, index: int, spec: Preprocessing) -> NDArray[np.float32]:
         """Stack one of them as a network takes it, float32 (size, size, channels)."""
@@ -90,19 +100,22 @@ class PreparedImages:
         """Join the images of several patients."""
         none = np.empty((0, size, size))
         further = [part.beside for part in parts if part.beside is not None]
+        rows = [part.follows for part in parts if part.follows is not None]
         return cls(
             np.concatenate([none.astype(np.float32), *(part.plain for part in parts)]),
             np.concatenate([none.astype(bool), *(part.brain for part in parts)]),
             beside=np.concatenate(further) if further else None,
+            follows=np.concatenate(rows) if len(rows) == len(parts) > 0 else None,
         )
 
 
 class Prepared(NamedTuple):
-    """One slice of a patient, in its series: how it was prepared, and where its brain is."""
+    """One slice of a patient, the so manieth of its series: as prepared, and its brain."""
 
     example: Example
     input: ModelInput
     norm: Normalisation
+    number: int
     brain: NDArray[np.bool_]
 
 
@@ -122,8 +135,8 @@ def prepared_slices(
         with suppress(InputRefusedError):  # blank: there is nothing to learn from
             norm = normalisation_of(example.slice, number, norms)
             beside = [each.plain(example.slice, number, spec) for each in further]
-            prepared.append((example, prepare(example.slice, norm, spec, beside), norm))
-    brains = brain_masks([p.plain for _, p, _ in prepared], [p.head for _, p, _ in prepared])
+            prepared.append((example, prepare(example.slice, norm, spec, beside), norm, number))
+    brains = brain_masks([p.plain for _, p, *_ in prepared], [p.head for _, p, *_ in prepared])
     return [Prepared(*each, brain) for each, brain in zip(prepared, brains, strict=True)]
 
 
@@ -137,8 +150,10 @@ def tumour_free_images(
         chosen = [p for p in slices if p.example.tumour_free]
         if chosen:
             plain = np.stack([p.input.plain for p in chosen])
+            brain = np.stack([p.brain for p in chosen])
             beside = np.stack([_beside(p.input, spec) for p in chosen]) if companions else None
-            parts.append(PreparedImages(plain, np.stack([p.brain for p in chosen]), beside=beside))
+            follows = np.diff([p.number for p in chosen], prepend=-2) == 1
+            parts.append(PreparedImages(plain, brain, beside=beside, follows=follows))
     return PreparedImages.together(parts, spec.size)
 
 
@@ -169,6 +184,9 @@ class Variation:
         Largest blur, a standard deviation as a fraction of the image: resolution differs as well.
     noise
         Largest standard deviation of noise.
+    movement
+        Standard deviation of how far neighbouring slices lie beside each other, as a fraction of
+        the image: heads move.
     window
         Side of the square that is cut out at random, as a fraction of the image: most of a step's
         work would otherwise go into air, and into the same neighbours again.
@@ -183,6 +201,7 @@ class Variation:
     detail: float = 0.4
     blur: float = 0.0047
     noise: float = 0.02
+    movement: float = 0.0015
     window: float = 0.625
 
     def apply(
@@ -190,10 +209,11 @@ class Variation:
     ) -> tuple[Plane, Plane]:
         """Vary one image and its brain, (size, size) each; half are mirrored left to right.
 
-        ``level`` is where the brain's brightness lies: contrast changes around it, brightness does
-        not.
+        Neighbouring slices (D, size, size) are varied alike, but for noise, and for what a head
+        that moves does to them. ``level`` is where the brain's brightness lies: contrast changes
+        around it, brightness does not.
         """
-        size = image.shape[0]
+        size = image.shape[-1]
         centre = (size - 1) / 2
         warp = cv2.getRotationMatrix2D(
             (centre, centre),
@@ -203,10 +223,7 @@ class Variation:
         if random.random() < 0.5:  # noqa: PLR2004
             warp = warp @ np.array([[-1, 0, size - 1], [0, 1, 0], [0, 0, 1]])
         warp[:, 2] += random.uniform(-self.shift, self.shift, 2) * size
-        varied, moved = (
-            cast("Plane", cv2.warpAffine(plane, warp, (size, size), flags=cv2.INTER_LINEAR))
-            for plane in (image, brain)
-        )
+        varied, moved = self._warped(image, brain, warp, random)
         field = random.normal(0, self.shading, (4, 4)).astype(np.float32)
         shading = np.exp(cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC))
         gain = 1 + random.uniform(-self.gain, self.gain)
@@ -214,15 +231,35 @@ class Variation:
         contrasted = self._texture(level * (varied / level) ** gamma, random)
         return np.clip(contrasted * shading * gain, 0, 1, dtype=np.float32), moved
 
+    def _warped(
+        self, image: Plane, brain: Plane, warp: NDArray[Any], random: np.random.Generator
+    ) -> tuple[Plane, Plane]:
+        """Warp an image and its brain; neighbouring slices each a little differently."""
+        size = image.shape[-1]
+        if image.ndim == 2:  # noqa: PLR2004
+            warps = [warp]
+        else:
+            moves = random.normal(0, self.movement * size, (len(image), 2))
+            still = np.zeros((2, 2))
+            warps = [warp + np.column_stack([still, move]) for move in moves]
+
+        def warped(planes: Plane) -> Plane:
+            each = zip(planes.reshape(-1, size, size), warps, strict=True)
+            done = [cv2.warpAffine(p, w, (size, size), flags=cv2.INTER_LINEAR) for p, w in each]
+            return np.asarray(np.stack(done).reshape(planes.shape), np.float32)
+
+        return warped(image), warped(brain)
+
     def _texture(self, image: Plane, random: np.random.Generator) -> Plane:
         """Vary detail, resolution and noise, each of half the images, as scanners do."""
         strength, blur, noise = random.random(3)
+        size = image.shape[-1]
         if random.random() < 0.5:  # noqa: PLR2004
-            smooth = cv2.GaussianBlur(image, (0, 0), _DETAIL * image.shape[0])
+            smooth = each_plane(lambda p: cv2.GaussianBlur(p, (0, 0), _DETAIL * size), image)
             image = smooth + (1 + self.detail * (2 * strength - 1)) * (image - smooth)
         if random.random() < 0.5:  # noqa: PLR2004
-            width = max(self.blur * blur * len(image), _NO_BLUR)
-            image = cast("Plane", cv2.GaussianBlur(image, (0, 0), width))
+            width = max(self.blur * blur * size, _NO_BLUR)
+            image = each_plane(lambda p: cv2.GaussianBlur(p, (0, 0), width), image)
         if random.random() < 0.5:  # noqa: PLR2004
             grain = random.standard_normal(image.shape, np.float32)
             image = image + np.float32(self.noise * noise) * grain

@@ -72,7 +72,7 @@ def brain_images(patient: Patient, spec: Preprocessing) -> list[BrainImage]:
     widest = int(np.argmax(areas)) if areas else 0
     square = np.ones(2 * [2 * _TOO_TIGHT + 1], np.uint8)
     images = []
-    for number, (example, prepared, norm, tight) in enumerate(slices):
+    for number, (example, prepared, norm, _, tight) in enumerate(slices):
         vertex = number > widest and areas[number] < _VERTEX * areas[widest]
         if vertex or not example.tumour_free:
             continue

@@ -8,7 +8,7 @@ one, write it here, or in the file of the network that is trained with it, and n
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gliomart_training.sigmoid import sigmoid
 
+# An image (size, size); or neighbouring slices (D, size, size), through which lesions go on.
 Plane = NDArray[np.float32]
 # From an image, its brain and a generator to the network's input and the target.
 Corruption = Callable[[Plane, Plane, np.random.Generator], tuple[Plane, Plane]]
@@ -39,6 +40,9 @@ _VISIBLE = 0.02
 _COARSE, _COARSE_STRENGTH = 0.25, 0.15
 # This fraction of images is changed outside the brain, by as much as a blob, this often brighter.
 _OUTSIDE, _OUTSIDE_BRIGHT = 0.7, 0.6
+# Range of the step between neighbouring slices, as a fraction of an image's side: of 240 mm, 1.4 to
+# 7 mm.
+_SLICE_STEP = (0.006, 0.03)
 # Rectangles that hide context: how many, sides as fractions of the image, values.
 _MOST_MASKS, _MASK, _MASK_VALUE = 3, (0.05, 0.28), (0.1, 0.9)
 
@@ -81,11 +85,12 @@ def lesions_in_brain(
     What is bright beside the brain (mucosa, fat, muscle, eyes, in every patient and at every site
     otherwise) is to be left as it is: the network learns that nothing there is a lesion.
     """
-    soft = cv2.GaussianBlur(brain, (0, 0), 1.5).astype(np.float32, copy=False)
+    soft = each_plane(lambda plane: cv2.GaussianBlur(plane, (0, 0), 1.5), brain)
     clean = image
     if random.random() < _OUTSIDE:
         around = (1 - soft) * _head(image)
-        clean = np.clip(image + _enlarge(_blobs(random, _OUTSIDE_BRIGHT), image) * around, 0, 1)
+        outside = _enlarge(_blobs(random, _OUTSIDE_BRIGHT, of=image), image)
+        clean = np.clip(image + outside * around, 0, 1)
     return _lesions(clean, soft, random), clean
 
 
@@ -140,7 +145,7 @@ def blobs(
     strength
         Range of their brightness, in units of normalised images.
     """
-    return _enlarge(_blobs(random, bright, strength), image)
+    return _enlarge(_blobs(random, bright, strength, of=image), image)
 
 
 def lesions_of_any_brightness(
@@ -154,8 +159,9 @@ def lesions_of_any_brightness(
     if random.random() < _AT_THE_EDGE:
         within = random.uniform(*strength) * _at_the_edge(brain, random) * brain
     else:
-        within = _enlarge(_blobs(random, _BRIGHT, strength), image) * brain
-    around = _enlarge(_blobs(random, _OUTSIDE_BRIGHT), image) * (1 - brain) * _head(image)
+        within = _enlarge(_blobs(random, _BRIGHT, strength, of=image), image) * brain
+    outside = _enlarge(_blobs(random, _OUTSIDE_BRIGHT, of=image), image)
+    around = outside * (1 - brain) * _head(image)
     return np.clip(image + within + around, 0, 1, dtype=np.float32)
 
 
@@ -169,19 +175,23 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 def _lesions(image: Plane, where: Plane, random: np.random.Generator) -> Plane:
     if random.random() < _COARSE:
-        noise = _COARSE_STRENGTH * _smooth_noise(random, _COARSE_CELLS)
+        noise = _COARSE_STRENGTH * _smooth_noise(random, _COARSE_CELLS, image)
     else:
-        noise = _blobs(random, _BRIGHT)
+        noise = _blobs(random, _BRIGHT, of=image)
     return np.clip(image + _enlarge(noise, image) * where, 0, 1, dtype=np.float32)
 
 
 def _blobs(
-    random: np.random.Generator, bright: float, strength: tuple[float, float] = _BLOB_STRENGTH
+    random: np.random.Generator,
+    bright: float,
+    strength: tuple[float, float] = _BLOB_STRENGTH,
+    *,
+    of: Plane,
 ) -> Plane:
-    place = _smooth_noise(random, int(random.choice(_BLOB_CELLS)))
+    place = _smooth_noise(random, int(random.choice(_BLOB_CELLS)), of)
     shape = sigmoid((place - random.uniform(0.0, 1.3)) / random.uniform(0.05, 0.35))
     amount = random.uniform(*strength) * (1 if random.random() < bright else -1)
-    return amount * shape * (1 + 0.35 * _smooth_noise(random, _COARSE_CELLS))
+    return amount * shape * (1 + 0.35 * _smooth_noise(random, _COARSE_CELLS, of))
 
 
 def _at_the_edge(brain: Plane, random: np.random.Generator) -> Plane:
@@ -195,23 +205,56 @@ def _at_the_edge(brain: Plane, random: np.random.Generator) -> Plane:
     turn = random.uniform(0, np.pi)
     along = (x - column) * np.cos(turn) + (y - row) * np.sin(turn)
     across = (y - row) * np.cos(turn) - (x - column) * np.sin(turn)
-    uneven = np.exp(0.25 * _enlarge(_smooth_noise(random, _BLOB_CELLS[0]), brain))
+    uneven = np.exp(0.25 * _enlarge(_smooth_noise(random, _BLOB_CELLS[0], brain), brain))
     reach = np.hypot(along, across * random.uniform(1, 1.8)) * uneven
     radius = np.quantile(reach[inside > 0], random.uniform(*_SHARE))
     return sigmoid((radius - reach) / random.uniform(0.2, 0.8))
 
 
-def _smooth_noise(random: np.random.Generator, cells: int) -> Plane:
-    """Smooth noise of about unit variance, with ``cells`` independent values a side."""
-    coarse = random.standard_normal((cells, cells), np.float32)
-    return 1.3 * cv2.resize(coarse, (_GRID, _GRID), interpolation=cv2.INTER_CUBIC)
+def _smooth_noise(random: np.random.Generator, cells: int, of: Plane) -> Plane:
+    """Smooth noise of about unit variance, with ``cells`` independent values a side.
+
+    For neighbouring slices it is smooth across them as well, (D, 64, 64): how far apart they lie is
+    drawn, as lesions of any length are to be known in slices of any thickness.
+    """
+    if of.ndim == 2:  # noqa: PLR2004
+        coarse = random.standard_normal((cells, cells), np.float32)
+    else:
+        coarse = _across_slices(random, cells, len(of))
+    return each_plane(
+        lambda plane: 1.3 * cv2.resize(plane, (_GRID, _GRID), interpolation=cv2.INTER_CUBIC), coarse
+    )
+
+
+def _across_slices(random: np.random.Generator, cells: int, depth: int) -> NDArray[np.float32]:
+    """Draw noise (depth, cells, cells) that is smooth across slices, each of unit variance."""
+    step = np.exp(random.uniform(*np.log(_SLICE_STEP))) * cells
+    places = 1 + step * np.arange(depth)  # in cells
+    layers = random.standard_normal((int(places[-1]) + 3, cells, cells), np.float32)
+    first = places.astype(int)
+    share = places - first
+    # Cubic interpolation as OpenCV's, a = -0.75 (Keys, IEEE TASSP 1981).
+    away = np.abs(share[:, None] - np.array([-1, 0, 1, 2]))
+    inner = 1.25 * away**3 - 2.25 * away**2 + 1
+    outer = -0.75 * (away**3 - 5 * away**2 + 8 * away - 4)
+    weights = np.where(away <= 1, inner, outer)
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    beside = layers[first[:, None] + np.array([-1, 0, 1, 2])]
+    return np.einsum("dn,dnhw->dhw", weights, beside).astype(np.float32)
+
+
+def each_plane(change: Callable[[Plane], Any], planes: Plane) -> Plane:
+    """Change one image (H, W), or each of some (D, H, W)."""
+    if planes.ndim == 2:  # noqa: PLR2004
+        return np.asarray(change(planes), np.float32)
+    return np.stack([np.asarray(change(plane), np.float32) for plane in planes])
 
 
 def _enlarge(noise: Plane, image: Plane) -> Plane:
-    large = cv2.resize(noise, image.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return cast("Plane", large)
+    size = image.shape[:-3:-1]
+    return each_plane(lambda plane: cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), noise)
 
 
 def _head(image: Plane) -> Plane:
     # Blurred, so that the noise of the air around the head does not open holes in it.
-    return sigmoid((cv2.blur(image, (5, 5)) - _AIR) * 100)
+    return sigmoid((each_plane(lambda plane: cv2.blur(plane, (5, 5)), image) - _AIR) * 100)

@@ -17,7 +17,13 @@ from tqdm import tqdm
 from gliomart.cli.terminal import is_terminal
 from gliomart.errors import DatasetError, TrainingError
 from gliomart_training.corruption import lesions_anywhere
-from gliomart_training.layers import convolution, upsample
+from gliomart_training.layers import (
+    MiddleSlices,
+    SlicesApart,
+    SlicesTogether,
+    convolution,
+    upsample,
+)
 from gliomart_training.network_file import check_finite
 from gliomart_training.optimiser import adamw, jit_compile
 from gliomart_training.pons_images import POOLING, PonsImages
@@ -61,14 +67,24 @@ def joined(network: keras.Model, branch: keras.Model, name: str) -> keras.Model:
     """Give a network an output (N, size, size, 1) in [0, 1] from a localiser.
 
     The localiser is a branch of its own: what it learns cannot change what the rest does. An output
-    of the same name makes way for it.
+    of the same name makes way for it. Of slabs it sees each slice by itself, and only those in the
+    middle, that the network gives something for: (N, given, size, size, 1).
     """
     (image,) = network.inputs
+    of_slabs = len(image.shape) == 5  # noqa: PLR2004
+    seen = image[..., :1]
+    if of_slabs:
+        _, depth, *_ = image.shape
+        _, given, *_ = network.output["brain"].shape
+        apart = SlicesApart(name=f"{name}_apart")(seen)
+        seen = MiddleSlices(depth, given, name=f"{name}_middle")(apart)
     # By a name of its own: a network read from a file brings the names it was given once.
-    coarse = layers.AveragePooling2D(POOLING, name=f"{name}_pooling")(image[..., :1])
+    coarse = layers.AveragePooling2D(POOLING, name=f"{name}_pooling")(seen)
     found = layers.UpSampling2D(POOLING, interpolation="bilinear", name=f"{name}_enlarged")(
         branch(coarse)
     )
+    if of_slabs:
+        found = SlicesTogether(given, name=f"{name}_together")(found)
     return keras.Model(image, {**network.output, name: found}, name=network.name)
 
 

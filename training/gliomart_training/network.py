@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from keras import KerasTensor
 
     from gliomart.image.steps import Preprocessing
+    from gliomart.model.contents import Slab
     from gliomart_training.batches import PreparedImages, Teacher
     from gliomart_training.recipe import Recipe
 
@@ -43,10 +44,16 @@ def on_cells(
     """Take a loss between means over cells of so many pixels a side."""
 
     def mean_of_cells(truth: KerasTensor, output: KerasTensor) -> KerasTensor:
-        coarse = (ops.average_pool(values, cell) for values in (truth, output))
+        coarse = (ops.average_pool(slices_apart(values), cell) for values in (truth, output))
         return loss(*coarse)
 
     return mean_of_cells
+
+
+def slices_apart(values: KerasTensor) -> KerasTensor:
+    """Take slabs (N, D, H, W, C) apart into slices (N · D, H, W, C); slices stay as they are."""
+    apart = len(values.shape) == 5  # noqa: PLR2004
+    return ops.reshape(values, (-1, *values.shape[2:])) if apart else values
 
 
 class Bases(NamedTuple):
@@ -147,6 +154,9 @@ class Network:
     companions
         Further sequences that it takes where they are there, in the order of their channels, which
         follow those of the first.
+    slab
+        Neighbouring slices that it sees together: ``image`` is (N, seen, size, size, channels), and
+        outputs are (N, given, size, size, any). None where it sees each by itself.
     residual_of_base
         Its anomaly map is made as that of the run which it is built on, where there is one: it is
         the control of that run.
@@ -164,7 +174,13 @@ class Network:
     settle: Callable[[keras.Model, Learning], keras.Model] | None = None
     companions: tuple[str, ...] = ()
     residual_of_base: bool = False
+    slab: Slab | None = None
 
     def depth(self, spec: Preprocessing) -> int:
         """Count the channels of its input."""
         return len(spec.channels) * (1 + len(self.companions))
+
+    def input_shape(self, side: int, channels: int) -> tuple[int, ...]:
+        """Shape of what it is given at a time, without the batch."""
+        image = (side, side, channels)
+        return image if self.slab is None else (self.slab.seen, *image)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gliomart.image.steps import Preprocessing
+    from gliomart_training.network import Network
 
 LAYERS = frozenset((
     "Activation", "Add", "AveragePooling2D", "BatchNormalization", "Conv2D", "InputLayer",
@@ -107,19 +108,33 @@ def check_finite(network: keras.Model, reason: str) -> None:
 
 
 def _fits(network: keras.Model, spec: Preprocessing) -> bool:
-    """Tell whether a network takes and gives what those of ``networks`` do."""
-    image, one = network.input_shape, (None, spec.size, spec.size, 1)
-    known = {"reconstruction": image, "brain": one, "pons": one}
-    depths = {each.depth(spec) for each in every_network().values()}
-    if not isinstance(network.output, dict) or image[:3] != one[:3] or image[3] not in depths:
+    """Tell whether a network takes and gives what one of ``networks`` does."""
+    if not isinstance(network.output, dict):
         return False
     shapes = {name: tuple(output.shape) for name, output in network.output.items()}
-    declared = {name for each in every_network().values() for name in each.outputs}
-    further = {name: shapes.pop(name) for name in declared & shapes.keys()}
+    return any(
+        _fits_declared(network.input_shape, dict(shapes), each, spec)
+        for each in every_network().values()
+    )
+
+
+def _fits_declared(
+    image: tuple[int | None, ...],
+    outputs: dict[str, tuple[int | None, ...]],
+    declared: Network,
+    spec: Preprocessing,
+) -> bool:
+    depth = declared.depth(spec)
+    if image != (None, *declared.input_shape(spec.size, depth)):
+        return False
+    given = () if declared.slab is None else (declared.slab.given,)
+    one = (None, *given, spec.size, spec.size, 1)
+    known = {"reconstruction": (*one[:-1], depth), "brain": one, "pons": one}
+    further = [outputs.pop(name) for name in declared.outputs & outputs.keys()]
     return (
-        "brain" in shapes
-        and shapes.items() <= known.items()
-        and all(shape[:3] == one[:3] for shape in further.values())
+        "brain" in outputs
+        and outputs.items() <= known.items()
+        and all(shape[:-1] == one[:-1] for shape in further)
     )
 
 

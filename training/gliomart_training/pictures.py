@@ -10,7 +10,7 @@ from gliomart.image.sampling import evenly_spaced
 from gliomart.outputs.figures import as_png, new_figure
 from gliomart.outputs.folder import write_atomically
 from gliomart_training.fitting import AVERAGE_PRECISION
-from gliomart_training.validation import departures
+from gliomart_training.validation import departures, in_the_middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,10 +69,11 @@ def scores(fits: Sequence[dict[str, list[float]]], folder: Path) -> None:
 def reconstructions(network: keras.Model, unseen: WithLesions, folder: Path) -> None:
     """Show held-out slices with lesions put in, and the network's outputs for them."""
     chosen = evenly_spaced(range(len(unseen.seen)), _SHOWN)
-    batch = unseen.seen[chosen]
-    outputs = network.predict_on_batch(batch)
+    given = network.predict_on_batch(unseen.seen[chosen])
+    outputs = {name: in_the_middle(values) for name, values in given.items()}
+    batch, untouched = (in_the_middle(each[chosen]) for each in (unseen.seen, unseen.untouched))
     rows: dict[str, tuple[NDArray[np.float32], str, float, float]] = {
-        "as it is": (unseen.untouched[chosen, ..., 0], "gray", 0, 1),
+        "as it is": (untouched[..., 0], "gray", 0, 1),
         "lesions put in": (batch[..., 0], "gray", 0, 1),
     }
     if "reconstruction" in outputs:

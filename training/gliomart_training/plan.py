@@ -14,6 +14,7 @@ import keras
 from gliomart._version import __version__, installed_version
 from gliomart.errors import DatasetError, UsageError
 from gliomart.host.streams import say
+from gliomart.image.sampling import evenly_spaced
 from gliomart_training import bases, dataset
 from gliomart_training.bases import BaseRun
 from gliomart_training.batches import PreparedImages, Variation, tumour_free_images
@@ -177,11 +178,12 @@ class Material:
 
     def with_lesions(self, ids: Sequence[str], side: int) -> WithLesions | None:
         """Put lesions into slices of some patients; None where there are none to put them into."""
-        unseen = self.of(ids).showing_brain(_LEAST_BRAIN).thinned(_WITH_LESIONS)
-        if not len(unseen):
+        images, plan = self.of(ids), self.plan
+        which = evenly_spaced(images.showing_brain(_LEAST_BRAIN), _WITH_LESIONS)
+        if not len(which):
             return None
-        plan = self.plan
-        made = WithLesions.of(unseen, plan.preprocessing, side, plan.recipe.seed)
+        slab, seed = network(plan.recipe.network).slab, plan.recipe.seed
+        made = WithLesions.of(images, which, plan.preprocessing, side, seed=seed, slab=slab)
         return made if made.lesions.any() else None
 
     def jobs(self) -> list[Job]:

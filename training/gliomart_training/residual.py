@@ -148,6 +148,58 @@ class ScaledResidual(Residual):
 
 
 @dataclass(frozen=True)
+class AcrossSlices(Residual):
+    """A residual whose map is that of a slab of neighbouring slices.
+
+    A lesion goes on in the slices beside it. What neither of them shows near it counts less, as
+    specks do; then the map is averaged with those of both.
+
+    Attributes
+    ----------
+    alone
+        What counts of what shows in one slice alone, in [0, 1]: in thick slices a small lesion may.
+    beside_px
+        Side of the square, an odd number of pixels, in which a neighbour has to show it.
+    across
+        What each neighbour's map counts by in the average, in [0, 0.5); its own, by the rest.
+    """
+
+    alone: float = 0.5
+    beside_px: int = 7
+    across: float = 0.1
+
+    def __post_init__(self) -> None:
+        """See that the options make a map.
+
+        Raises
+        ------
+        ValueError
+            They do not.
+        """
+        super().__post_init__()
+        if not (isinstance(self.beside_px, int) and 1 <= self.beside_px <= _WIDEST):
+            raise ValueError(f"beside_px is whole pixels, 1 to {_WIDEST}")
+        if not (0 <= self.alone <= 1 and 0 <= self.across < 0.5):  # noqa: PLR2004
+            raise ValueError("alone is in [0, 1], and across in [0, 0.5)")
+
+    @property
+    def context(self) -> int:
+        """Slices on either side that a map needs: one to be shown by, and one of these."""
+        return 2
+
+    def across_slices(self, maps: KerasTensor) -> KerasTensor:
+        """Compute the maps (N, D - 4, H, W, 1) of the middle of slabs of maps (N, D, H, W, 1)."""
+        _, depth, *size = maps.shape
+        near = ops.reshape(maps, (-1, *size))
+        near = ops.reshape(highest(near, self.beside_px), (-1, depth, *size))
+        shown = ops.maximum(near[:, :-2], near[:, 2:])
+        own = maps[:, 1:-1]
+        alone, across = (np.full((1,) * 5, n, np.float32) for n in (self.alone, self.across))
+        kept = alone * own + (1 - alone) * ops.minimum(own, shown)
+        return (1 - 2 * across) * kept[:, 1:-1] + across * (kept[:, :-2] + kept[:, 2:])
+
+
+@dataclass(frozen=True)
 class Departure(Residual):
     """A network's own ``departure`` from healthy images, in the place of a residual."""
 

@@ -13,6 +13,7 @@ import json
 import shutil
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from gliomart.errors import DatasetError, OutputExistsError, UsageError
@@ -32,6 +33,7 @@ from gliomart_training.patients import doubts
 from gliomart_training.plan import FINAL, PLAIN, Material, Plan, prepare
 from gliomart_training.pons_images import PonsImages, pons_of, simulated_slices
 from gliomart_training.record import RECORD, read_json
+from gliomart_training.slabs import SlabBatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -193,7 +195,9 @@ def _fit_by_steps(material: Material, job: Job, learning: Learning) -> tuple[ker
     """Train a network on batches, watching the patients whom its job holds out."""
     plan, name = material.plan, job.name
     seen = material.taught(lambda patient: patient not in job.held_out)
-    unseen = material.taught(lambda patient: patient in job.held_out).thinned(_VALIDATION)
+    unseen = material.taught(lambda patient: patient in job.held_out)
+    if network(plan.recipe.network).slab is None:  # in slabs each needs those beside it
+        unseen = unseen.thinned(_VALIDATION)
     batches = _batches(plan, seen, learning)
     validation = _batches(plan, unseen, learning, frozen=True) if len(unseen) else None
     lesions = material.with_lesions(job.held_out, batches.side)
@@ -277,7 +281,11 @@ def _batches(
     plan: Plan, images: PreparedImages, learning: Learning, *, frozen: bool = False
 ) -> ImageBatches:
     declared, recipe = network(plan.recipe.network), plan.recipe
-    kind = LabelledBatches if declared.supervised else ImageBatches
+    kind: Callable[..., ImageBatches] = ImageBatches
+    if declared.supervised:
+        kind = LabelledBatches
+    elif declared.slab is not None:
+        kind = partial(SlabBatches, slab=declared.slab)
     losses = declared.losses(recipe)
     side = plan.variation.window_side(plan.preprocessing.size)
     return kind(

@@ -13,14 +13,16 @@ import numpy as np
 
 from gliomart.model.contents import Scoring
 from gliomart_training.corruption import bright_lesions
+from gliomart_training.slabs import around, stacked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import keras
     from numpy.typing import NDArray
 
     from gliomart.image.steps import Preprocessing
+    from gliomart.model.contents import Slab
     from gliomart_training.batches import PreparedImages
 
 # A slice's score is the mean of this fraction of its brain's pixels, the highest.
@@ -35,9 +37,10 @@ class WithLesions:
     Attributes
     ----------
     untouched, seen
-        float32 (N, side, side, C): as a network takes them, without and with lesions.
+        float32 (N, side, side, C), or (N, seen, side, side, C): as a network takes them, without
+        and with lesions.
     lesions
-        bool (N, side, side): where they are.
+        bool (N, side, side): where they are, in the middle of slabs.
     brain
         bool (N, side, side): where pixels count.
     """
@@ -48,18 +51,38 @@ class WithLesions:
     brain: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, images: PreparedImages, spec: Preprocessing, side: int, seed: int) -> WithLesions:
-        """Put lesions into images, and cut all to their middle ``side`` pixels."""
+    def of(
+        cls,
+        images: PreparedImages,
+        which: Sequence[int],
+        spec: Preprocessing,
+        side: int,
+        *,
+        seed: int,
+        slab: Slab | None = None,
+    ) -> WithLesions:
+        """Put lesions into some of the images, or slabs about them, cut to their middle ``side``.
+
+        Through the slices of a slab a lesion goes on.
+        """
         random = np.random.default_rng(seed)
         start = (spec.size - side) // 2
         middle = np.s_[start : start + side, start : start + side]
         untouched, seen, lesions = [], [], []
-        for n, (plain, brain) in enumerate(zip(images.plain, images.brain, strict=True)):
-            changed, where = bright_lesions(plain, brain.astype(np.float32), random)
-            untouched.append(images.input(n, spec)[middle])
-            seen.append(images.with_plain(n, changed, spec)[middle])
+        for n in which:
+            if slab is None:
+                plain, brain = images.plain[n], images.brain[n].astype(np.float32)
+                changed, where = bright_lesions(plain, brain, random)
+                untouched.append(images.input(n, spec)[middle])
+                seen.append(images.with_plain(n, changed, spec)[middle])
+            else:
+                plain, brain = around(images, n, slab)
+                changed, where = bright_lesions(plain, brain, random)
+                untouched.append(stacked(plain, spec)[:, *middle])
+                seen.append(stacked(changed, spec)[:, *middle])
+                where = where[slab.seen // 2]
             lesions.append(where[middle])
-        brains = images.brain[:, middle[0], middle[1]]
+        brains = images.brain[which][:, *middle]
         return cls(np.stack(untouched), np.stack(seen), np.stack(lesions), brains)
 
     def average_precision(self, network: keras.Model) -> float:
@@ -95,12 +118,19 @@ def departures(
 ) -> NDArray[np.float32]:
     """Tell how far images depart from what a network knows; (N, side, side), 0 or above.
 
-    By what is brighter than its reconstruction, or by what it gives instead of one.
+    By what is brighter than its reconstruction, or by what it gives instead of one; in the middle
+    of slabs.
     """
     if "reconstruction" not in outputs:
         (name,) = {"lesion", "departure"} & outputs.keys()
-        return outputs[name][..., 0]
-    return np.asarray(np.maximum(images[..., 0] - outputs["reconstruction"][..., 0], 0))
+        return in_the_middle(outputs[name])[..., 0]
+    rebuilt = in_the_middle(outputs["reconstruction"])
+    return np.asarray(np.maximum(in_the_middle(images) - rebuilt, 0)[..., 0])
+
+
+def in_the_middle(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Take the slice in the middle of slabs (N, D, H, W, C); slices (N, H, W, C) as they are."""
+    return values[:, values.shape[1] // 2] if values.ndim == 5 else values  # noqa: PLR2004
 
 
 def _residuals(network: keras.Model, images: NDArray[np.float32]) -> NDArray[np.float32]:

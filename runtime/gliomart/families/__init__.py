@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gliomart.errors import ModelCardError
+from gliomart.model.contents import SLICE, VOLUME
 from gliomart.printable import said
 
 if TYPE_CHECKING:
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
 
 GROUP = "gliomart.families"
 # Where the class of each family is, by the name that cards give it.
-FAMILIES = {"slice": "gliomart.families.slicewise:Slicewise"}
+FAMILIES = {
+    SLICE: "gliomart.families.slicewise:Slicewise",
+    VOLUME: "gliomart.families.volumewise:Volumewise",
+}
 
 
 def family_of(name: str) -> type[Family]:

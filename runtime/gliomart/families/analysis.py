@@ -228,25 +228,31 @@ def _middle(row: Sequence[Seen | None], width: int) -> list[Seen | None]:
     return [row[n] if 0 <= n < len(row) else None for n in range(first, first + width)]
 
 
-def slice_by_slice(
+def see_each(
     series: Opened, setup: Setup, predict: Predict
-) -> Generator[SliceResult | Refusal, None, None]:
-    """Analyse slices as they are read, several at a time, in their order.
-
-    The model sees each by itself; its score is that of its map averaged with its neighbours', and
-    that of a structure in it likewise, where the card says so.
-    """
+) -> Generator[Seen | Refusal, None, None]:
+    """Let the model see slices one by one as they are read, several at a time, in their order."""
 
     @at_work
     def see(timed: Timed) -> Seen | Refusal:
         entered = enter(series, timed, setup)
         if isinstance(entered, Refusal):
             return entered
-        try:
-            return _seen(entered, setup, predict)
-        except InputRefusedError as error:
-            item = entered.prepared.source
-            return Refusal(item.source, item.frame, error.code, error.reason)
+        started = perf_counter()
+        prediction = predict(entered.prepared.image)
+        return seen_or_refused(entered, prediction, setup, ms_since(started))
+
+    yield from in_order(see, series.items, workers=setup.workers)
+
+
+def concluded(
+    slices: Generator[Seen | Refusal, None, None], setup: Setup
+) -> Generator[SliceResult | Refusal, None, None]:
+    """Score slices that the model has seen, several at a time, in their order.
+
+    The score of one is that of its map averaged with its neighbours', and that of a structure in it
+    likewise, where the card says so.
+    """
 
     def score(row: tuple[Seen | Refusal | None, ...]) -> SliceResult | Refusal:
         own = row[len(row) // 2]
@@ -255,7 +261,7 @@ def slice_by_slice(
         return conclude([each if isinstance(each, Seen) else None for each in row], setup)
 
     widths = (len(setup.card.scoring.neighbours), *(judge.width for judge in setup.judges))
-    with closing(in_order(see, series.items, workers=setup.workers)) as seen:
+    with closing(slices) as seen:
         yield from in_order(score, windows(seen, max(*widths, 1)), workers=setup.workers)
 
 
@@ -286,26 +292,37 @@ def one_alone(image: One, setup: Setup, predict: Predict) -> SliceResult:
     with at_work:
         series = open_alone(image, setup.card, forced=setup.settings.forced)
         (timed,) = series.items
-        seen = _seen(_entered(series, image.slice, timed, setup), setup, predict)
+        entered = _entered(series, image.slice, timed, setup)
+        started = perf_counter()
+        prediction = predict(entered.prepared.image)
+        seen = _seen(entered, prediction, setup, ms_since(started))
         return conclude([seen], setup, alone=True)
 
 
-def _seen(entered: Entered, setup: Setup, predict: Predict) -> Seen:
-    """Let the model see a slice.
+def seen_or_refused(
+    entered: Entered, prediction: Prediction, setup: Setup, infer_ms: float
+) -> Seen | Refusal:
+    """Take what the model predicted for a slice, unless it is blind in it: see :func:`_seen`."""
+    try:
+        return _seen(entered, prediction, setup, infer_ms)
+    except InputRefusedError as error:
+        item = entered.prepared.source
+        return Refusal(item.source, item.frame, error.code, error.reason)
+
+
+def _seen(entered: Entered, prediction: Prediction, setup: Setup, infer_ms: float) -> Seen:
+    """Take what the model predicted for a slice.
 
     Raises
     ------
     InputRefusedError
         ``brain-not-found``: what it does not take for brain it is blind in.
     """
-    started = perf_counter()
-    prediction = predict(entered.prepared.image)
-    took = ms_since(started)
     missed = _missed_brain(entered, prediction, setup.card)
     if missed and not setup.settings.forced:
         raise suitability.refused(missed)
     told = replace(entered, concerns=entered.concerns + missed)
-    return Seen.of(told, prediction, setup, took)
+    return Seen.of(told, prediction, setup, infer_ms)
 
 
 def _missed_brain(entered: Entered, prediction: Prediction, card: ModelCard) -> tuple[Concern, ...]:

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gliomart.errors import ModelCardError
-from gliomart.families.analysis import one_alone, slice_by_slice
+from gliomart.families.analysis import concluded, one_alone, see_each
 from gliomart.families.pairing import paired
 from gliomart.families.reading import open_series
 from gliomart.host.clock import ms_since
@@ -16,8 +16,9 @@ from gliomart.host.forking import at_input
 from gliomart.image.slices import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
 
+    from gliomart.families.analysis import Seen
     from gliomart.families.family import Setup
     from gliomart.families.reading import One, Opened
     from gliomart.findings.results import SliceResult
@@ -79,7 +80,7 @@ class Slicewise:
         Where none can be, the files that stand beside them are refused as well.
         """
         analysed = False
-        with closing(slice_by_slice(series, self._setup, self._setup.model.run)) as items:
+        with closing(concluded(self._see(series), self._setup)) as items:
             for item in items:
                 analysed |= not isinstance(item, Refusal)
                 yield item
@@ -89,3 +90,6 @@ class Slicewise:
     def analyse_one(self, image: One) -> SliceResult:
         """Analyse a slice as a series of its own."""
         return one_alone(image, self._setup, self._setup.model.run)
+
+    def _see(self, series: Opened) -> Generator[Seen | Refusal, None, None]:
+        return see_each(series, self._setup, self._setup.model.run)

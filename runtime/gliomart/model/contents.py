@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 # What the runtime does with a graph's output; any other role is the name of a judge that reads it.
 RECONSTRUCTION, ANOMALY_MAP, BRAIN = "reconstruction", "anomaly_map", "brain"
 PONS = "pons"
+# How models look at images, as their cards name it: slice by slice, or at slabs of a series.
+SLICE, VOLUME = "slice", "volume"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,27 @@ class InputImage:
     def kind(self) -> str:
         """What people call it: the sequence, or the modality where there is none."""
         return self.sequence or self.modality
+
+
+class Slab(NamedTuple):
+    """Neighbouring slices of a series that a model sees together.
+
+    Attributes
+    ----------
+    seen
+        How many it sees.
+    given
+        For how many in the middle of them it predicts something; as many more or less as there are
+        on both sides of these.
+    """
+
+    seen: int
+    given: int
+
+    @property
+    def context(self) -> int:
+        """Slices on either side that are seen, and that nothing is predicted for."""
+        return (self.seen - self.given) // 2
 
 
 @dataclass(frozen=True)

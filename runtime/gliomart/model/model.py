@@ -22,10 +22,10 @@ from gliomart.errors import (
 from gliomart.host.forking import at_work
 from gliomart.model import built_in, onnx_file
 from gliomart.model.card import METADATA_KEY, ModelCard
-from gliomart.model.contents import RECONSTRUCTION
 from gliomart.model.prediction import Prediction
+from gliomart.model.signature import Signature
 from gliomart.printable import printable, reason_of
-from gliomart.providers.choice import LARGEST_BATCH
+from gliomart.providers.choice import largest_batch
 from gliomart.providers.opening import open_on_cpu, open_session
 from gliomart.providers.probe import would_use_gpu
 from gliomart.providers.runner import Runner
@@ -37,19 +37,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.image.steps import Preprocessing
-    from gliomart.model.contents import GraphOutput
+    from gliomart.model.contents import Slab
     from gliomart.providers import ProviderChoice, Requested
     from gliomart.providers.parity import Reference
     from gliomart.providers.session import Session
 
 # An autoencoder for a scanner is megabytes; what is larger is something else.
 _LARGEST_FILE = 128 * 2**20
-_FLOAT32 = "tensor(float)"
-_INPUT = "image"
-_LARGEST = float(np.finfo(np.float32).max)
 _UNSUITED = "the model's integers are for CPUs"
 Rehearsal: TypeAlias = "Callable[[Preprocessing], NDArray[np.float32]]"
-_ROUNDING = 1e-3  # of half precision and of quantised graphs
 
 
 def with_card(path: Path, card: ModelCard, sha256: str) -> bytes:
@@ -141,10 +137,11 @@ class Model:
             # Opened for its card on the CPU first: there it is held within bounds.
             cpu = open_on_cpu(content, threads)
             self.card = _card_of(cpu.onnx)
-            self._shape = _input_shape(self.card)
-            _check_signature(cpu.onnx, self.card)
+            self._signature = Signature.of(cpu.onnx, self.card)
             names = [output.name for output in self.card.outputs]
-            self._rehearsal = partial(_every_channel, rehearsal or _ramp, self.card)
+            self._rehearsal = partial(
+                _everywhere, rehearsal or _ramp, self.card, self._signature.input
+            )
             session, choice = open_session(
                 content,
                 _suited(provider, self.card, allow_fallback=allow_fallback),
@@ -166,7 +163,7 @@ class Model:
             session,
             _as_asked(choice, provider),
             names=names,
-            check=partial(_check_outputs, outputs=self.card.outputs, shape=self._shape),
+            check=self._signature.check,
             may_fall_back=allow_fallback or provider == "auto",
             threads=threads,
         )
@@ -181,8 +178,13 @@ class Model:
             "a model is neither copied nor sent to another process; make one there, of its file"
         )
 
+    @property
+    def slab(self) -> Slab | None:
+        """Neighbouring slices that it sees together; None where it sees each by itself."""
+        return self._signature.slab
+
     def run(self, image: NDArray[np.float32]) -> Prediction:
-        """Run one slice.
+        """Run one slice; a model that sees slabs, on one that goes on unchanged on both sides.
 
         Parameters
         ----------
@@ -198,8 +200,29 @@ class Model:
         ProviderError
             The GPU asked for by name is lost, and no fallback is allowed.
         """
-        (prediction,) = self.run_batch(image[np.newaxis])
-        return prediction
+        if self.slab is None:
+            (prediction,) = self.run_batch(image[np.newaxis])
+            return prediction
+        return self.run_slab(np.stack([image] * self.slab.seen))[self.slab.given // 2]
+
+    def run_slab(self, images: NDArray[np.float32]) -> list[Prediction]:
+        """Run neighbouring slices of a model that sees slabs.
+
+        Parameters
+        ----------
+        images
+            float32 (seen, size, size, channels), in order.
+
+        Returns
+        -------
+        One for each of the ``given`` slices in the middle.
+
+        Raises
+        ------
+        ModelError, ProviderError
+            As :meth:`run`.
+        """
+        return self.run_batch(images[np.newaxis])
 
     def rehearse(self) -> None:
         """Run the image that a GPU's results are held to the CPU's on.
@@ -209,7 +232,7 @@ class Model:
         ModelError, ProviderError
             As :meth:`run`.
         """
-        self.run(self._rehearsal())
+        self.run_batch(self._rehearsal()[np.newaxis])
 
     def run_batch(self, images: NDArray[np.float32]) -> list[Prediction]:
         """Run up to 64 slices together, which a GPU gains from and a CPU does not.
@@ -217,27 +240,31 @@ class Model:
         Parameters
         ----------
         images
-            float32 (N, size, size, channels), as :meth:`run` takes one.
+            float32 (N, size, size, channels), as :meth:`run` takes one; or (N, seen, size, size,
+            channels), as :meth:`run_slab` does, which gives one prediction after the other.
 
         Raises
         ------
         ModelError, ProviderError
             As :meth:`run`; the images are not of the model's shape, or more than 64.
         """
-        if images.shape[1:] != self._shape or not 1 <= len(images) <= LARGEST_BATCH:
+        shape = self._signature.input
+        most = largest_batch(shape)
+        if images.shape[1:] != shape or not 1 <= len(images) <= most:
             raise ModelError(
-                f"{self._path}: takes 1 to {LARGEST_BATCH} images of {self._shape},"
-                f" and was given {images.shape}"
+                f"{self._path}: takes 1 to {most} images of {shape}, and was given {images.shape}"
             )
         try:
             outputs = self._runner.run(images)
         except ModelError as error:
             raise ModelError(printable(f"{self._path}: {error}")) from error
         roles = [output.role for output in self.card.outputs]
+        if self.slab is not None:
+            outputs = [output.reshape(-1, *output.shape[2:]) for output in outputs]
         # Copies: who keeps results would else keep ONNX Runtime's memory, of which it has so much.
         return [
             _predicted(zip(roles, (output[n, ..., 0].copy() for output in outputs), strict=True))
-            for n in range(len(images))
+            for n in range(len(outputs[0]))
         ]
 
 
@@ -289,9 +316,11 @@ def _reference(
     return run
 
 
-def _every_channel(rehearsal: Rehearsal, card: ModelCard) -> NDArray[np.float32]:
-    """Rehearse with one image in place of every one that a model takes."""
-    return np.tile(rehearsal(card.preprocessing), len(card.images))
+def _everywhere(
+    rehearsal: Rehearsal, card: ModelCard, shape: tuple[int, ...]
+) -> NDArray[np.float32]:
+    """Rehearse with one image in place of every image and slice that a model takes at a time."""
+    return np.broadcast_to(np.tile(rehearsal(card.preprocessing), len(card.images)), shape).copy()
 
 
 def _ramp(spec: Preprocessing) -> NDArray[np.float32]:
@@ -313,47 +342,3 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         reason = reason_of(error)
         raise ModelError(f"{path}: cannot be read ({reason})") from error
-
-
-def _input_shape(card: ModelCard) -> tuple[int, int, int]:
-    """Shape of the graph's input, without the batch: the channels of every image it takes."""
-    spec = card.preprocessing
-    return spec.size, spec.size, len(spec.channels) * len(card.images)
-
-
-def _output_shape(output: GraphOutput, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    return (*shape[:2], shape[2] if output.role == RECONSTRUCTION else 1)
-
-
-def _check_signature(session: onnxruntime.InferenceSession, card: ModelCard) -> None:
-    shape = _input_shape(card)
-    for value in (*session.get_inputs(), *session.get_outputs()):
-        if value.type != _FLOAT32:
-            raise ModelError(f"the graph's {value.name} is a {value.type}, not a {_FLOAT32}")
-    inputs = {value.name: value.shape[1:] for value in session.get_inputs()}
-    outputs = {value.name: value.shape[1:] for value in session.get_outputs()}
-    if inputs != {_INPUT: list(shape)}:
-        raise ModelError(f"the graph's inputs {inputs} are not what its card says")
-    expected = {output.name: list(_output_shape(output, shape)) for output in card.outputs}
-    if outputs != expected:
-        raise ModelError(f"the graph's outputs {outputs} are not what its card says")
-
-
-def _check_outputs(
-    found: list[NDArray[np.float32]],
-    *,
-    outputs: tuple[GraphOutput, ...],
-    shape: tuple[int, int, int],
-) -> None:
-    """Hold what came out against what the card promises; a graph may declare anything."""
-    for output, values in zip(outputs, found, strict=True):
-        if values.shape != (len(found[0]), *_output_shape(output, shape)):
-            raise ModelError(f"the graph's {output.name} came out in shape {values.shape}")
-        low, high = float(values.min()), float(values.max())
-        least = -_LARGEST if output.minimum is None else output.minimum
-        most = _LARGEST if output.maximum is None else output.maximum
-        if not least - _ROUNDING <= low <= high <= most + _ROUNDING:  # NaN is in no range
-            raise ModelError(
-                f"the graph's {output.name} reaches from {low:g} to {high:g},"
-                f" where {least:g} to {most:g} is possible"
-            )

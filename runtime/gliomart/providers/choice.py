@@ -6,10 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 # Slices that may be run at once on a GPU.
 LARGEST_BATCH = 64
+
+_SLAB_AXES = 4
+
+
+def largest_batch(shape: Sequence[int]) -> int:
+    """Tell how many inputs of a shape may be run at once: slices, or slabs of as many in all."""
+    return LARGEST_BATCH // shape[0] if len(shape) == _SLAB_AXES else LARGEST_BATCH
+
 
 Requested = Literal["auto", "tensorrt", "tensorrt-rtx", "cuda", "cpu"]
 PROVIDERS: tuple[Requested, ...] = get_args(Requested)

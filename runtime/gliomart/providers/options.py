@@ -13,7 +13,7 @@ import json
 from typing import TYPE_CHECKING
 
 from gliomart.providers import cache, probe
-from gliomart.providers.choice import LARGEST_BATCH
+from gliomart.providers.choice import largest_batch
 from gliomart.providers.session import LARGEST_GPU_MEMORY
 
 if TYPE_CHECKING:
@@ -115,5 +115,5 @@ def _tensorrt_rtx_cache(place: Path) -> dict[str, str]:
 
 def _profile(image: str, shape: Sequence[int]) -> dict[str, str]:
     """Batches from one slice to many, best for one, as scanners give them."""
-    batches = {"min": 1, "opt": 1, "max": LARGEST_BATCH}
+    batches = {"min": 1, "opt": 1, "max": largest_batch(shape)}
     return {end: f"{image}:{'x'.join(map(str, (n, *shape)))}" for end, n in batches.items()}

@@ -27,7 +27,7 @@ from samples import GOLDEN, PONS_RULES, card, draw_head, golden_slice, tiny_mode
 
 _ENTRIES = """
 [gliomart.families]
-volume = volume_family:Averaging
+averaging = volume_family:Averaging
 ensemble = other_families:Ensemble
 paired = other_families:Paired
 broken = other_families:Nothing
@@ -36,7 +36,7 @@ broken = other_families:Nothing
 
 @pytest.fixture
 def volume(tmp_path: Path) -> Path:
-    metadata = {"gliomart": card(pons=PONS_RULES, family="volume").to_json()}
+    metadata = {"gliomart": card(pons=PONS_RULES, family="averaging").to_json()}
     return tiny_model(tmp_path / "volume.onnx", metadata=metadata, pons=True)
 
 
@@ -57,7 +57,7 @@ def installed(tmp_path: Path) -> dict[str, str]:
 def test_a_family_sees_slices_together_and_gives_one_result_for_each(
     volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(families.FAMILIES, "volume", "volume_family:Averaging")
+    monkeypatch.setitem(families.FAMILIES, "averaging", "volume_family:Averaging")
     slices = [Slice(draw_head(lesion=0.9 * (n == 2), seed=n), source=f"{n}") for n in range(5)]
     blank = replace(slices[0], pixels=np.zeros((256, 256), np.float32), source="blank")
     detector = Detector(volume, provider="cpu")

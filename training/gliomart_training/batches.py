@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from gliomart.errors import InputRefusedError
 from gliomart.families.companions import Companion, Leading
+from gliomart.image.grid import crop
 from gliomart.image.normalisation import estimate_normalisations, normalisation_of
 from gliomart.image.preprocess import prepare, stack_channels, stack_images
 from gliomart.image.sampling import evenly_spaced
+from gliomart.image.slices import Slice
 from gliomart_training.brain import brain_masks
 from gliomart_training.corruption import CORRUPTIONS, each_plane
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 # Detail is what is finer than a Gaussian of this standard deviation, as a fraction of the image; a
 # blur below the second, in pixels, is none.
 _DETAIL, _NO_BLUR = 0.02, 0.05
+# Slices of simulated heads, from medulla to vertex.
+_SLICES_OF_HEADS = (24, 24, 40)
 # Networks take images whose side is a multiple of this.
 _NETWORK_STEP = 32
 # From images as a network sees them to truths by name, float32 (B, side, side, any).
@@ -154,6 +158,30 @@ def tumour_free_images(
             beside = np.stack([_beside(p.input, spec) for p in chosen]) if companions else None
             follows = np.diff([p.number for p in chosen], prepend=-2) == 1
             parts.append(PreparedImages(plain, brain, beside=beside, follows=follows))
+    return PreparedImages.together(parts, spec.size)
+
+
+def simulated_images(heads: int, spec: Preprocessing) -> PreparedImages:
+    """Prepare so many simulated heads, whose slices are as thick as those of scanners differ."""
+    from gliomart_training.simulation import simulate_head
+
+    parts = []
+    for seed in range(heads):
+        count = _SLICES_OF_HEADS[seed % len(_SLICES_OF_HEADS)]
+        head = simulate_head(slices=count, size=spec.size, seed=seed)
+        slices = [Slice(pixels) for pixels in head.pixels]
+        norms = estimate_normalisations(slices, spec)
+        shown: list[int] = []
+        plain, brain = [], []
+        for number, item in enumerate(slices):
+            with suppress(InputRefusedError):  # the vertex alone
+                norm = normalisation_of(item, number, norms)
+                plain.append(prepare(item, norm, spec).plain)
+                there = head.brain[number].astype(np.float32)
+                brain.append(crop(there, norm.box, spec.size, 0.0) >= 0.5)  # noqa: PLR2004
+                shown.append(number)
+        follows = np.diff(shown, prepend=-2) == 1
+        parts.append(PreparedImages(np.stack(plain), np.stack(brain), follows=follows))
     return PreparedImages.together(parts, spec.size)
 
 

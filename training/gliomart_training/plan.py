@@ -17,7 +17,12 @@ from gliomart.host.streams import say
 from gliomart.image.sampling import evenly_spaced
 from gliomart_training import bases, dataset
 from gliomart_training.bases import BaseRun
-from gliomart_training.batches import PreparedImages, Variation, tumour_free_images
+from gliomart_training.batches import (
+    PreparedImages,
+    Variation,
+    simulated_images,
+    tumour_free_images,
+)
 from gliomart_training.brain_localiser import BrainImage, brain_images
 from gliomart_training.labelled import LabelledImages, labelled_images
 from gliomart_training.network import Learning
@@ -138,6 +143,11 @@ class Material:
         assert self.supervised  # noqa: S101  # nothing else may learn from masks
         spec = self.plan.preprocessing
         return {patient.id: labelled_images(patient, spec) for patient in self.patients}
+
+    @cached_property
+    def heads(self) -> PreparedImages:
+        """Simulated heads that the recipe asks for; prepared once, when they are wanted."""
+        return simulated_images(self.plan.recipe.heads, self.plan.preprocessing)
 
     def taught(self, chosen: Callable[[str], bool]) -> PreparedImages:
         """Take what batches are made of, of the patients whose names are chosen."""

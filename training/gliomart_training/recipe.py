@@ -23,6 +23,8 @@ class Recipe:
         absolute error a denoiser stays at the identity: most pixels carry no noise.)
     brain_weight
         Of the brain's cross-entropy, beside the squared error.
+    heads
+        Simulated heads that are learned from beside patients, whoever is held out.
     seed
         Of weights, order, variation and corruption.
     residual
@@ -38,6 +40,7 @@ class Recipe:
     weight_decay: float = 1e-4
     cell: int = 4
     brain_weight: float = 0.003
+    heads: int = 0
     seed: int = 0
     residual: AnomalyMap = field(default_factory=Residual)
 

@@ -22,7 +22,7 @@ from gliomart.outputs.folder import output_errors, write_atomically
 from gliomart.outputs.target import check_target
 from gliomart.printable import printable
 from gliomart_training import pictures
-from gliomart_training.batches import ImageBatches
+from gliomart_training.batches import ImageBatches, PreparedImages
 from gliomart_training.brain_localiser import fit_brain_localiser
 from gliomart_training.fitting import check, fit, settled
 from gliomart_training.labelled import LabelledBatches
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
     import keras
 
-    from gliomart_training.batches import PreparedImages
     from gliomart_training.network import Learning
     from gliomart_training.plan import Job
     from gliomart_training.pons_images import SimulatedSlice
@@ -195,6 +194,8 @@ def _fit_by_steps(material: Material, job: Job, learning: Learning) -> tuple[ker
     """Train a network on batches, watching the patients whom its job holds out."""
     plan, name = material.plan, job.name
     seen = material.taught(lambda patient: patient not in job.held_out)
+    if plan.recipe.heads:
+        seen = PreparedImages.together([seen, material.heads], plan.preprocessing.size)
     unseen = material.taught(lambda patient: patient in job.held_out)
     if network(plan.recipe.network).slab is None:  # in slabs each needs those beside it
         unseen = unseen.thinned(_VALIDATION)

@@ -228,6 +228,13 @@ def _middle(row: Sequence[Seen | None], width: int) -> list[Seen | None]:
     return [row[n] if 0 <= n < len(row) else None for n in range(first, first + width)]
 
 
+def slice_by_slice(
+    series: Opened, setup: Setup, predict: Predict
+) -> Generator[SliceResult | Refusal, None, None]:
+    """Analyse slices, each seen by itself, several at a time, in their order as they are read."""
+    return concluded(see_each(series, setup, predict), setup)
+
+
 def see_each(
     series: Opened, setup: Setup, predict: Predict
 ) -> Generator[Seen | Refusal, None, None]:

@@ -23,6 +23,8 @@ def neighbours_unet(size: int, channels: int) -> keras.Model:
 
 NETWORK = Network(
     build=neighbours_unet,
-    recipe=Recipe(network="dae-neighbours", epochs=40, batch_size=3, residual=AcrossSlices()),
+    recipe=Recipe(
+        network="dae-neighbours", epochs=20, batch_size=3, heads=24, residual=AcrossSlices()
+    ),
     slab=SLAB,
 )

@@ -88,6 +88,6 @@ def _features(x: KerasTensor, slab: Slab, levels: Container[int]) -> KerasTensor
 
 NETWORK = Network(
     build=volume_unet,
-    recipe=Recipe(network="dae-volume", epochs=40, batch_size=3, residual=AcrossSlices()),
+    recipe=Recipe(network="dae-volume", epochs=20, batch_size=3, heads=24, residual=AcrossSlices()),
     slab=SLAB,
 )

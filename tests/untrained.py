@@ -12,8 +12,10 @@ from gliomart_training.network import Learning
 
 if TYPE_CHECKING:
     import keras
+    from numpy.typing import NDArray
 
     from gliomart.image.steps import Preprocessing
+    from gliomart.model.contents import Slab
 
 
 def untrained(name: str, spec: Preprocessing) -> keras.Model:
@@ -27,3 +29,13 @@ def untrained(name: str, spec: Preprocessing) -> keras.Model:
     plain = np.clip(0.4 + 0.05 * random.standard_normal((2, spec.size, spec.size)), 0, 1)
     images = PreparedImages(plain.astype(np.float32), np.ones(plain.shape, bool))
     return declared.settle(network, Learning(images, spec, declared.recipe))
+
+
+def as_seen(images: NDArray[np.float32], slab: Slab | None) -> NDArray[np.float32]:
+    """Make of images (N, H, W, C) what a network is given: slabs of them, each as it is."""
+    return images if slab is None else np.stack([images] * slab.seen, axis=1)
+
+
+def as_given(images: NDArray[np.float32], slab: Slab | None) -> NDArray[np.float32]:
+    """Make of images what it is to give."""
+    return images if slab is None else np.stack([images] * slab.given, axis=1)

@@ -21,12 +21,13 @@ from gliomart.image.normalisation import estimate_normalisation  # noqa: E402
 from gliomart.image.preprocess import prepare  # noqa: E402
 from gliomart.image.slices import Slice  # noqa: E402
 from gliomart.image.steps import Preprocessing  # noqa: E402
+from gliomart.model.contents import SLICE, VOLUME  # noqa: E402
 from gliomart_export import calibration, conversion  # noqa: E402
 from gliomart_training import networks  # noqa: E402
 from gliomart_training.dataset import Example, Patient  # noqa: E402
 from gliomart_training.localiser import pons_localiser, with_pons  # noqa: E402
 from gliomart_training.residual import Residual  # noqa: E402
-from untrained import untrained  # noqa: E402
+from untrained import as_seen, untrained  # noqa: E402
 
 
 def _slices(count: int, seed: int = 0) -> list[Slice]:
@@ -55,8 +56,11 @@ def test_every_network_exports_and_keeps_parity(name: str, channels: tuple, tmp_
     model = conversion.to_onnx(network, residual)
     assert {i.version for i in model.opset_import if i.domain == ""} == {conversion.OPSET}
     outputs = conversion.declared_outputs(model)
-    content = conversion.with_card(model, card(preprocessing=spec, outputs=outputs))
-    differences = conversion.parity(network, residual, content, _inputs(spec))
+    family = SLICE if declared.slab is None else VOLUME
+    known = card(preprocessing=spec, outputs=outputs, family=family)
+    content = conversion.with_card(model, known)
+    seen = as_seen(_inputs(spec), declared.slab)
+    differences = conversion.parity(network, residual, content, seen)
     assert max(differences.values()) <= 1e-5 or name == "cevae-gradient"  # of a wider range
     (tmp_path / "m.onnx").write_bytes(content)
     result = Detector(tmp_path / "m.onnx", provider="cpu").detect(draw_head())

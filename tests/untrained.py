@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gliomart.image.steps import Preprocessing
-    from gliomart.model.contents import Slab
+    from gliomart_training.network import Network
 
 
 def untrained(name: str, spec: Preprocessing) -> keras.Model:
     """Build a network, and settle it on two drawn brains where it lacks what its map is made of."""
     declared = networks.network(name)
-    network = declared.build(spec.size, len(spec.channels))
+    network = declared.build(spec.size, declared.depth(spec))
     if declared.outputs <= set(network.output):
         return network
     assert declared.settle is not None
@@ -31,11 +31,12 @@ def untrained(name: str, spec: Preprocessing) -> keras.Model:
     return declared.settle(network, Learning(images, spec, declared.recipe))
 
 
-def as_seen(images: NDArray[np.float32], slab: Slab | None) -> NDArray[np.float32]:
-    """Make of images (N, H, W, C) what a network is given: slabs of them, each as it is."""
-    return images if slab is None else np.stack([images] * slab.seen, axis=1)
+def as_seen(images: NDArray[np.float32], declared: Network) -> NDArray[np.float32]:
+    """Make of images (N, H, W, C) what a network is given: every sequence, and slabs, of them."""
+    seen = np.tile(images, 1 + len(declared.companions))
+    return seen if declared.slab is None else np.stack([seen] * declared.slab.seen, axis=1)
 
 
-def as_given(images: NDArray[np.float32], slab: Slab | None) -> NDArray[np.float32]:
-    """Make of images what it is to give."""
-    return images if slab is None else np.stack([images] * slab.given, axis=1)
+def as_given(images: NDArray[np.float32], declared: Network) -> NDArray[np.float32]:
+    """Make of images (N, H, W, C) what it is to give, for each slice of a slab."""
+    return images if declared.slab is None else np.stack([images] * declared.slab.given, axis=1)

@@ -174,7 +174,7 @@ def test_every_network_can_be_quantised(name: str, images: np.ndarray) -> None:
     keras.utils.set_random_seed(1)
     declared = networks.network(name)
     exported = conversion.to_onnx(untrained(name, Preprocessing()), declared.recipe.residual)
-    seen = as_seen(images, declared.slab)
+    seen = as_seen(images, declared)
     quantised = precision.to_int8(exported, seen[:2])
     content = conversion.with_card(quantised, card())
     for ours, theirs in zip(_run(content, seen), _run(exported, seen), strict=True):

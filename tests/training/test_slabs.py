@@ -196,10 +196,12 @@ def test_a_localiser_sees_the_slices_of_a_slab_one_by_one() -> None:
 def test_lesions_for_validation_lie_in_the_middle_of_slabs() -> None:
     heads = simulated_images(1, SPEC)
     which = heads.showing_brain(0.05)[:6]
-    made = WithLesions.of(heads, which, SPEC, 48, seed=0, slab=SLAB)
-    assert made.seen.shape == (6, SLAB.seen, 48, 48, 1)
-    assert made.lesions.shape == made.brain.shape == (6, 48, 48)
-    network = networks.network("dae-across").build(48, 1)
-    assert 0 <= made.average_precision(network) <= 1
-    changed = np.abs(made.seen - made.untouched)[:, SLAB.seen // 2, ..., 0]
+    declared = networks.network("dae-across")
+    slab = declared.slab
+    assert slab is not None
+    made = WithLesions.of(heads, which, SPEC, 32, seed=0, slab=slab)
+    assert made.seen.shape == (6, slab.seen, 32, 32, 1)
+    assert made.lesions.shape == made.brain.shape == (6, 32, 32)
+    assert 0 <= made.average_precision(declared.build(32, 1)) <= 1
+    changed = np.abs(made.seen - made.untouched)[:, slab.seen // 2, ..., 0]
     assert changed[~made.lesions].max() < 0.03

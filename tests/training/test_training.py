@@ -20,7 +20,7 @@ from gliomart_training.batches import ImageBatches, Variation, tumour_free_image
 from gliomart_training.corruption import CORRUPTIONS  # noqa: E402
 from gliomart_training.plan import Plan  # noqa: E402
 from gliomart_training.recipe import BrainRecipe, PonsRecipe, Recipe  # noqa: E402
-from untrained import as_given, as_seen  # noqa: E402
+from untrained import as_given  # noqa: E402
 
 SMALL = Preprocessing(size=64)
 
@@ -49,8 +49,10 @@ def test_every_network_learns(name: str, channels: int) -> None:
     network = declared.build(64, channels)
     images = np.random.default_rng(0).random((4, 64, 64, channels), np.float32)
     one = (images[..., :1] > 0.5).astype(np.float32)
-    one, given = as_given(one, declared.slab), as_given(images, declared.slab)
-    outputs = network(as_seen(images, declared.slab))
+    one, given = as_given(one, declared), as_given(images, declared)
+    slab = declared.slab
+    seen = images if slab is None else np.stack([images] * slab.seen, axis=1)
+    outputs = network(seen)
     assert outputs["brain"].shape == one.shape
     assert set(outputs) <= {"reconstruction", "brain"} | declared.outputs
     if "reconstruction" in outputs:
@@ -65,7 +67,7 @@ def test_every_network_learns(name: str, channels: int) -> None:
         jit_compile=False,
     )
     truth = {output: known[loss.truth or output] for output, loss in losses.items()}
-    noisy = np.clip(as_seen(images, declared.slab) + 0.3, 0, 1)
+    noisy = np.clip(seen + 0.3, 0, 1)
     history = [network.train_on_batch(noisy, truth)[0] for _ in range(8)]
     assert history[-1] < history[0]
 

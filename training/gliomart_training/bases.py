@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import keras
 
-    from gliomart_training.network import Bases
+    from gliomart_training.network import Bases, Network
     from gliomart_training.record import BuiltOn, LocaliserFit, Record
     from gliomart_training.residual import AnomalyMap
 
@@ -184,10 +184,18 @@ def _check_part(run: BaseRun, wanted: Bases, name: str) -> None:
         raise UsageError(
             f"{run.folder}: {run.network} has no {wanted.gives} and is no {wanted.role} of {name}"
         )
+    if wanted.role == "member" and _given(declared) != _given(network(name)):
+        raise UsageError(
+            f"{run.folder}: {run.network} does not give as many slices at a time as {name} does"
+        )
     if wanted.role == "teacher" and declared.settle is not None:
         raise UsageError(
             f"{run.folder}: {run.network} is made for whole images and teaches no windows of them"
         )
+
+
+def _given(declared: Network) -> int | None:
+    return None if declared.slab is None else declared.slab.given
 
 
 def check_alike(runs: Sequence[BaseRun], like: Record) -> None:

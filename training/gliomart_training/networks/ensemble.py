@@ -14,6 +14,8 @@ from gliomart_training.recipe import Recipe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from keras import KerasTensor
+
     from gliomart_training.network import Learning
 
 
@@ -24,15 +26,18 @@ def untrained_members(size: int, channels: int) -> keras.Model:
 
 
 def mean_of(members: Sequence[keras.Model], output: str, name: str) -> keras.Model:
-    """Take the mean of an output that all members have, and of their ``brain``."""
-    image = keras.Input(members[0].input_shape[1:], name="image")
+    """Take the mean of an output that all members have, and of their ``brain``.
+
+    Of members that see slabs, the one that sees most slices says what all are given.
+    """
+    image = keras.Input(max(member.input_shape[1:] for member in members), name="image")
     given = [
         # By names of their own: members of one recipe are called alike.
         keras.Model(
             member.input,
             {kind: member.output[kind] for kind in (output, "brain")},
             name=f"member_{number}",
-        )(image)
+        )(_part(image, member))
         for number, member in enumerate(members, start=1)
     ]
     means = {
@@ -40,6 +45,12 @@ def mean_of(members: Sequence[keras.Model], output: str, name: str) -> keras.Mod
         for kind in (output, "brain")
     }
     return keras.Model(image, means, name=name)
+
+
+def _part(image: KerasTensor, member: keras.Model) -> KerasTensor:
+    """Take what a member sees: all, or the middle of a slab."""
+    spare = (image.shape[1] - member.input_shape[1]) // 2
+    return image[:, spare:-spare] if spare else image
 
 
 def of_bases(

@@ -15,12 +15,15 @@ from gliomart_export.graph import simplified
 from gliomart_training.slabs import with_map
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from keras import KerasTensor
     from numpy.typing import NDArray
     from onnx import ModelProto
 
     from gliomart.model.card import ModelCard
     from gliomart.model.contents import GraphOutput
+    from gliomart.providers.session import Session
     from gliomart_export.precision import Precision
     from gliomart_training.residual import AnomalyMap
 
@@ -121,7 +124,7 @@ def parity(
 
     session, _ = open_session(content, "cpu", allow_fallback=False, threads=None)
     expected = _outputs(network, residual, images)
-    exported = session.run(list(expected), {"image": images})
+    exported = one_by_one(session, list(expected), images)
     differences, scales = {}, {}
     for (name, theirs), ours in zip(expected.items(), exported, strict=True):
         differences[name] = np.abs(ours - keras.ops.convert_to_numpy(theirs))
@@ -135,6 +138,14 @@ def parity(
                 f"the exported {name} differs from Keras by {largest:.2g}, {mean:.2g} on average"
             )
     return {name: float(difference.max()) for name, difference in differences.items()}
+
+
+def one_by_one(
+    session: Session, names: Sequence[str], images: NDArray[np.float32]
+) -> list[NDArray[np.float32]]:
+    """Run images, or slabs, one after the other: together they would take too much memory."""
+    each = [session.run(names, {"image": image[np.newaxis]}) for image in images]
+    return [np.concatenate(parts) for parts in zip(*each, strict=True)]
 
 
 def _outputs(

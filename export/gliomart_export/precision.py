@@ -245,6 +245,7 @@ def _quiet() -> Iterator[None]:
 
 def _run(model: ModelProto, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     from gliomart.providers import open_session
+    from gliomart_export.conversion import one_by_one
 
     session, _ = open_session(model.SerializeToString(), "cpu", allow_fallback=False, threads=None)
-    return session.run([output.name for output in model.graph.output], {"image": images})
+    return one_by_one(session, [output.name for output in model.graph.output], images)

@@ -68,12 +68,13 @@ def run(options: argparse.Namespace) -> int:
 
 def _come_along() -> Iterator[str]:
     """List the models that come with gliomart, and the sequences that each takes."""
-    from gliomart.model.built_in import MODELS
+    from gliomart.model.built_in import MODELS, OF_SERIES
 
     yield "\nModels that come along (--model NAME):"
     for name, (first, *further) in MODELS.items():
         beside = f", and where they are there {' and '.join(further)}" if further else ""
-        yield f"  {name}: {first}{beside}"
+        together = ", neighbouring slices together" if name == OF_SERIES else ""
+        yield f"  {name}: {first}{beside}{together}"
 
 
 def _drift(path: Path, *, model: Path | None, json: bool) -> int:

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from gliomart.findings.judges import STRUCTURES
-from gliomart.model.contents import BRAIN
+from gliomart.model.contents import BRAIN, VOLUME
 from gliomart.printable import printable
 
 if TYPE_CHECKING:
@@ -76,8 +76,9 @@ def _purpose(card: ModelCard) -> Iterator[str]:
     needed = " and ".join(_kinds(card, required=True))
     further = " and ".join(_kinds(card, required=False))
     beside = f", and beside it, as far as they are there, {further}" if further else ""
+    together = ", neighbouring slices together" if card.family == VOLUME else ""
     yield (
-        f"Made for {card.plane} {needed} of the head{beside}. DICOM that says it"
+        f"Made for {card.plane} {needed} of the head{together}{beside}. DICOM that says it"
         " is something else is refused by name; --force analyses it and marks the results."
     )
 

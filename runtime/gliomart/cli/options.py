@@ -62,7 +62,7 @@ class DetectorOptions:
             Say nothing.
         """
         from gliomart.families.pairing import suited
-        from gliomart.model.built_in import DEFAULT
+        from gliomart.model.built_in import DEFAULT, OF_SERIES
 
         if self.model is not None and (self.model != _AUTO or self.model.exists()):
             return self
@@ -70,8 +70,11 @@ class DetectorOptions:
         if name == DEFAULT:
             return replace(self, model=None)
         if not quiet:
-            beside = "another sequence beside it" if count == 1 else "other sequences beside them"
-            streams.note(f"{count} series with {beside}: {name}")
+            one = count == 1
+            seen = "another sequence beside it" if one else "other sequences beside them"
+            if name == OF_SERIES:
+                seen = "its neighbouring slices" if one else "their neighbouring slices"
+            streams.note(f"{count} series with {seen}: {name}")
         return replace(self, model=Path(name))
 
     def open(

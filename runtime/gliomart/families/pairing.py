@@ -10,7 +10,7 @@ import numpy as np
 
 from gliomart.findings.statements import sequence_of_series
 from gliomart.image.geometry import usual_step
-from gliomart.model.built_in import MODELS
+from gliomart.model.built_in import DEFAULT, MODELS, OF_SERIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,23 +19,41 @@ if TYPE_CHECKING:
 
 # Two companions cover as much of a series where their parts of it differ by less.
 _AS_MUCH = 0.1
+# The fewest slices of which one has a neighbour on either side.
+_STACK = 3
 # About how far a head reaches across slices of any plane.
 _HEAD_MM = 140.0
 
 
 def suited(every_series: Sequence[SeriesFiles]) -> tuple[str, int]:
-    """Choose the model that comes along which sees most companions beside series.
+    """Choose the model that comes along which sees most of what there is.
+
+    One that sees companions beside series comes before one that sees neighbouring slices, and this
+    one before the default, which sees one slice at a time. Slices are known for neighbours where
+    they say where they lie.
 
     Returns
     -------
-    Its name, and how many series it sees others beside.
+    Its name, and of how many series it sees more than slices by themselves.
     """
     counts = {
         name: sum(bool(each.companions) for each in paired(every_series, sequences))
         for name, sequences in MODELS.items()
     }
     name = max(counts, key=lambda each: counts[each])  # the first of equals: the default
-    return name, counts[name]
+    if counts[name]:
+        return name, counts[name]
+    (led_by,) = MODELS[OF_SERIES]
+    stacks = sum(
+        _is_stack(series) and sequence_of_series(series) in {None, led_by}
+        for series in every_series
+    )
+    return (OF_SERIES, stacks) if stacks else (DEFAULT, 0)
+
+
+def _is_stack(series: SeriesFiles) -> bool:
+    """Tell whether a series is of several slices that say where they lie."""
+    return sum(len(file.planes) for file in series.files) >= _STACK and _placed(series)
 
 
 def paired(every_series: Sequence[SeriesFiles], wanted: Sequence[str | None]) -> list[SeriesFiles]:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from gliomart.providers import Requested
 
-DEFAULT = "flair-dae"
+# The default one sees slices by themselves; the other, slices of a series with their neighbours.
+DEFAULT, OF_SERIES = "flair-dae", "flair-dae-volume"
 # The sequences that each takes: the first is required, others stand beside it where they are there.
-MODELS = {DEFAULT: ("FLAIR",), "flair-t1-dae": ("FLAIR", "T1", "T1C")}
+MODELS = {DEFAULT: ("FLAIR",), OF_SERIES: ("FLAIR",), "flair-t1-dae": ("FLAIR", "T1", "T1C")}
 _FOLDER = "models"
 
 

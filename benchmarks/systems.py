@@ -216,16 +216,25 @@ def _hours(fits: Mapping[str, Any]) -> dict[str, float] | None:
 def cost(file: Path) -> dict[str, float | str]:
     """Tell what a model file holds, and how many operations a slice needs."""
     weights = onnx.load(file).graph.initializer
+    model = Model(file, provider="cpu", threads=1)
     return {
-        "precision": machine.precision(Model(file, provider="cpu", threads=1).card),
+        "precision": machine.precision(model.card),
         "parameters": sum(prod(tensor.dims) for tensor in weights),
         "megabytes": round(file.stat().st_size / 1e6, 3),
-        "gflop": floor.operations(file)["all"],
+        "gflop": floor.operations(file)["all"] / _given(model),
     }
 
 
+def _given(model: Model) -> int:
+    """Tell for how many slices a model gives something at a time."""
+    return 1 if model.slab is None else model.slab.given
+
+
 def milliseconds(files: Mapping[str, Path], rounds: int) -> dict[str, dict[str, Any]]:
-    """Time models on one thread, turn by turn, each on a slice of the simulated study."""
+    """Time models on one thread, turn by turn, each on a slice of the simulated study.
+
+    What a slab takes is divided among the slices that it gives something for.
+    """
     golden = sources.scan([Path(gliomart.__file__).with_name("golden")])
     ready = {}
     for name, file in files.items():
@@ -236,7 +245,7 @@ def milliseconds(files: Mapping[str, Path], rounds: int) -> dict[str, dict[str, 
     for _ in range(rounds):
         for name in random.permutation(list(ready)).tolist():
             _, *timed = stages.runs(*ready[name], 4)  # the first brings the caches back
-            turns[name].append(float(np.median(timed)))
+            turns[name].append(float(np.median(timed)) / _given(ready[name][0]))
     return {
         name: machine.percentiles(each)
         | {"ratio": {o: round(float(np.median(np.divide(each, turns[o]))), 3) for o in turns}}

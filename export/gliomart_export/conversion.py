@@ -11,19 +11,16 @@ import numpy as np
 from gliomart.errors import ModelError
 from gliomart.model.card import METADATA_KEY
 from gliomart.model.contents import ANOMALY_MAP, BRAIN, PONS, RECONSTRUCTION, usual_outputs
-from gliomart_export.graph import simplified
+from gliomart_export.graph import one_by_one, simplified
 from gliomart_training.slabs import with_map
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from keras import KerasTensor
     from numpy.typing import NDArray
     from onnx import ModelProto
 
     from gliomart.model.card import ModelCard
     from gliomart.model.contents import GraphOutput
-    from gliomart.providers.session import Session
     from gliomart_export.precision import Precision
     from gliomart_training.residual import AnomalyMap
 
@@ -138,14 +135,6 @@ def parity(
                 f"the exported {name} differs from Keras by {largest:.2g}, {mean:.2g} on average"
             )
     return {name: float(difference.max()) for name, difference in differences.items()}
-
-
-def one_by_one(
-    session: Session, names: Sequence[str], images: NDArray[np.float32]
-) -> list[NDArray[np.float32]]:
-    """Run images, or slabs, one after the other: together they would take too much memory."""
-    each = [session.run(names, {"image": image[np.newaxis]}) for image in images]
-    return [np.concatenate(parts) for parts in zip(*each, strict=True)]
 
 
 def _outputs(

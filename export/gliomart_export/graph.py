@@ -1,4 +1,4 @@
-"""What makes an exported graph run faster, and leaves what it computes as it is."""
+"""Exported graphs: what makes them run faster and leaves what they compute, and running them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
     from onnx import GraphProto, ModelProto
+
+    from gliomart.providers.session import Session
 
 
 def simplified(model: ModelProto) -> ModelProto:
@@ -28,6 +33,14 @@ def simplified(model: ModelProto) -> ModelProto:
     model = _folded(model)
     _join_siblings(model.graph)
     return model
+
+
+def one_by_one(
+    session: Session, names: Sequence[str], images: NDArray[np.float32]
+) -> list[NDArray[np.float32]]:
+    """Run images, or slabs, one after the other: together they would take too much memory."""
+    each = [session.run(names, {"image": image[np.newaxis]}) for image in images]
+    return [np.concatenate(parts) for parts in zip(*each, strict=True)]
 
 
 def _folded(model: ModelProto) -> ModelProto:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
+from gliomart_export.graph import one_by_one
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
@@ -245,7 +247,6 @@ def _quiet() -> Iterator[None]:
 
 def _run(model: ModelProto, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     from gliomart.providers import open_session
-    from gliomart_export.conversion import one_by_one
 
     session, _ = open_session(model.SerializeToString(), "cpu", allow_fallback=False, threads=None)
     return one_by_one(session, [output.name for output in model.graph.output], images)

@@ -92,14 +92,16 @@ def test_batches_of_slabs_repeat_by_seed_and_epoch_and_give_the_middle(frozen: b
     recipe = Recipe(network="dae-volume", batch_size=2, seed=1)
 
     def batches() -> SlabBatches:
-        return SlabBatches(heads, SPEC, recipe, Variation(), slab=SLAB, frozen=frozen)
+        return SlabBatches(heads, SPEC, recipe, Variation(), frozen=frozen)
 
     one, other = batches(), batches()
     seen, truth = one[0]
-    assert seen.shape == (2, SLAB.seen, one.side, one.side, 1)
-    assert truth["reconstruction"].shape == truth["brain"].shape == (2, 4, one.side, one.side, 1)
+    sees, gives = one.slab
+    assert seen.shape == (2, sees, one.side, one.side, 1)
+    assert truth["reconstruction"].shape == truth["brain"].shape
+    assert truth["brain"].shape == (2, gives, one.side, one.side, 1)
     assert np.array_equal(seen, other[0][0])
-    assert len(one) == len(heads) // (2 * SLAB.given)
+    assert len(one) == len(heads) // (2 * gives)
     for each in (one, other):
         each.start(epoch=3)
     assert np.array_equal(one[0][0], other[0][0])

@@ -341,7 +341,7 @@ class ImageBatches(keras.utils.PyDataset):
         super().__init__()
         self.images, self.spec, self.frozen = images, spec, frozen
         self.corruption, self.variation = CORRUPTIONS[recipe.corruption], variation
-        self.truths, self.teacher = truths, teacher
+        self.truths, self.teacher, self.network = truths, teacher, recipe.network
         self.batch_size, self.seed = min(recipe.batch_size, len(images)), recipe.seed
         self.side = variation.window_side(spec.size)
         self.start(epoch=0)

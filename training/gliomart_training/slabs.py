@@ -9,8 +9,9 @@ from keras import ops
 
 from gliomart.image.preprocess import stack_channels
 from gliomart.model.contents import ANOMALY_MAP
-from gliomart_training.batches import USUAL_TRUTHS, ImageBatches
+from gliomart_training.batches import ImageBatches
 from gliomart_training.network import slices_apart
+from gliomart_training.networks import network
 from gliomart_training.residual import AcrossSlices
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
 
     from gliomart.image.steps import Preprocessing
     from gliomart.model.contents import Slab
-    from gliomart_training.batches import PreparedImages, Teacher, Variation
+    from gliomart_training.batches import PreparedImages
     from gliomart_training.corruption import Plane
-    from gliomart_training.recipe import Recipe
     from gliomart_training.residual import AnomalyMap
 
 # This fraction of slabs is of slices as they were scanned; of the others the step is this part of
@@ -117,22 +117,12 @@ class SlabBatches(ImageBatches):
     An epoch is as many slabs as it takes to give every image once, about images drawn at random.
     """
 
-    def __init__(
-        self,
-        images: PreparedImages,
-        spec: Preprocessing,
-        recipe: Recipe,
-        variation: Variation,
-        *,
-        slab: Slab,
-        frozen: bool = False,
-        truths: Mapping[str, str] = USUAL_TRUTHS,
-        teacher: Teacher | None = None,
-    ) -> None:
-        self.slab = slab
-        super().__init__(
-            images, spec, recipe, variation, frozen=frozen, truths=truths, teacher=teacher
-        )
+    @property
+    def slab(self) -> Slab:
+        """What the network of the recipe sees."""
+        slab = network(self.network).slab
+        assert slab is not None  # noqa: S101  # others are taught slice by slice
+        return slab
 
     def __len__(self) -> int:
         return max(len(self.images) // (self.batch_size * self.slab.given), 1)

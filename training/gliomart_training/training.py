@@ -13,7 +13,6 @@ import json
 import shutil
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from gliomart.errors import DatasetError, OutputExistsError, UsageError
@@ -282,11 +281,11 @@ def _batches(
     plan: Plan, images: PreparedImages, learning: Learning, *, frozen: bool = False
 ) -> ImageBatches:
     declared, recipe = network(plan.recipe.network), plan.recipe
-    kind: Callable[..., ImageBatches] = ImageBatches
+    kind: type[ImageBatches] = ImageBatches
     if declared.supervised:
         kind = LabelledBatches
     elif declared.slab is not None:
-        kind = partial(SlabBatches, slab=declared.slab)
+        kind = SlabBatches
     losses = declared.losses(recipe)
     side = plan.variation.window_side(plan.preprocessing.size)
     return kind(

@@ -148,10 +148,12 @@ def test_the_map_across_slices_is_that_of_arrays() -> None:
     shown = np.maximum(near[:, :-2], near[:, 2:])
     own = maps[:, 1:-1]
     kept = rules.alone * own + (1 - rules.alone) * np.minimum(own, shown)
-    weights = np.array([rules.across, 1 - 2 * rules.across, rules.across])
-    expected = sum(w * kept[:, n : n + 3] for n, w in enumerate(weights))
+    middle = kept[:, 1:-1]
+    lower = [np.minimum(each, middle) for each in (kept[:, :-2], kept[:, 2:])]
+    expected = (1 - 2 * rules.across) * middle + rules.across * sum(lower)
     assert found.shape == (2, 3, SIDE, SIDE, 1)
     assert np.allclose(found, expected, atol=1e-6)
+    assert (found <= maps[:, 2:-2] + 1e-6).all()
 
 
 def test_what_one_slice_alone_shows_counts_less_and_a_slice_that_goes_on_as_by_itself() -> None:
@@ -175,7 +177,7 @@ def test_what_one_slice_alone_shows_counts_less_and_a_slice_that_goes_on_as_by_i
     assert outputs["anomaly_map"].shape == outputs["brain"].shape == brain.shape
 
 
-@pytest.mark.parametrize("options", [{"alone": 1.5}, {"across": 0.5}, {"beside_px": 0}])
+@pytest.mark.parametrize("options", [{"alone": 1.5}, {"across": 0.6}, {"beside_px": 0}])
 def test_options_that_make_no_map_are_refused(options: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"whole pixels|is in"):
         AcrossSlices().with_options(options)

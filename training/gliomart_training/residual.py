@@ -152,7 +152,8 @@ class AcrossSlices(Residual):
     """A residual whose map is that of a slab of neighbouring slices.
 
     A lesion goes on in the slices beside it. What neither of them shows near it counts less, as
-    specks do; then the map is averaged with those of both.
+    specks do; then the map is averaged with those of both, as far as these are not higher. Neighbours
+    never add anything: an outline is that of what the slice itself shows.
 
     Attributes
     ----------
@@ -161,7 +162,7 @@ class AcrossSlices(Residual):
     beside_px
         Side of the square, an odd number of pixels, in which a neighbour has to show it.
     across
-        What each neighbour's map counts by in the average, in [0, 0.5); its own, by the rest.
+        What each neighbour's map counts by in the average, in [0, 0.5]; its own, by the rest.
     """
 
     alone: float = 0.5
@@ -179,8 +180,8 @@ class AcrossSlices(Residual):
         super().__post_init__()
         if not (isinstance(self.beside_px, int) and 1 <= self.beside_px <= _WIDEST):
             raise ValueError(f"beside_px is whole pixels, 1 to {_WIDEST}")
-        if not (0 <= self.alone <= 1 and 0 <= self.across < 0.5):  # noqa: PLR2004
-            raise ValueError("alone is in [0, 1], and across in [0, 0.5)")
+        if not (0 <= self.alone <= 1 and 0 <= self.across <= 0.5):  # noqa: PLR2004
+            raise ValueError("alone is in [0, 1], and across in [0, 0.5]")
 
     @property
     def context(self) -> int:
@@ -196,7 +197,9 @@ class AcrossSlices(Residual):
         own = maps[:, 1:-1]
         alone, across = (np.full((1,) * 5, n, np.float32) for n in (self.alone, self.across))
         kept = alone * own + (1 - alone) * ops.minimum(own, shown)
-        return (1 - 2 * across) * kept[:, 1:-1] + across * (kept[:, :-2] + kept[:, 2:])
+        middle = kept[:, 1:-1]
+        below, above = (ops.minimum(each, middle) for each in (kept[:, :-2], kept[:, 2:]))
+        return (1 - 2 * across) * middle + across * (below + above)
 
 
 @dataclass(frozen=True)

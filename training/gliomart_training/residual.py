@@ -152,8 +152,8 @@ class AcrossSlices(Residual):
     """A residual whose map is that of a slab of neighbouring slices.
 
     A lesion goes on in the slices beside it. What neither of them shows near it counts less, as
-    specks do; then the map is averaged with those of both, as far as these are not higher. Neighbours
-    never add anything: an outline is that of what the slice itself shows.
+    specks do; then the map is averaged with those of both, as far as these are not higher.
+    Neighbours never add anything: an outline is that of what the slice itself shows.
 
     Attributes
     ----------

@@ -15,11 +15,13 @@ from pydicom.uid import EnhancedMRImageStorage
 
 import runs
 from gliomart import Detector
+from gliomart.model.contents import Slab
 from gliomart.outputs.gallery import Gallery
 from gliomart.outputs.page import MOST_PICTURES
 from gliomart.outputs.pictures import Overview, overview
 from gliomart.outputs.report_slice import ReportSlice, from_json
 from samples import draw_head, golden_slice
+from slabs import slab_model
 
 _MOST_MB = 300
 # Runs a command, and tells the most memory that it had at any time, in MB (proc(5), VmHWM).
@@ -40,8 +42,8 @@ def _peak(*arguments: object) -> int:
     return int(done.stdout.splitlines()[-1])
 
 
-def _dicom(folder: Path, count: int) -> Path:
-    """Write a series of so many slices, 0.2 mm apart."""
+def _dicom(folder: Path, count: int, apart: float = 0.2) -> Path:
+    """Write a series of so many slices, so many mm apart."""
     folder.mkdir()
     known = [golden_slice(number) for number in range(1, 25)]
     for number in range(count):
@@ -50,7 +52,7 @@ def _dicom(folder: Path, count: int) -> Path:
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid
         dataset.InstanceNumber = number + 1
         across, down, _ = dataset.ImagePositionPatient
-        dataset.ImagePositionPatient = [across, down, round(0.2 * number, 1)]
+        dataset.ImagePositionPatient = [across, down, round(apart * number, 1)]
         dataset.save_as(folder / f"{number}.dcm", enforce_file_format=True)
     return folder
 
@@ -168,6 +170,49 @@ def test_who_keeps_thousands_of_results_keeps_no_memory_of_the_model() -> None:
     """Of which it has 512 MiB, and would then refuse further slices."""
     result = Detector(provider="cpu").detect_series([draw_head((64, 64))] * 2500)
     assert len(result.slices) == 2500
+
+
+# Analyses one folder after the other, keeping nothing; tells the peak in MB after each.
+_STREAMED = """
+import sys
+from gliomart import Detector
+model, threads, *studies = sys.argv[1:]
+detector = Detector(model, provider="cpu", threads=int(threads))
+for study in studies:
+    count = sum(hasattr(item, "score") for item in detector.stream([study]))
+    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print(count, int(peak.split()[1]) >> 10)
+"""
+
+
+def _streamed(model: Path, threads: int, *studies: Path) -> list[tuple[int, int]]:
+    """Tell of each study how many slices were analysed, and the peak memory so far in MB."""
+    command = [sys.executable, "-c", _STREAMED, str(model), str(threads), *map(str, studies)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return [(int(count), int(peak)) for count, peak in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory as Linux tells it")
+def test_a_series_of_700_slices_in_slabs_takes_no_more_memory_than_one_of_48(
+    tmp_path: Path,
+) -> None:
+    model = slab_model(tmp_path / "slab.onnx", Slab(seen=6, given=4))
+    studies = [_dicom(tmp_path / str(count), count, 140 / count) for count in (48, 700)]
+    (short, first), (long, then) = _streamed(model, 2, *studies)
+    assert (short, long) == (48, 700)
+    assert then <= first + 24
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory as Linux tells it")
+def test_the_largest_slabs_of_eight_workers_share_the_memory_of_a_process(tmp_path: Path) -> None:
+    """Eight slabs of 64 slices at once would be refused theirs, of which there are 512 MiB."""
+    model = slab_model(tmp_path / "slab.onnx", Slab(seen=64, given=2))
+    ((count, _),) = _streamed(model, 8, _dicom(tmp_path / "study", 24, apart=5.0))
+    assert count == 24
 
 
 def _tile(number: int) -> np.ndarray:

@@ -180,3 +180,20 @@ def test_the_profile_has_the_size_and_channels_of_the_model(
     assert machine.opened == []
     assert asked["trt_profile_opt_shapes"] == "image:1x64x64x2"
     assert asked["trt_fp16_enable"] == "False"
+
+
+@pytest.mark.parametrize(("seen", "slabs"), [(6, 10), (10, 6), (64, 1)])
+@pytest.mark.parametrize(("provider", "option"), [("tensorrt", "trt"), ("tensorrt-rtx", "nv")])
+def test_the_profile_of_slabs_has_as_many_slices_as_that_of_slices(
+    machine: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+    seen: int,
+    slabs: int,
+    provider: str,
+    option: str,
+) -> None:
+    machine.install_rtx(monkeypatch)
+    asked = next(options.variants(provider, b"model", "image", (seen, 256, 256, 1), half=True))
+    assert [asked[f"{option}_profile_{end}_shapes"] for end in ("min", "opt", "max")] == [
+        f"image:{batch}x{seen}x256x256x1" for batch in (1, 1, slabs)
+    ]

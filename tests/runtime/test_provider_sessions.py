@@ -14,12 +14,14 @@ import hostile_models
 from gliomart.detector import Detector
 from gliomart.errors import ModelError, ProviderError
 from gliomart.model.built_in import default_model
+from gliomart.model.contents import Slab
 from gliomart.model.model import Model
 from gliomart.providers import CPU, choice, opening, parity
 from gliomart.providers.session import BoundSession, Session, what_went_wrong
 from gliomart.sources.simulated import simulated_image
 from gpus import DEVICE_LOST, OUT_OF_MEMORY, Machine
 from samples import draw_head
+from slabs import slab_model
 
 CUDA = "CUDAExecutionProvider"
 NAMES = ["reconstruction", "anomaly_map", "brain"]
@@ -53,6 +55,37 @@ def test_bound_buffers_stay_in_place_and_give_what_a_plain_run_gives(model: Path
             assert np.array_equal(one, ours)
             assert np.array_equal(one[0], batch[number])
     assert all(map(np.array_equal, again, reversed(results[0])))
+
+
+def test_bound_buffers_of_slabs_have_all_their_axes(tmp_path: Path) -> None:
+    slab = Slab(seen=6, given=4)
+    plain = opening.open_on_cpu(slab_model(tmp_path / "slab.onnx", slab).read_bytes(), None)
+    bound = BoundSession(plain.onnx, onnxruntime, device="cpu")
+    slabs = np.random.default_rng(0).random((2, slab.seen, 256, 256, 1), np.float32)
+    together = bound.run(NAMES, {"image": slabs})
+    assert [each.shape for each in together] == [(2, slab.given, 256, 256, 1)] * 3
+    for number, one in enumerate(slabs):
+        expected = plain.run(NAMES, {"image": one[np.newaxis]})
+        alone = bound.run(NAMES, {"image": one[np.newaxis]})
+        for of_cpu, ours, batch in zip(expected, alone, together, strict=True):
+            assert np.array_equal(of_cpu, ours)
+            assert np.allclose(of_cpu[0], batch[number], atol=1e-6)
+
+
+@pytest.mark.parametrize("running", [[], [DEVICE_LOST], [DEVICE_LOST] * 2])
+def test_a_model_of_slabs_runs_on_a_gpu_and_goes_on_where_that_is_lost(
+    machine: Machine, tmp_path: Path, running: list[Any]
+) -> None:
+    path = slab_model(tmp_path / "slab.onnx", Slab(seen=6, given=4))
+    slab = np.random.default_rng(0).random((6, 256, 256, 1), np.float32)
+    expected = Model(path, provider="cpu").run_slab(slab)
+    loaded = Model(path, provider="tensorrt", allow_fallback=True)
+    assert loaded.provider.parity == dict.fromkeys(NAMES, 0.0)
+    assert machine.opened[0][1]["trt_profile_max_shapes"] == "image:10x6x256x256x1"
+    machine.running = list(running)
+    for one, other in zip(expected, loaded.run_slab(slab), strict=True):
+        assert np.array_equal(one.anomaly_map, other.anomaly_map)
+    assert loaded.provider.degraded == (len(running) == 2)
 
 
 def test_the_slice_to_compare_puts_every_output_to_work() -> None:

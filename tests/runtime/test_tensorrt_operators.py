@@ -7,7 +7,9 @@ GPU what would be refused on one; that a graph builds, and computes the same, on
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,9 +34,43 @@ CONSTANT = {"Conv": (1,), "ConvTranspose": (1,), "Slice": (3,), "Squeeze": (1,),
 COORDINATES = {"half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"}
 
 
-@pytest.fixture(params=sorted(MODELS))
-def file(request: pytest.FixtureRequest) -> Path:
-    return default_model("cuda", request.param)
+# Networks that see slabs, in the precisions that GPUs are given; they need not be built in.
+SLABS = {
+    f"{network}, {precision}": (network, precision)
+    for network in ("dae-across", "dae-neighbours", "dae-volume")
+    for precision in ("fp32", "fp16")
+}
+
+
+@pytest.fixture(scope="module", params=[*sorted(MODELS), *SLABS])
+def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if request.param not in SLABS:
+        return default_model("cuda", request.param)
+    path = tmp_path_factory.mktemp("slabs") / "slab.onnx"
+    network, precision = SLABS[request.param]
+    graph = _exported(network)
+    if precision == "fp16":
+        from gliomart_export.precision import to_fp16
+
+        graph = to_fp16(graph)
+    onnx.save(graph, path)
+    return path
+
+
+@cache
+def _exported(name: str) -> Any:
+    """Export a network that nobody trained, with its map and both localisers."""
+    pytest.importorskip("tf2onnx", reason="needs the extra: export")
+    pytest.importorskip("keras", reason="needs the extra: training")
+    from gliomart_export import conversion
+    from gliomart_training.brain_localiser import brain_localiser
+    from gliomart_training.localiser import joined, pons_localiser, with_pons
+    from gliomart_training.networks import network
+
+    declared, size = network(name), 64
+    assert declared.slab is not None
+    built = joined(declared.build(size, 1), brain_localiser(size), "brain")
+    return conversion.to_onnx(with_pons(built, pons_localiser(size)), declared.recipe.residual)
 
 
 def test_every_operator_is_taken_by_tensorrt(file: Path) -> None:
@@ -61,8 +97,8 @@ def test_images_are_resized_in_ways_that_tensorrt_knows(file: Path) -> None:
             assert said["coordinate_transformation_mode"].decode() in COORDINATES
 
 
-def test_only_the_number_of_slices_is_left_open(file: Path) -> None:
-    """An engine is built for shapes that are fixed but for that: one profile does."""
+def test_only_the_number_of_images_or_slabs_is_left_open(file: Path) -> None:
+    """An engine is built for shapes that are fixed but for that, of slabs too: one profile does."""
     graph = onnx.load(file).graph
     for value in (*graph.input, *graph.output):
         first, *others = value.type.tensor_type.shape.dim
@@ -72,3 +108,11 @@ def test_only_the_number_of_slices_is_left_open(file: Path) -> None:
 
 def test_an_operator_that_is_not_taken_would_be_found() -> None:
     assert not {"NonZero", "QLinearConv", "Det"} & TAKEN
+
+
+def test_every_network_of_slabs_is_looked_at() -> None:
+    pytest.importorskip("keras", reason="needs the extra: training")
+    from gliomart_training import networks
+
+    known = {name for name in networks.names() if networks.network(name).slab is not None}
+    assert {network for network, _ in SLABS.values()} == known

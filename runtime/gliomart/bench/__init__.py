@@ -94,6 +94,7 @@ def _measured(detector: Detector, plan: Plan, study: Path) -> Report:
     described = machine.description()  # before anything keeps it busy
     slices = stages.slices(detector, inventory, plan.repeats)
     one = stages.typical(detector, inventory)
+    model_ms, slab = stages.model_only(plan.model, one.image, plan.threads)
     report: Report = {
         "schema": SCHEMA,
         "machine": described,
@@ -114,10 +115,12 @@ def _measured(detector: Detector, plan: Plan, study: Path) -> Report:
         },
         "ms": slices.ms,
         "series": stages.series(detector, study, plan.repeats, plan.overlays),
-        "model_ms": stages.model_only(plan.model, one.image, plan.threads),
+        "model_ms": model_ms,
         "energy": stages.energy(plan.model, one.image, plan.threads),
         "import_ms": fresh.imports(),
     }
+    if slab is not None:
+        report["slab"] = slab
     if one.file is not None:
         starts = fresh.starts(plan.model, plan.provider, plan.threads, one.file)
         report["cold_start_ms"] = starts["cold_start_ms"]

@@ -55,6 +55,8 @@ def measure(
 ) -> Comparison:
     """Compare engines on one image, (size, size, channels), at one number of threads or several.
 
+    A model that sees slabs, and whatever it is compared with, is given a slab of this image alone.
+
     Raises
     ------
     UsageError
@@ -62,6 +64,11 @@ def measure(
     """
     if float_model is not None:
         _check_same_network(model, float_model)
+    opened = Model(model, provider="cpu")
+    slab = opened.slab
+    what = (
+        "One slice" if slab is None else f"A slab of {slab.seen} slices, for {slab.given} of them"
+    )
     operations: dict[str, Operations] = {}
     not_compared: dict[str, str] = {}
     try:
@@ -71,7 +78,7 @@ def measure(
     except (MissingExtraError, BrokenExtraError) as error:
         not_compared["operations"] = str(error)
     report: Comparison = {
-        "what": "One slice, image to maps, CPU. Keras and LiteRT run the same architecture with"
+        "what": f"{what}, image to maps, CPU. Keras and LiteRT run the same architecture with"
         " weights as initialised, which do not change how long it takes.",
         "rounds": rounds,
         "operations": operations,
@@ -82,7 +89,7 @@ def measure(
     not_compared |= missing
     most = processors.usable()
     for count in [threads] if threads else [each for each in _THREADS if each <= most]:
-        engines, missing = _timed(kinds, image, count, rounds)
+        engines, missing = _timed(kinds, opened.alone(image), count, rounds)
         report["by_threads"][str(count)] = _summary(engines, operations)
         not_compared |= missing
     return report
@@ -96,8 +103,9 @@ class TimedEngine:
     ----------
     name, precision, work
         As :class:`~gliomart.bench.engines.Engine` has them.
-    anomaly_map
-        What it made of the image; None where it runs other weights, or none.
+    anomaly_maps
+        What it made of the image, float32 (N, size, size); None where it runs other weights, or
+        none.
     turns
         Milliseconds of each run, (rounds, runs of a turn).
     """
@@ -105,7 +113,7 @@ class TimedEngine:
     name: str
     precision: str
     work: float | None
-    anomaly_map: NDArray[np.float32] | None
+    anomaly_maps: NDArray[np.float32] | None
     turns: NDArray[np.float64]
 
     @property
@@ -126,12 +134,12 @@ class _Competitor:
 
     def timed(self) -> TimedEngine:
         described = self._described
-        anomaly_map = None if described["map"] is None else np.load(described["map"])
+        anomaly_maps = None if described["maps"] is None else np.load(described["maps"])
         return TimedEngine(
             described["name"],
             described["precision"],
             described["work"],
-            anomaly_map,
+            anomaly_maps,
             np.array(self._turns),
         )
 
@@ -214,12 +222,12 @@ def _entry(engine: TimedEngine, own: TimedEngine) -> EngineTimes:
         "precision": engine.precision,
         "ms": percentiles(engine.turns.ravel().tolist()),
         "ratio": {"p5": p5, "p50": p50, "p95": p95},
-        "difference": _difference(engine.anomaly_map, own.anomaly_map),
+        "difference": _difference(engine.anomaly_maps, own.anomaly_maps),
     }
 
 
 def _difference(found: NDArray[np.float32] | None, own: NDArray[np.float32] | None) -> float | None:
-    """Tell how far an anomaly map is from gliomart's own: what differs a lot is no comparison."""
+    """Tell how far anomaly maps are from gliomart's own: what differs a lot is no comparison."""
     if found is None or own is None:
         return None
     return float(f"{np.abs(found - own).max():.2g}")

@@ -1,8 +1,9 @@
 """Engines that run gliomart's own model files, for a comparison (:mod:`gliomart.bench.compare`).
 
-An engine takes one image and gives its anomaly map as an array, as a caller would want it. Engines
-that other packages bring are found through the entry-point group ``gliomart.engines``: functions
-``(model, image, threads) -> list[Engine]`` as those here, each called in a process of its own.
+An engine takes what a model is given at a time, a slice or a slab, and gives anomaly maps as a
+caller would want them. Engines that other packages bring are found through the entry-point group
+``gliomart.engines``: functions ``(model, image, threads) -> list[Engine]`` as those here, each called
+in a process of its own.
 """
 
 from __future__ import annotations
@@ -33,22 +34,26 @@ class Engine:
     name, precision
         What it is, and the numbers it computes in.
     run
-        Does the work once. Gives the anomaly map, float32 (size, size), if it runs the model file's
-        own weights, and None otherwise.
+        Does the work once. Gives the anomaly maps, float32 (size, size) each, if it runs the model
+        file's own weights, and None otherwise.
     work
         Operations or bytes that are known to be done; None for a network.
     """
 
     name: str
     precision: str
-    run: Callable[[], NDArray[np.float32] | None]
+    run: Callable[[], list[NDArray[np.float32]] | None]
     work: float | None = None
 
 
 def onnxruntime(model: Path, image: NDArray[np.float32], threads: int) -> list[Engine]:
     """Run a model as gliomart does, its checks of what comes out included."""
     opened = Model(model, provider="cpu", threads=threads)
-    return [Engine("ONNX Runtime", precision(opened.card), lambda: opened.run(image).anomaly_map)]
+
+    def run() -> list[NDArray[np.float32]]:
+        return [each.anomaly_map for each in opened.run_batch(image[None])]
+
+    return [Engine("ONNX Runtime", precision(opened.card), run)]
 
 
 def openvino(model: Path, image: NDArray[np.float32], threads: int) -> list[Engine]:
@@ -80,7 +85,7 @@ def _openvino_run(
     image: NDArray[np.float32],
     threads: int,
     hint: str,
-) -> Callable[[], NDArray[np.float32]]:
+) -> Callable[[], list[NDArray[np.float32]]]:
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
@@ -89,8 +94,9 @@ def _openvino_run(
     compiled = core.compile_model(network, "CPU", settings)
     request, batch = compiled.create_infer_request(), image[None]
 
-    def run() -> NDArray[np.float32]:
-        anomaly_map: NDArray[np.float32] = request.infer({"image": batch})["anomaly_map"][0, ..., 0]
-        return anomaly_map
+    size = image.shape[-3:-1]
+
+    def run() -> list[NDArray[np.float32]]:
+        return list(request.infer({"image": batch})["anomaly_map"].reshape(-1, *size))
 
     return run

@@ -64,7 +64,7 @@ def engines(_model: Path, _image: NDArray[np.float32], threads: int) -> list[Eng
 
 
 def operations(model: Path) -> Operations:
-    """Count the operations that a model needs for one slice, in 10⁹; a multiply-add is two.
+    """Count the operations of a run on one slice, or slab, in 10⁹; a multiply-add is two.
 
     Convolutions and matrix products count, ``int8`` are those of them that work on integers.
 
@@ -110,7 +110,7 @@ def summary(
     products
         Of the engines here.
     networks
-        By precision: the operations of a slice, as counted, and its milliseconds in each round.
+        By precision: the operations of a run, as counted, and its milliseconds in each round.
 
     Returns
     -------

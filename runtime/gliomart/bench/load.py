@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from gliomart.bench.machine import percentiles
-from gliomart.bench.stages import runs
+from gliomart.bench.stages import given, runs
 from gliomart.host.clock import ms_since
 from gliomart.model.model import Model
 
@@ -35,7 +35,9 @@ while True:
 def measure(
     detector: Detector, model: Path | None, typical: Typical, threads: int | None
 ) -> dict[str, Steadiness]:
-    """Time the model alone and one slice, without and with a process that fills one core.
+    """Time the model alone, for a slice, and one slice as a whole, without and with a busy process.
+
+    That process fills one core.
 
     Returns
     -------
@@ -51,7 +53,8 @@ def measure(
     for block in range(2 * _BLOCKS):
         state = ("idle", "loaded")[block % 2]
         with _neighbour() if state == "loaded" else nullcontext():
-            times["model"][state] += runs(opened, typical.image, _MODEL_RUNS)
+            alone = runs(opened, typical.image, _MODEL_RUNS)
+            times["model"][state] += [ms / given(opened) for ms in alone]
             times["slice"][state] += _slices(detector, typical, _SLICES)
     return {what: _steadiness(each["idle"], each["loaded"]) for what, each in times.items()}
 

@@ -149,6 +149,22 @@ class NotMeasured(TypedDict):
     not_measured: str
 
 
+class SlabTimes(TypedDict):
+    """A run of a model that sees slabs of neighbouring slices.
+
+    Attributes
+    ----------
+    seen, given
+        How many slices it sees, and for how many in the middle of them it gives something.
+    ms
+        Of a slab, by provider.
+    """
+
+    seen: int
+    given: int
+    ms: dict[str, Percentiles | NotMeasured]
+
+
 class Energy(TypedDict):
     """What the processors use while the model runs.
 
@@ -196,7 +212,7 @@ class Steadiness(TypedDict):
 
 
 class Operations(TypedDict):
-    """Operations of a slice, in 10⁹; a multiply-add is two.
+    """Operations of a run on one slice, or slab, in 10⁹; a multiply-add is two.
 
     Attributes
     ----------
@@ -309,11 +325,14 @@ class Report(TypedDict):
     threads
         As asked for; null for one for each processor.
     ms
-        Of each stage of a slice, and of their sum, ``slice``.
+        Of each stage of a slice by itself, and of their sum, ``slice``; where the model sees slabs,
+        such a slice is a slab of its own.
     series
         A series as a whole.
     model_ms
-        Of the model alone, by provider.
+        Of the model alone for a slice, by provider; where it sees slabs, of each that it gives.
+    slab
+        Of the model alone for a slab; absent where it sees slices by themselves.
     energy
         Of the model on the processor.
     import_ms
@@ -336,6 +355,7 @@ class Report(TypedDict):
     ms: dict[str, Percentiles]
     series: Series
     model_ms: dict[str, Percentiles | NotMeasured]
+    slab: NotRequired[SlabTimes]
     energy: Energy
     import_ms: Percentiles
     cold_start_ms: NotRequired[Percentiles]

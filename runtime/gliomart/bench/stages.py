@@ -24,11 +24,11 @@ from gliomart.providers.choice import PROVIDERS
 from gliomart.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from gliomart.bench.report import Energy, NotMeasured, Percentiles, Series
+    from gliomart.bench.report import Energy, NotMeasured, Percentiles, Series, SlabTimes
     from gliomart.detector import Detector
     from gliomart.findings.results import SliceResult
     from gliomart.outputs.options import Overlays
@@ -70,7 +70,7 @@ class Typical:
     slice
         What was read.
     image
-        What the model is given: float32 (size, size, channels).
+        What the model takes of it: float32 (size, size, channels).
     """
 
     file: Path | None
@@ -89,10 +89,11 @@ def slices(detector: Detector, inventory: Inventory, repeats: int) -> Slices:
     times: dict[str, list[float]] = {stage: [] for stage in STAGES}
     limit = detector.calibration.display_limit
     shape, count = (0, 0), 0
+    files = [file for each in detector.arrange(inventory.series) for file in each.files]
     with tempfile.TemporaryDirectory() as folder:
         overlay = Path(folder) / "overlay.png"
         for number in range(repeats + 1):
-            for file in _files(inventory):
+            for file in files:
                 for result in _results(detector, file):
                     started = perf_counter()
                     write_atomically(overlay, pictures.png(pictures.overlay(result, limit)))
@@ -133,20 +134,31 @@ def series(detector: Detector, study: Path, repeats: int, overlays: Overlays | N
 
 def model_only(
     model: Path | None, image: NDArray[np.float32], threads: int | None
-) -> dict[str, Percentiles | NotMeasured]:
-    """Run the model alone on every provider that runs here; tell why the others do not."""
-    ms: dict[str, Percentiles | NotMeasured] = {}
+) -> tuple[dict[str, Percentiles | NotMeasured], SlabTimes | None]:
+    """Run the model alone on every provider that runs here; tell why the others do not.
+
+    Returns
+    -------
+    Milliseconds for a slice, and for a slab; None where the model sees none.
+    """
+    of_slice: dict[str, Percentiles | NotMeasured] = {}
+    of_slab: dict[str, Percentiles | NotMeasured] = {}
     for name in PROVIDERS:
         if name == "auto":
             continue
         try:
             opened = Model(model, provider=name, threads=threads)
         except ProviderError as error:
-            ms[name] = {"not_measured": str(error)}
+            of_slice[name] = of_slab[name] = {"not_measured": str(error)}
             continue
         opened.run(image)
-        ms[name] = percentiles(list(runs(opened, image, _MODEL_RUNS)))
-    return ms
+        each = list(runs(opened, image, _MODEL_RUNS))
+        of_slab[name] = percentiles(each)
+        of_slice[name] = percentiles([ms / given(opened) for ms in each])
+    slab = opened.slab  # of the CPU's, which always runs
+    if slab is None:
+        return of_slice, None
+    return of_slice, {"seen": slab.seen, "given": slab.given, "ms": of_slab}
 
 
 def energy(model: Path | None, image: NDArray[np.float32], threads: int | None) -> Energy:
@@ -161,28 +173,32 @@ def energy(model: Path | None, image: NDArray[np.float32], threads: int | None) 
         return {"joules_per_slice": None, "reason": str(error)}
     if used <= 0:
         return {"joules_per_slice": None, "reason": "the counter wrapped around"}
-    return {"joules_per_slice": round(used / _MODEL_RUNS, 4)}
+    return {"joules_per_slice": round(used / (_MODEL_RUNS * given(opened)), 4)}
 
 
 def runs(model: Model, image: NDArray[np.float32], count: int) -> Iterator[float]:
-    """Yield the milliseconds of each of several runs."""
+    """Yield the milliseconds of each of several runs, on a slice or a slab of it."""
     for _ in range(count):
         started = perf_counter()
         model.run(image)
         yield ms_since(started)
 
 
+def given(model: Model) -> int:
+    """Tell for how many slices a run gives something."""
+    return 1 if model.slab is None else model.slab.given
+
+
 def typical(detector: Detector, inventory: Inventory) -> Typical:
-    """Pick a slice from the middle of the longest series.
+    """Pick a slice from the middle of the longest series that can be analysed.
 
     Raises
     ------
     NothingAnalysedError
         No file of the study holds a slice that can be analysed.
     """
-    longest = max(inventory.series, key=lambda each: len(each.files))
-    middle = len(longest.files) // 2
-    for file in (*longest.files[middle:], *longest.files[:middle]):
+    longest_first = sorted(detector.arrange(inventory.series), key=lambda each: -len(each.files))
+    for file in (file for each in longest_first for file in _from_the_middle(each.files)):
         read = [item for item in sources.read(file) if isinstance(item, Slice)]
         for one in read[len(read) // 2 :]:
             try:
@@ -195,8 +211,9 @@ def typical(detector: Detector, inventory: Inventory) -> Typical:
     raise NothingAnalysedError("no slice of the study can be analysed by itself")
 
 
-def _files(inventory: Inventory) -> list[SourceFile]:
-    return [file for each in inventory.series for file in each.files]
+def _from_the_middle(files: Sequence[SourceFile]) -> Iterator[SourceFile]:
+    middle = len(files) // 2
+    yield from (*files[middle:], *files[:middle])
 
 
 def _results(detector: Detector, file: SourceFile) -> Iterator[SliceResult]:

@@ -31,14 +31,20 @@ def _head(report: Report) -> Iterator[str]:
 def _times(report: Report) -> Iterator[str]:
     yield f"{'milliseconds':14}{'p50':>9}{'p95':>9}{'p99':>9}"
     rows = dict(report["ms"])
-    for provider, values in report["model_ms"].items():
-        if "p50" in values:
-            rows[f"model, {provider}"] = values
+    slabs = report["slab"]["ms"] if "slab" in report else {}
+    for what, by_provider in (("model", report["model_ms"]), ("slab", slabs)):
+        for provider, values in by_provider.items():
+            if "p50" in values:
+                rows[f"{what}, {provider}"] = values
     rows["import"] = report["import_ms"]
     if "cold_start_ms" in report:
         rows["cold start"] = report["cold_start_ms"]
     for name, values in rows.items():
         yield f"{name:14}{values['p50']:9.2f}{values['p95']:9.2f}{values['p99']:9.2f}"
+    if "slab" in report:
+        seen, given = report["slab"]["seen"], report["slab"]["given"]
+        yield f"a slab shows {seen} slices and gives {given}; model is its time by {given}, and"
+        yield "the stages are those of slices one by one, each a slab by itself"
 
 
 def _series(report: Report) -> Iterator[str]:
@@ -77,7 +83,7 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
     yield comparison["what"]
     for precision, counted in comparison["operations"].items():
         on_integers = f"{counted['int8']:.2f} of them on integers"
-        yield f"{precision}: {counted['all']:.2f} · 10⁹ operations per slice, {on_integers}"
+        yield f"{precision}: {counted['all']:.2f} · 10⁹ operations per run, {on_integers}"
     for name, reason in comparison["not_compared"].items():
         yield f"not compared: {name}: {reason}"
 

@@ -36,12 +36,12 @@ IMAGE = "image.npy"
 
 
 class Described(TypedDict):
-    """An engine as it is told of; ``map`` is the file that its anomaly map lies in."""
+    """An engine as it is told of; ``maps`` is the file that its anomaly maps lie in."""
 
     name: str
     precision: str
     work: float | None
-    map: str | None
+    maps: str | None
 
 
 class Ready(TypedDict):
@@ -78,16 +78,16 @@ def _engines(name: str) -> Callable[..., list[Engine]]:
 
 def _described(engine: Engine, folder: Path) -> Described:
     """Run an engine for the first time, and keep what it makes of the image."""
-    anomaly_map = engine.run()
+    anomaly_maps = engine.run()
     path = None
-    if anomaly_map is not None:
+    if anomaly_maps is not None:
         path = folder / f"{os.getpid()}-{engine.precision}.npy"
-        np.save(path, anomaly_map)
+        np.save(path, np.stack(anomaly_maps))
     return {
         "name": engine.name,
         "precision": engine.precision,
         "work": engine.work,
-        "map": None if path is None else str(path),
+        "maps": None if path is None else str(path),
     }
 
 

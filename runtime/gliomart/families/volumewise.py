@@ -17,6 +17,7 @@ from gliomart.host.forking import at_work
 from gliomart.image.geometry import SAME_PLACE_MM
 from gliomart.image.slices import Refusal
 from gliomart.pipeline import in_order
+from gliomart.providers.choice import LARGEST_BATCH
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -65,6 +66,9 @@ class Volumewise(Slicewise):
         if setup.model.slab is None:
             raise ModelCardError("the model sees no slabs of slices, and its family only those")
         self._slab = setup.model.slab
+        # A graph takes memory for every slice of a slab, and all together get so much of it
+        # (providers.session.LARGEST_MEMORY): slabs under way show as many as a GPU's batch may.
+        self._workers = min(setup.workers, LARGEST_BATCH // self._slab.seen)
 
     def _see(self, series: Opened) -> Generator[Seen | Refusal, None, None]:
         setup = self._setup
@@ -75,7 +79,7 @@ class Volumewise(Slicewise):
         with (
             closing(in_order(take, series.items, workers=setup.workers)) as entered,
             closing(parts(entered, self._slab)) as ready,
-            closing(in_order(self._seen, ready, workers=setup.workers)) as seen,
+            closing(in_order(self._seen, ready, workers=self._workers)) as seen,
         ):
             for several in seen:
                 yield from several

@@ -200,10 +200,17 @@ class Model:
         ProviderError
             The GPU asked for by name is lost, and no fallback is allowed.
         """
-        if self.slab is None:
-            (prediction,) = self.run_batch(image[np.newaxis])
-            return prediction
-        return self.run_slab(np.stack([image] * self.slab.seen))[self.slab.given // 2]
+        predictions = self.run_batch(self.alone(image)[np.newaxis])
+        return predictions[len(predictions) // 2]
+
+    def alone(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Make what it is given at a time of one slice (size, size, channels) by itself.
+
+        Returns
+        -------
+        The slice; or a slab (seen, size, size, channels) in which it stands for all.
+        """
+        return image if self.slab is None else np.stack([image] * self.slab.seen)
 
     def run_slab(self, images: NDArray[np.float32]) -> list[Prediction]:
         """Run neighbouring slices of a model that sees slabs.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Slices that may be run at once on a GPU.
+# Slices that may be run at once on a GPU, and in slabs on the CPU.
 LARGEST_BATCH = 64
 
 _SLAB_AXES = 4

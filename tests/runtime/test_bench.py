@@ -6,6 +6,7 @@ import json
 import runpy
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,29 @@ import cv2
 import numpy as np
 import pytest
 
+import examinations
 import processes
 from gliomart import Detector, bench, sources
-from gliomart.bench import budgets, compare, floor, fresh, machine, stages
+from gliomart.bench import budgets, compare, floor, fresh, load, machine, stages
 from gliomart.bench.report import AtThreads
 from gliomart.errors import BudgetExceededError, GliomartError, ModelError, UsageError
 from gliomart.model.built_in import default_model
+from gliomart.model.contents import Slab
+from gliomart.model.model import Model
 from samples import GOLDEN, card, tiny_model
+from slabs import slab_model
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BUDGETS = Path(__file__).parents[2] / "benchmarks" / "budgets.toml"
 VALUES = {"p50": 2.0, "p95": 3.0, "p99": 4.0}
+
+
+SLAB = Slab(seen=4, given=2)
+
+
+@pytest.fixture(scope="module")
+def slabs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return slab_model(tmp_path_factory.mktemp("slabs") / "slab.onnx", SLAB)
 
 
 def comparison(ours: list[float], other: list[float]) -> AtThreads:
@@ -141,6 +154,87 @@ def test_a_report_is_laid_out_and_drawn_with_and_without_a_comparison() -> None:
         assert drawn.std() > 5
 
 
+def test_a_table_tells_what_a_slab_is_and_what_of_its_time_is_for_a_slice() -> None:
+    assert "slab" not in bench.table(report())
+    slab = {"seen": 10, "given": 6, "ms": {"cpu": {"p50": 12.0, "p95": 18.0, "p99": 24.0}}}
+    lines = bench.table(report(slab=slab)).splitlines()
+    assert lines.index("model, cpu         2.00     3.00     4.00") + 1 == lines.index(
+        "slab, cpu         12.00    18.00    24.00"
+    )
+    assert "a slab shows 10 slices and gives 6; model is its time by 6, and" in lines
+
+
+def test_a_slabs_time_is_shared_by_the_slices_that_it_gives(
+    slabs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "_MODEL_RUNS", 3)
+    detector = Detector(slabs, provider="cpu")
+    one = stages.typical(detector, sources.scan([GOLDEN]))
+    assert one.image.shape == (256, 256, 1)
+    of_slice, slab = stages.model_only(slabs, one.image, None)
+    assert slab is not None
+    assert (slab["seen"], slab["given"]) == SLAB
+    for name, values in slab["ms"].items():
+        shared = of_slice[name]
+        if "not_measured" in values:
+            assert values == shared
+        else:
+            assert shared["p50"] == pytest.approx(values["p50"] / SLAB.given, abs=1e-3)
+    assert "not_measured" not in slab["ms"]["cpu"]
+    assert stages.model_only(tiny_model(tmp_path / "m.onnx"), one.image, None)[1] is None
+
+
+def test_a_processor_that_tells_its_energy_is_asked_for_that_of_a_slice(
+    slabs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = iter([0.0, 30.0])
+    monkeypatch.setattr(stages, "_MODEL_RUNS", 3)
+    monkeypatch.setattr(stages, "joules", lambda: next(counted))
+    image = np.zeros((256, 256, 1), np.float32)
+    assert stages.energy(slabs, image, None) == {"joules_per_slice": 30 / 3 / SLAB.given}
+    counted = iter([0.0, 30.0])
+    assert stages.energy(tiny_model(tmp_path / "m.onnx"), image, None)["joules_per_slice"] == 10.0
+
+
+def test_a_model_of_slabs_is_timed_beside_a_busy_process(
+    slabs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_BLOCKS", "_MODEL_RUNS", "_SLICES"):
+        monkeypatch.setattr(load, name, 1)
+    detector = Detector(slabs, provider="cpu")
+    one = stages.typical(detector, sources.scan([GOLDEN]))
+    assert set(load.measure(detector, slabs, one, None)) == {"model", "slice"}
+    alone = tiny_model(tmp_path / "m.onnx")
+    assert [stages.given(Model(path, provider="cpu")) for path in (slabs, alone)] == [2, 1]
+
+
+@pytest.mark.parametrize("first", ["a-t1", "z-t1"])
+def test_a_study_of_two_sequences_is_timed_on_the_one_that_leads(
+    first: str, tmp_path: Path
+) -> None:
+    """Whichever of both is met first; the other is seen beside it."""
+    examinations.series(tmp_path, "flair", numbers=range(4, 20))
+    examinations.t1(tmp_path, name=first, numbers=range(1, 25))
+    detector = Detector("flair-t1-dae", provider="cpu")
+    inventory = sources.scan([tmp_path])
+    assert len(inventory.series) == 2
+    one = stages.typical(detector, inventory)
+    assert one.file is not None
+    assert one.file.name.startswith("flair")
+    measured = stages.slices(detector, inventory, 1)
+    assert measured.count == 16
+    assert stages.series(detector, tmp_path, 1, "none")["slices"] == 16
+
+
+def test_a_longer_series_that_the_model_does_not_take_is_passed_over(tmp_path: Path) -> None:
+    examinations.series(tmp_path, "flair", numbers=range(4, 20))
+    examinations.t1(tmp_path)
+    detector = Detector(tiny_model(tmp_path / "m.onnx"), provider="cpu")
+    one = stages.typical(detector, sources.scan([tmp_path]))
+    assert one.file is not None
+    assert one.file.name.startswith("flair")
+
+
 def test_budgets_of_what_is_not_measured_are_no_budgets() -> None:
     budget = [budgets.FigureBudget("load.slice.p99", at_most=1.0, reason="a test")]
     assert budgets.asks_for(budget, "load")
@@ -222,6 +316,22 @@ def test_engines_run_the_same_network_turn_by_turn(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.slow
+def test_engines_are_given_slabs_where_the_model_sees_them(
+    slabs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(compare, "_EXTERNAL", {})
+    image = np.random.default_rng(0).random((256, 256, 1), np.float32)
+    made = compare.measure(slabs, image, float_model=None, threads=1, rounds=1)
+    assert made["what"].startswith("A slab of 4 slices, for 2 of them, image to maps, CPU.")
+    ours, openvino = made["by_threads"]["1"]["engines"][:2]
+    assert (ours["name"], openvino["name"]) == ("ONNX Runtime", "OpenVINO")
+    assert ours["difference"] == 0.0
+    assert openvino["difference"] < 1e-3
+    assert made["not_compared"] == {}
+
+
+@pytest.mark.slow
 def test_an_engine_that_fails_is_named_with_its_reason(
     model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,21 +353,46 @@ def test_a_process_that_dies_ends_the_comparison_by_name(tmp_path: Path) -> None
             worker.turn(0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["keras", "litert"])
-def test_networks_are_built_from_the_card(kind: str) -> None:
-    pytest.importorskip("tensorflow")
-    pytest.importorskip("ai_edge_litert")
-    code = (  # TensorFlow's threads are set once per process
-        "import sys, numpy as np; from gliomart.model.built_in import default_model;"
-        "from gliomart_export import engines; image = np.full((256, 256, 1), 0.2, np.float32);"
-        "found = getattr(engines, sys.argv[1])(default_model(), image, 1);"
+def _engines_of(kind: str, model: Path, *shape: int) -> list[str]:
+    """Run engines of a network in a process of its own: TensorFlow's threads are set once."""
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from gliomart_export import engines;"
+        "kind, model, *shape = sys.argv[1:];"
+        "image = np.full(tuple(map(int, shape)), 0.2, np.float32);"
+        "found = getattr(engines, kind)(Path(model), image, 1);"
         "print(len(found), [each.run() for each in found])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, kind], check=True, capture_output=True, text=True
+    command = [sys.executable, "-c", code, kind, str(model), *map(str, shape)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    return (done.stdout + done.stderr).splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["keras", "litert"])
+def test_networks_are_built_from_the_card(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("ai_edge_litert")
+    from gliomart_training.networks import network
+
+    declared = network("dae-volume")
+    assert declared.slab is not None
+    residual = asdict(declared.recipe.residual)  # type: ignore[call-overload]
+    slabs = slab_model(
+        tmp_path / "m.onnx", declared.slab, network={"name": "dae-volume", "residual": residual}
     )
-    assert done.stdout.splitlines()[-1] == "3 [None, None, None]"
+    for model, shape in (
+        (default_model(), (256, 256, 1)),
+        (slabs, (declared.slab.seen, 256, 256, 1)),
+    ):
+        assert "3 [None, None, None]" in _engines_of(kind, model, *shape)
+
+
+@pytest.mark.slow
+def test_a_network_that_is_more_than_its_card_tells_is_refused_by_name(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    model = slab_model(tmp_path / "m.onnx", Slab(10, 6), network={"name": "dae-across"})
+    said = _engines_of("keras", model, 10, 256, 256, 1)[-1]
+    assert "dae-across is made of more than its card tells" in said
 
 
 def test_the_page_is_made_of_the_results() -> None:

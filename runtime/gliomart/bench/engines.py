@@ -2,8 +2,8 @@
 
 An engine takes what a model is given at a time, a slice or a slab, and gives anomaly maps as a
 caller would want them. Engines that other packages bring are found through the entry-point group
-``gliomart.engines``: functions ``(model, image, threads) -> list[Engine]`` as those here, each called
-in a process of its own.
+``gliomart.engines``: functions ``(model, image, threads) -> list[Engine]`` as those here, each
+called in a process of its own.
 """
 
 from __future__ import annotations

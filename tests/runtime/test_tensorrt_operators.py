@@ -37,7 +37,7 @@ COORDINATES = {"half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"
 # Networks that see slabs, in the precisions that GPUs are given; they need not be built in.
 SLABS = {
     f"{network}, {precision}": (network, precision)
-    for network in ("dae-across", "dae-neighbours", "dae-volume")
+    for network in ("dae-across", "dae-neighbours", "dae-volume", "ensemble-volume")
     for precision in ("fp32", "fp16")
 }
 

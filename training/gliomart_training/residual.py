@@ -196,10 +196,10 @@ class AcrossSlices(Residual):
         shown = ops.maximum(near[:, :-2], near[:, 2:])
         own = maps[:, 1:-1]
         alone, across = (np.full((1,) * 5, n, np.float32) for n in (self.alone, self.across))
-        kept = alone * own + (1 - alone) * ops.minimum(own, shown)
+        kept = own * alone + ops.minimum(own, shown) * (1 - alone)
         middle = kept[:, 1:-1]
         below, above = (ops.minimum(each, middle) for each in (kept[:, :-2], kept[:, 2:]))
-        return (1 - 2 * across) * middle + across * (below + above)
+        return middle * (1 - 2 * across) + (below + above) * across
 
 
 @dataclass(frozen=True)

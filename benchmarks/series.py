@@ -40,6 +40,7 @@ from gliomart.errors import GliomartError, UsageError
 from gliomart.outputs.folder import write_atomically
 from gliomart.outputs.options import OutputOptions
 from gliomart.outputs.target import check_target
+from gliomart.printable import last_line
 from gliomart.run import Run
 from gliomart.sources.simulated import simulated_study
 
@@ -168,7 +169,7 @@ def memory(case: Case, workers: int) -> dict[str, Any]:
     command = [sys.executable, __file__, "--measured", case.model, str(workers), *case.paths]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise GliomartError(f"{case.name} with {workers} workers: {done.stderr[-300:]}")
+        raise GliomartError(f"{case.name} with {workers} workers: {last_line(done.stderr)}")
     taken = [int(number) for number in _TAKEN.findall(done.stderr)]
     measured = {"arena_mb": round(max(taken, default=0) / _MIB), **json.loads(done.stdout)}
     return {"model": case.name, "beside": case.beside, "workers": workers, **measured}

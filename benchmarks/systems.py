@@ -221,13 +221,8 @@ def cost(file: Path) -> dict[str, float | str]:
         "precision": machine.precision(model.card),
         "parameters": sum(prod(tensor.dims) for tensor in weights),
         "megabytes": round(file.stat().st_size / 1e6, 3),
-        "gflop": floor.operations(file)["all"] / _given(model),
+        "gflop": floor.operations(file)["all"] / stages.given(model),
     }
-
-
-def _given(model: Model) -> int:
-    """Tell for how many slices a model gives something at a time."""
-    return 1 if model.slab is None else model.slab.given
 
 
 def milliseconds(files: Mapping[str, Path], rounds: int) -> dict[str, dict[str, Any]]:
@@ -245,7 +240,7 @@ def milliseconds(files: Mapping[str, Path], rounds: int) -> dict[str, dict[str, 
     for _ in range(rounds):
         for name in random.permutation(list(ready)).tolist():
             _, *timed = stages.runs(*ready[name], 4)  # the first brings the caches back
-            turns[name].append(float(np.median(timed)) / _given(ready[name][0]))
+            turns[name].append(float(np.median(timed)) / stages.given(ready[name][0]))
     return {
         name: machine.percentiles(each)
         | {"ratio": {o: round(float(np.median(np.divide(each, turns[o]))), 3) for o in turns}}

@@ -135,7 +135,9 @@ class CpuSession(Session):
             raise StarvedError("the thread in which a model runs for the first time") from error
         thread.join(LONGEST_FIRST_RUN_S)
         if not results:
-            raise ModelError(f"the graph takes more than {LONGEST_FIRST_RUN_S:g} s for one slice")
+            raise ModelError(
+                f"the graph takes more than {LONGEST_FIRST_RUN_S:g} s for its first run"
+            )
         (result,) = results
         if isinstance(result, Exception):
             raise result

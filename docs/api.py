@@ -26,7 +26,7 @@ PAGE = Path(__file__).with_name("api.md")
 CHAPTERS = {
     "entry": ("Detector", "Slice", "scan", "Inventory", "SeriesFiles", "SourceFile", "Budget"),
     "results": (
-        "SliceResult", "SeriesResult", "StudyResult", "Refusal", "Region", "Verdict",
+        "SliceResult", "SeriesResult", "StudyResult", "CompanionResult", "Rigid", "Refusal", "Region", "Verdict",
         "StructureFinding",
         "Section", "StructureVerdict", "Structure", "Concern", "Settings", "SiteThresholds",
         "ProviderChoice",

@@ -80,6 +80,11 @@ class Rigid(ByContent):
         return cls(*(np.asarray(each, np.float64) for each in (rotation, translation, centre)))
 
     @property
+    def shift(self) -> float:
+        """How far it moves its centre, in mm."""
+        return float(np.linalg.norm(self.translation))
+
+    @property
     def angle(self) -> float:
         """How far it turns, in degrees."""
         turn, _ = cv2.Rodrigues(self.rotation)

@@ -137,6 +137,54 @@ class SeriesStructure(TypedDict):
     fraction_anomalous: float | None
 
 
+class RegistrationEntry(TypedDict):
+    """How registration moved a companion onto a series.
+
+    Attributes
+    ----------
+    shift_mm
+        How far its middle was moved.
+    angle_deg
+        How far it was turned, in degrees.
+    """
+
+    shift_mm: float
+    angle_deg: float
+
+
+class CompanionEntry(TypedDict):
+    """A further series of the examination that was to be seen beside a series.
+
+    Attributes
+    ----------
+    id, source
+        As those of a series.
+    sequence
+        MR sequence that it is of; null where nothing tells.
+    seen
+        The model saw it with the series.
+    code, reason
+        Why it did not: stable, for programs; a sentence for people. Null where it did.
+    registration
+        Null where its own places bring it onto the series.
+    slices
+        Number of its slices that were read.
+    lost_slices
+        Number of those that are missing or could not be read, by the code of why; a gap counts
+        once.
+    """
+
+    id: str
+    source: str
+    sequence: str | None
+    seen: bool
+    code: str | None
+    reason: str | None
+    registration: RegistrationEntry | None
+    slices: int
+    lost_slices: dict[str, int]
+
+
 class SeriesEntry(TypedDict):
     """One analysed series.
 
@@ -164,6 +212,9 @@ class SeriesEntry(TypedDict):
         Codes of what spoke against analysing it.
     notes
         What has to be told of how it was put together and read.
+    companions
+        Further series of the examination that were to be seen beside it, and what became of each;
+        empty where there is none, or the model takes none.
     overview
         Path of its overview in the output folder; null where it could not be written.
     dicom
@@ -180,6 +231,7 @@ class SeriesEntry(TypedDict):
     pons: SeriesStructure | None
     outside_intended_use: list[str]
     notes: list[Note]
+    companions: list[CompanionEntry]
     overview: str | None
     dicom: DicomEntry | None
 

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from gliomart.findings.photometry import Photometry
-    from gliomart.findings.results import Settings, SliceResult, Verdict
+    from gliomart.findings.results import CompanionResult, Settings, SliceResult, Verdict
     from gliomart.findings.scoring import Region
     from gliomart.findings.structures import Structure, StructureFinding, StructureVerdict
     from gliomart.image.slices import Concern, Refusal, Slice
     from gliomart.outputs.documents import (
+        CompanionEntry,
         Geometry,
         Header,
         Note,
@@ -83,6 +84,8 @@ class SeriesFindings:
         On every structure that the model judges by itself, by its name.
     concerns, notes
         Of all its slices, each once.
+    companions
+        What became of the series that were to be seen beside it.
     """
 
     id: str
@@ -93,6 +96,7 @@ class SeriesFindings:
     structures: Mapping[str, StructureVerdict]
     concerns: tuple[Concern, ...]
     notes: tuple[Concern, ...]
+    companions: tuple[CompanionResult, ...] = ()
 
 
 def header(inventory: Inventory, settings: Settings, options: OutputOptions) -> Header:
@@ -195,10 +199,28 @@ def series_entry(findings: SeriesFindings, overview: str | None) -> SeriesEntry:
         **structures,
         "outside_intended_use": list(dict.fromkeys(c.code for c in findings.concerns)),
         "notes": [note_entry(note) for note in findings.notes],
+        "companions": [_companion(each) for each in findings.companions],
         "overview": overview,
         "dicom": None,
     }
     return cast("SeriesEntry", entry)  # whose keys are named after structures
+
+
+def _companion(result: CompanionResult) -> CompanionEntry:
+    moved, left_out = result.movement, result.left_out
+    return {
+        "id": result.id,
+        "source": result.source,
+        "sequence": result.sequence,
+        "seen": result.seen,
+        "code": None if left_out is None else left_out.code,
+        "reason": None if left_out is None else left_out.reason,
+        "registration": None
+        if moved is None
+        else {"shift_mm": round(moved.shift, 2), "angle_deg": round(moved.angle, 2)},
+        "slices": result.slices,
+        "lost_slices": result.lost_slices,
+    }
 
 
 def _series_structure(verdict: StructureVerdict) -> SeriesStructure:

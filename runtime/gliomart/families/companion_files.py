@@ -83,7 +83,7 @@ def read_whole(other: SeriesFiles) -> Read:
         else:
             slices.append(_small(item, count))
     missing = list(other.missing())
-    words = [each.reason for each in (*other.notes, *missing)]
+    words = [note.reason for note in other.notes] + [gap.reason for gap in missing]
     if refused:
         first, lost = refused[0], f"{len(refused)} of its {count} slices are refused"
         words.append(f"{lost}, first {first.source}: {first.code}, {first.reason}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gliomart.errors import InputRefusedError, UsageError
@@ -22,7 +23,8 @@ from gliomart.image.registration import registered
 from gliomart.image.resampling import Rigid, Stack
 from gliomart.image.slices import Concern, Refusal, Slice
 from gliomart.printable import printable
-from gliomart.sources import given, reading
+from gliomart.sources import given
+from gliomart.sources.reading import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -147,8 +149,8 @@ def beside(series: SeriesFiles, leading: Leading, card: ModelCard, *, register: 
     if not series.companions:
         kinds = " or ".join(image.kind for image in further)
         reason = f"no {kinds} of the examination stands beside it: {card.image.kind} is seen alone"
-        notes = (*series.notes, Concern("missing-sequence", reason))
-        return Beside((None,) * len(further), notes, ())
+        alone = Concern("missing-sequence", reason)
+        return Beside((None,) * len(further), (*series.notes, alone), ())
     notes, results = list(series.notes), []
 
     def seen(image: InputImage) -> Companion | None:
@@ -230,22 +232,22 @@ def _seen(
     -------
     It, or None where it cannot be seen; what became of it; and what has to be told of its slices.
     """
-    read, movement, companion, left_out = files.Read(), None, None, None
+    whole, movement, companion, left_out = files.Read(), None, None, None
     try:
         files.check(other, image, card)
-        read = files.read_whole(other)
-        stack = read.stack
+        whole = files.read_whole(other)
+        stack = whole.stack
         movement = _moved(series, other, stack, leading, register=register)
         companion = _of_stack(stack, movement, other.source, leading, card)
     except InputRefusedError as error:
         left_out = Concern(error.code, error.reason)
     result = replace(
         _result(other, left_out),
-        slices=len(read.slices),
+        slices=len(whole.slices),
         movement=movement,
-        refused=read.refused,
+        refused=whole.refused,
     )
-    return companion, result, read.words
+    return companion, result, whole.words
 
 
 def _result(other: SeriesFiles, left_out: Concern | None) -> CompanionResult:
@@ -281,10 +283,8 @@ def _moved(
         return None
     if not register:
         raise InputRefusedError(concern.code, concern.reason)
-    whole = [
-        item for file in series.files for item in reading.read(file) if isinstance(item, Slice)
-    ]
-    return registered(Stack.of(whole), stack)
+    whole = chain.from_iterable(map(read, series.files))
+    return registered(Stack.of([item for item in whole if isinstance(item, Slice)]), stack)
 
 
 def _apart(series: SeriesFiles, other: SeriesFiles) -> Concern | None:

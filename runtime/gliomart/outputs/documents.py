@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from gliomart.outputs.drift import (  # noqa: TC001  # types are read at run time
+from gliomart.outputs.companions import CompanionEntry  # noqa: TC001  # types are read at run time
+from gliomart.outputs.drift import (  # noqa: TC001  # as above
     DriftEntry,
     PhotometryEntry,
 )
@@ -135,54 +136,6 @@ class SeriesStructure(TypedDict):
     p_value: float | None
     flagged: bool | None
     fraction_anomalous: float | None
-
-
-class RegistrationEntry(TypedDict):
-    """How registration moved a companion onto a series.
-
-    Attributes
-    ----------
-    shift_mm
-        How far its middle was moved.
-    angle_deg
-        How far it was turned, in degrees.
-    """
-
-    shift_mm: float
-    angle_deg: float
-
-
-class CompanionEntry(TypedDict):
-    """A further series of the examination that was to be seen beside a series.
-
-    Attributes
-    ----------
-    id, source
-        As those of a series.
-    sequence
-        MR sequence that it is of; null where nothing tells.
-    seen
-        The model saw it with the series.
-    code, reason
-        Why it did not: stable, for programs; a sentence for people. Null where it did.
-    registration
-        Null where its own places bring it onto the series.
-    slices
-        Number of its slices that were read.
-    lost_slices
-        Number of those that are missing or could not be read, by the code of why; a gap counts
-        once.
-    """
-
-    id: str
-    source: str
-    sequence: str | None
-    seen: bool
-    code: str | None
-    reason: str | None
-    registration: RegistrationEntry | None
-    slices: int
-    lost_slices: dict[str, int]
 
 
 class SeriesEntry(TypedDict):

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from gliomart.findings.judges import STRUCTURES
+from gliomart.outputs.companions import companion_entry
 from gliomart.outputs.documents import SCHEMA
 from gliomart.outputs.provenance import provenance
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from gliomart.findings.structures import Structure, StructureFinding, StructureVerdict
     from gliomart.image.slices import Concern, Refusal, Slice
     from gliomart.outputs.documents import (
-        CompanionEntry,
         Geometry,
         Header,
         Note,
@@ -199,28 +199,11 @@ def series_entry(findings: SeriesFindings, overview: str | None) -> SeriesEntry:
         **structures,
         "outside_intended_use": list(dict.fromkeys(c.code for c in findings.concerns)),
         "notes": [note_entry(note) for note in findings.notes],
-        "companions": [_companion(each) for each in findings.companions],
+        "companions": [companion_entry(each) for each in findings.companions],
         "overview": overview,
         "dicom": None,
     }
     return cast("SeriesEntry", entry)  # whose keys are named after structures
-
-
-def _companion(result: CompanionResult) -> CompanionEntry:
-    moved, left_out = result.movement, result.left_out
-    return {
-        "id": result.id,
-        "source": result.source,
-        "sequence": result.sequence,
-        "seen": result.seen,
-        "code": None if left_out is None else left_out.code,
-        "reason": None if left_out is None else left_out.reason,
-        "registration": None
-        if moved is None
-        else {"shift_mm": round(moved.shift, 2), "angle_deg": round(moved.angle, 2)},
-        "slices": result.slices,
-        "lost_slices": result.lost_slices,
-    }
 
 
 def _series_structure(verdict: StructureVerdict) -> SeriesStructure:

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from gliomart.findings.results import CompanionResult
 
+# Notes that tell the same in words.
+OF_COMPANIONS = frozenset({"seen-together", "left-out"})
+
 
 class RegistrationEntry(TypedDict):
     """How registration moved a companion onto a series.

@@ -26,10 +26,9 @@ PAGE = Path(__file__).with_name("api.md")
 CHAPTERS = {
     "entry": ("Detector", "Slice", "scan", "Inventory", "SeriesFiles", "SourceFile", "Budget"),
     "results": (
-        "SliceResult", "SeriesResult", "StudyResult", "Refusal", "Region", "Verdict",
-        "StructureFinding",
-        "Section", "StructureVerdict", "Structure", "Concern", "Settings", "SiteThresholds",
-        "ProviderChoice",
+        "SliceResult", "SeriesResult", "StudyResult", "CompanionResult", "Rigid", "Refusal",
+        "Region", "Verdict", "StructureFinding", "Section",
+        "StructureVerdict", "Structure", "Concern", "Settings", "SiteThresholds", "ProviderChoice",
         "Milliseconds", "Normalisation", "Box", "ImagePlane",
     ),
     "card": (

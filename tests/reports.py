@@ -51,7 +51,7 @@ def page_of(
                 "id": f"{name}/{number}", "source": name, "slices": len(results), "score": 1.0,
                 "p_value": 0.025 if any(flagged) else 0.5, "flagged": any(flagged),
                 "pons": _pons_of_series(results), "outside_intended_use": [], "notes": [],
-                "overview": name,
+                "companions": [], "overview": name,
             }
             for number in range(series)
         ],

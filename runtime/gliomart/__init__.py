@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gliomart.detector import Detector
     from gliomart.errors import GliomartError, InputRefusedError
     from gliomart.findings.results import (
+        CompanionResult,
         Milliseconds,
         SeriesResult,
         Settings,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gliomart.image.geometry import ImagePlane
     from gliomart.image.grid import Box
     from gliomart.image.normalisation import Normalisation
+    from gliomart.image.resampling import Rigid
     from gliomart.image.slices import Concern, Refusal, Slice
     from gliomart.image.steps import Preprocessing, Shading
     from gliomart.model.card import ModelCard
@@ -58,6 +60,7 @@ __all__ = [
     "Budget",
     "CalibratedScanner",
     "Calibration",
+    "CompanionResult",
     "Concern",
     "Detector",
     "ExpectedBrain",
@@ -78,6 +81,7 @@ __all__ = [
     "ProviderChoice",
     "Refusal",
     "Region",
+    "Rigid",
     "Scales",
     "Scalp",
     "Scoring",
@@ -125,9 +129,11 @@ _NAMES = {
     "findings.structures": ("Section", "Structure", "StructureFinding", "StructureVerdict"),
     "image.grid": ("Box",),
     "image.normalisation": ("Normalisation",),
+    "image.resampling": ("Rigid",),
     "image.steps": ("Preprocessing", "Shading"),
     "providers": ("ProviderChoice",),
     "findings.results": (
+        "CompanionResult",
         "Milliseconds",
         "SeriesResult",
         "Settings",

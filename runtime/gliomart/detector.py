@@ -360,6 +360,7 @@ class Detector:
             structures=tally.structures(self.card, settings.false_alarm_rate),
             settings=settings,
             notes=tally.told,
+            companions=tally.companions,
         )
 
     def _analyse(self, series: Opened) -> Generator[SliceResult | Refusal, None, None]:

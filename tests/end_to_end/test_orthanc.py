@@ -18,8 +18,10 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import generate_uid
 
-from gliomart import Detector
+from examinations import series, t1, tagged
+from gliomart import Detector, cli
 from gliomart.outputs import pictures
 from samples import GOLDEN
 
@@ -174,3 +176,29 @@ def test_an_archive_shows_the_overlays_as_they_are(
     shown = np.frombuffer(archive.get(f"/instances/{instance}/preview"), np.uint8)
     picture = pictures.overlay(stack.results[5], stack.display_limit)
     assert np.array_equal(cv2.imdecode(shown, cv2.IMREAD_COLOR), picture)
+
+
+def test_an_archive_files_objects_of_two_sequences_beside_both(
+    archive: Archive, tmp_path: Path
+) -> None:
+    own = tagged(StudyInstanceUID=generate_uid())
+    study = t1(series(tmp_path / "study", "flair", own), own)
+    out = tmp_path / "out"
+    command = ["infer", str(study), "--out", str(out), "--dicom-out", "--provider", "cpu"]
+    assert cli.main([*command, "--model", "flair-t1-dae"]) == 0
+    made = sorted((out / "dicom").rglob("*.dcm"))
+    archive.store(*study.glob("flair-*.dcm"), options=("--propose-rle",))
+    archive.store(*study.glob("t1-*.dcm"), options=("--propose-rle",))
+    archive.store(*made)
+    objects = [pydicom.dcmread(file) for file in made]
+    (found,) = (
+        each
+        for each in archive.json("/studies?expand")
+        if each["MainDicomTags"]["StudyInstanceUID"] == objects[0].StudyInstanceUID
+    )
+    there = archive.json(f"/studies/{found['ID']}/instances?expand")
+    kept = {each["MainDicomTags"]["SOPInstanceUID"] for each in there}
+    assert len(kept) == 2 * 24 + len(made)
+    for each in objects:
+        sources = {item.ReferencedSOPInstanceUID for item in each.get("SourceImageSequence", [])}
+        assert sources <= kept

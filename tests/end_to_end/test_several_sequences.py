@@ -35,7 +35,8 @@ def test_auto_takes_the_model_that_sees_t1_and_says_so(study: Path, tmp_path: Pa
     assert only["sequence"] == "FLAIR"
     assert len(document["slices"]) == 24
     assert not document["not_analysed"]
-    assert "seen-together" in (out / "report.html").read_text()
+    assert [(each["sequence"], each["seen"]) for each in only["companions"]] == [("T1", True)]
+    assert '<th scope="row">T1</th>' in (out / "report.html").read_text()
 
 
 def test_flair_alone_can_be_asked_for(study: Path, tmp_path: Path) -> None:
@@ -65,7 +66,10 @@ def test_t1_that_moved_is_left_out_by_name(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "not-aligned" in done.stdout
     document = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert [note["code"] for note in document["series"][0]["notes"]] == ["left-out"]
+    (only,) = document["series"]
+    assert [note["code"] for note in only["notes"]] == ["left-out"]
+    assert [each["code"] for each in only["companions"]] == ["not-aligned"]
+    assert done.stdout.count("not-aligned") == 1
 
 
 def test_a_name_that_is_no_model_is_refused_in_one_line(study: Path, tmp_path: Path) -> None:

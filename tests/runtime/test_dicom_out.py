@@ -32,7 +32,7 @@ Rotation = pytest.importorskip("scipy.spatial.transform").Rotation
 
 from gliomart.outputs import dicom  # noqa: E402
 from gliomart.outputs.dicom import terms  # noqa: E402
-from gliomart.outputs.dicom.stack import Grid  # noqa: E402
+from gliomart.outputs.dicom.grid import Grid  # noqa: E402
 
 _PATIENT_GROUP = 0x0010
 _RECOGNISED = {"Segmentation", "ParametricMap", "Comprehensive3DSR", "SCImage"}

@@ -16,7 +16,7 @@ from examinations import Change, moved, series, t1, tagged
 from gliomart import Detector, StudyResult, scan
 from gliomart.cli.options import DetectorOptions
 from gliomart.errors import MissingExtraError, UsageError
-from gliomart.families import companions
+from gliomart.families import companion_files
 from gliomart.families.pairing import paired, suited
 from gliomart.image.steps import Preprocessing, Shading
 from gliomart.model.contents import InputImage
@@ -150,7 +150,7 @@ def test_of_two_t1_series_the_one_that_covers_more_is_seen(model: Path, flair: P
     result = seen(model, flair)
     assert notes(result) == [
         ("seen-together", "T1, study/whole-01.dcm, on the pixels of this series"),
-        ("left-out", "T1, study/part-01.dcm: another series of the sequence is seen"),
+        ("left-out", "T1, study/part-01.dcm: another-seen, another series of the sequence is seen"),
     ]
     assert len(result.series) == 1
 
@@ -280,9 +280,9 @@ def test_a_companion_of_more_voxels_than_fit_is_averaged_and_of_far_more_left_ou
 ) -> None:
     t1(flair)
     whole = seen(model, flair)
-    monkeypatch.setattr(companions, "_MOST_VOXELS", 24 * 256 * 256 // 2)
+    monkeypatch.setattr(companion_files, "_MOST_VOXELS", 24 * 256 * 256 // 2)
     assert notes(seen(model, flair)) == notes(whole)  # it still lies where it should
-    monkeypatch.setattr(companions, "_MOST_VOXELS", 24 * 64)
+    monkeypatch.setattr(companion_files, "_MOST_VOXELS", 24 * 64)
     ((code, reason),) = notes(seen(model, flair))
     assert code == "left-out"
     assert "too-large, more than 1536 voxels of 1.5 mm" in reason

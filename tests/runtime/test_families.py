@@ -198,7 +198,9 @@ def test_two_sequences_of_a_study_are_seen_together_and_nothing_is_lost(
     assert [note["code"] for note in series["notes"]][:1] == ["seen-together"]
     assert "together with study/t1" in series["notes"][0]["reason"]
     assert "together with study/t1" in told
-    assert "seen-together" in (tmp_path / "out" / "report.html").read_text()
+    (companion,) = series["companions"]
+    assert (companion["sequence"], companion["seen"], companion["slices"]) == ("T1", True, 23)
+    assert '<th scope="row">T1</th>' in (tmp_path / "out" / "report.html").read_text()
     assert len(document["slices"]) == 23
     assert {Path(each["source"]).name[:5] for each in document["slices"]} == {"flair"}
     refused = [(Path(each["source"]).name, each["code"]) for each in document["not_analysed"]]
@@ -217,6 +219,7 @@ def test_a_study_of_two_sequences_is_one_series_for_embedders(
     result = detector.detect_series(two_sequences)
     assert len(result.slices) == 23
     assert [note.code for note in result.notes][:1] == ["seen-together"]
+    assert [(each.sequence, each.seen) for each in result.companions] == [("T1", True)]
     streamed = list(detector.stream([two_sequences]))
     assert len(streamed) == 24
     assert detector.warm_up() > 0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gliomart import sources
 from gliomart.errors import InputRefusedError
 from gliomart.image.geometry import ImagePlane
-from gliomart.image.resampling import Rigid, Stack
+from gliomart.image.resampling import Rigid, Stack, sampled_slices
 from gliomart.image.slices import Slice
 from samples import SHARED, needs_real_images
 
@@ -339,3 +339,43 @@ def test_real_series_come_onto_each_others_slices_as_simpleitk_brings_them(
         assert np.count_nonzero(inside != there) <= max(shape)  # at the very edge
         both = inside & there
         assert np.abs(values - expected)[both].max(initial=0) < 1e-4 * other.voxels.max()
+
+
+@given(
+    turn=turns | small,
+    spacing=spacings,
+    middle=st.tuples(*3 * [st.floats(-15, 15)]),
+    moved=st.none() | st.builds(Rigid.of, small, small),
+    heights=st.sampled_from([range(0, 24, 3), (0, 3, 6, 21, 24), (0, 2, 5, 7, 10, 12, 15), (0,)]),
+)
+def test_values_are_made_from_no_other_slices_than_those_that_are_named(
+    turn: tuple[float, ...],
+    spacing: tuple[float, float],
+    middle: tuple[float, ...],
+    moved: Rigid | None,
+    heights: Any,
+) -> None:
+    whole = stack_of(plane_turned((0, 0, 0), (1.0, 1.0), (0, 0, -9), 24), heights, (24, 24))
+    plane, shape = plane_turned(turn, spacing, middle, 12), (12, 12)
+    values, inside = whole.sampled(plane, shape, moved)
+    named = sampled_slices(whole.planes, plane, shape, moved)
+    voxels = np.where(np.isin(np.arange(len(heights)), named)[:, None, None], whole.voxels, 1e4)
+    others, _ = Stack(voxels.astype(np.float32), whole.planes).sampled(plane, shape, moved)
+    # Shares below a thousandth, which rounded places bring about, are not told.
+    assert np.abs(others - values).max() <= 20
+    assert bool(named) or not inside.any()
+
+
+def test_a_slice_on_another_is_made_from_that_one_alone_and_one_between_from_both() -> None:
+    planes = stack_of(plane_turned((0, 0, 0), (1.0, 1.0), (0, 0, 0), 8), range(0, 12, 3), (8, 8))
+    first = planes.planes[0]
+
+    def at(height: float) -> list[int]:
+        x, y, z = first.position
+        plane = ImagePlane((x, y, z + height), first.orientation, first.spacing)
+        return list(sampled_slices(planes.planes, plane, (8, 8)))
+
+    assert [at(0), at(3), at(9)] == [[0], [1], [3]]
+    assert at(4) == [1, 2]
+    assert [at(-1), at(10)] == [[0], [3]]
+    assert at(-2) == at(12) == []

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gliomart.families.family import Setup
     from gliomart.families.reading import One, Opened, Timed
+    from gliomart.findings.results import CompanionResult
     from gliomart.findings.scoring import Region
     from gliomart.findings.structures import Section, StructureFinding
     from gliomart.image.grid import Box
@@ -56,6 +57,8 @@ class Entered:
         Why it lies outside the model's intended use, and what has to be told of it.
     read_ms, preprocess_ms
         Milliseconds so far, its part of what its series shares included.
+    companions
+        What became of the series that were to be seen beside its own.
     """
 
     normalisation: Normalisation
@@ -64,6 +67,7 @@ class Entered:
     notes: tuple[Concern, ...]
     read_ms: float
     preprocess_ms: float
+    companions: tuple[CompanionResult, ...] = ()
 
 
 def enter(series: Opened, timed: Timed, setup: Setup) -> Entered | Refusal:
@@ -102,6 +106,7 @@ def _entered(series: Opened, item: Slice, timed: Timed, setup: Setup) -> Entered
         notes=series.notes + content.notes + _of_brain(setup.card),
         read_ms=timed.read_ms,
         preprocess_ms=series.shared_ms + ms_since(started),
+        companions=series.considered,
     )
 
 
@@ -198,6 +203,7 @@ def conclude(row: Sequence[Seen | None], setup: Setup, *, alone: bool = False) -
             own.infer_ms,
             own.find_ms + ms_since(started),
         ),
+        companions=entered.companions,
     )
 
 

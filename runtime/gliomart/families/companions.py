@@ -5,13 +5,12 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
-from gliomart.errors import InputRefusedError
+from gliomart.errors import InputRefusedError, UsageError
+from gliomart.families import companion_files as files
 from gliomart.families.pairing import other_frame_of_reference
-from gliomart.findings import suitability
+from gliomart.findings.results import CompanionResult
 from gliomart.findings.statements import sequence_of_series
 from gliomart.image.alignment import alignment
 from gliomart.image.normalisation import (
@@ -23,11 +22,14 @@ from gliomart.image.preprocess import prepare
 from gliomart.image.registration import registered
 from gliomart.image.resampling import Rigid, Stack
 from gliomart.image.slices import Concern, Refusal, Slice
+from gliomart.printable import printable
+from gliomart.sources import given
 from gliomart.sources.reading import read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from gliomart.image.steps import Preprocessing
@@ -41,11 +43,7 @@ if TYPE_CHECKING:
     Normalisations = Mapping[tuple[int, ...], Normalisation | InputRefusedError]
 
 
-# A companion may lie in any plane, and need not show all of a head.
-_OF_NO_COMPANION = frozenset({"wrong-plane", "incomplete-volume", "oblique", "coverage"})
-# Voxels of a companion, which is in memory as a whole: 64 MiB of them. Of more, pixels are averaged
-# to about this size, which models see.
-_MOST_VOXELS, _ENOUGH_MM = 1 << 24, 1.5
+_ANOTHER_SEEN = Concern("another-seen", "another series of the sequence is seen")
 
 
 class Leading(NamedTuple):
@@ -127,45 +125,142 @@ class Companion:
         return None
 
 
-def beside(
-    series: SeriesFiles, leading: Leading, card: ModelCard, *, register: bool
-) -> tuple[tuple[Companion | None, ...], tuple[Concern, ...]]:
-    """Read the companions of a series; ``register`` moves those that do not lie on it.
+class Beside(NamedTuple):
+    """What stands beside a series.
 
-    Returns
-    -------
-    One for each image that the model takes after the first, None where there is none, and what has
-    to be told: of each whether it is seen, and why not.
+    Attributes
+    ----------
+    companions
+        One for each image that the model takes after the first, None where there is none.
+    notes
+        What has to be told of it.
+    results
+        What became of each series that was to be seen.
     """
+
+    companions: tuple[Companion | None, ...]
+    notes: tuple[Concern, ...]
+    results: tuple[CompanionResult, ...]
+
+
+def beside(series: SeriesFiles, leading: Leading, card: ModelCard, *, register: bool) -> Beside:
+    """Read the companions of a series; ``register`` moves those that do not lie on it."""
     further = card.images[1:]
     if not series.companions:
         kinds = " or ".join(image.kind for image in further)
         reason = f"no {kinds} of the examination stands beside it: {card.image.kind} is seen alone"
-        return (None,) * len(further), (*series.notes, Concern("missing-sequence", reason))
-    notes = list(series.notes)
+        alone = Concern("missing-sequence", reason)
+        return Beside((None,) * len(further), (*series.notes, alone), ())
+    notes, results = list(series.notes), []
 
     def seen(image: InputImage) -> Companion | None:
-        candidates = [o for o in series.companions if sequence_of_series(o) == image.sequence]
-        for number, other in enumerate(candidates):
-            named = f"{image.kind}, {other.files[0].source}"
-            lost: tuple[str, ...] = ()
-            try:
-                stack, lost = _stack(other, image, card)
-                moved = _moved(series, other, stack, leading, register=register)
-                companion = _of_stack(stack, moved, other.source, leading, card)
-            except InputRefusedError as error:
-                reason = "; ".join([f"{error.code}, {error.reason}", *lost])
-                notes.append(Concern("left-out", f"{named}: {reason}"))
+        found = None
+        for other in series.companions:
+            if sequence_of_series(other) != image.sequence:
                 continue
-            told = ["on the pixels of this series" + _told(moved), *lost]
-            notes.append(Concern("seen-together", f"{named}, {'; '.join(told)}"))
-            for spare in candidates[number + 1 :]:
-                reason = f"{spare.files[0].source}: another series of the sequence is seen"
-                notes.append(Concern("left-out", f"{image.kind}, {reason}"))
-            return companion
-        return None
+            if found is None:
+                found, result, words = _seen(series, other, image, leading, card, register=register)
+            else:
+                result, words = _result(other, _ANOTHER_SEEN), ()
+            results.append(result)
+            notes.append(_note(result, other.files[0].source, words))
+        return found
 
-    return tuple(map(seen, further)), tuple(notes)
+    return Beside(tuple(map(seen, further)), tuple(notes), tuple(results))
+
+
+def in_memory(
+    companions: Mapping[str, Sequence[Any]],
+    count: int,
+    leading: Leading,
+    card: ModelCard,
+    colour: int | None,
+) -> Beside:
+    """Take slices and arrays in memory that lie on those of a series, place by place.
+
+    Parameters
+    ----------
+    companions
+        By their sequences; None in the place of a slice that is not there.
+    count
+        How many slices the series has.
+    leading, card
+        The series, and the model's.
+    colour
+        Which colour plane, from 1; None where all have to be alike.
+
+    Raises
+    ------
+    UsageError
+        As :func:`gliomart.sources.given.plane_of`; a companion is of a sequence that the model does
+        not take, or has other slices.
+    """
+    further = [image.sequence for image in card.images[1:]]
+    found: dict[str | None, Companion] = {}
+    results = []
+    for name, planes in companions.items():
+        if name not in further:
+            known = ", ".join(filter(None, further)) or "none"
+            raise UsageError(f"the model takes no {printable(name)} beside the series, but {known}")
+        if len(planes) != count:
+            raise UsageError(f"{len(planes)} slices of {name} stand beside {count}")
+        taken = [
+            Refusal(name, number, "missing-slices", "there is none")
+            if item is None
+            else given.plane_of(number, item, colour)
+            for number, item in enumerate(planes)
+        ]
+        slices = [item if isinstance(item, Slice) else None for item in taken]
+        refused = tuple(item for item in taken if isinstance(item, Refusal))
+        found[name] = Companion.aligned(slices, leading, card.preprocessing)
+        results.append(CompanionResult(name, name, name, count - len(refused), refused=refused))
+    return Beside(tuple(map(found.get, further)), (), tuple(results))
+
+
+def _seen(
+    series: SeriesFiles,
+    other: SeriesFiles,
+    image: InputImage,
+    leading: Leading,
+    card: ModelCard,
+    *,
+    register: bool,
+) -> tuple[Companion | None, CompanionResult, tuple[str, ...]]:
+    """Read a companion, and see whether it lies on the series.
+
+    Returns
+    -------
+    It, or None where it cannot be seen; what became of it; and what has to be told of its slices.
+    """
+    whole, movement, companion, left_out = files.Read(), None, None, None
+    try:
+        files.check(other, image, card)
+        whole = files.read_whole(other)
+        stack = whole.stack
+        movement = _moved(series, other, stack, leading, register=register)
+        companion = _of_stack(stack, movement, other.source, leading, card)
+    except InputRefusedError as error:
+        left_out = Concern(error.code, error.reason)
+    result = replace(
+        _result(other, left_out),
+        slices=len(whole.slices),
+        movement=movement,
+        refused=whole.refused,
+    )
+    return companion, result, whole.words
+
+
+def _result(other: SeriesFiles, left_out: Concern | None) -> CompanionResult:
+    return CompanionResult(sequence_of_series(other), other.id, other.source, left_out=left_out)
+
+
+def _note(result: CompanionResult, first: str, words: Sequence[str]) -> Concern:
+    """Tell in a sentence what became of a companion, which is named by its first file."""
+    if result.left_out is not None:
+        told = [f": {result.left_out.code}, {result.left_out.reason}", *words]
+        return Concern("left-out", f"{result.sequence}, {first}" + "; ".join(told))
+    told = [", on the pixels of this series" + _told(result.movement), *words]
+    return Concern("seen-together", f"{result.sequence}, {first}" + "; ".join(told))
 
 
 def _moved(
@@ -188,8 +283,8 @@ def _moved(
         return None
     if not register:
         raise InputRefusedError(concern.code, concern.reason)
-    whole = [item for file in series.files for item in read(file) if isinstance(item, Slice)]
-    return registered(Stack.of(whole), stack)
+    whole = chain.from_iterable(map(read, series.files))
+    return registered(Stack.of([item for item in whole if isinstance(item, Slice)]), stack)
 
 
 def _apart(series: SeriesFiles, other: SeriesFiles) -> Concern | None:
@@ -198,11 +293,10 @@ def _apart(series: SeriesFiles, other: SeriesFiles) -> Concern | None:
     return Concern("other-frame-of-reference", "its places are not counted from the same point")
 
 
-def _told(moved: Rigid | None) -> str:
-    if moved is None:
+def _told(movement: Rigid | None) -> str:
+    if movement is None:
         return ""
-    shift = float(np.linalg.norm(moved.translation))
-    return f", moved onto it by registration ({shift:.1f} mm, {moved.angle:.1f}°)"
+    return f", moved onto it by registration ({movement.shift:.1f} mm, {movement.angle:.1f}°)"
 
 
 def _of_stack(
@@ -219,62 +313,3 @@ def _of_stack(
         return replace(slice_, pixels=values, air=~inside, source=source)
 
     return Companion.of(at, leading, card.preprocessing)
-
-
-def _stack(other: SeriesFiles, image: InputImage, card: ModelCard) -> tuple[Stack, tuple[str, ...]]:
-    """Read a companion whole; slices that are refused are missing in it.
-
-    Returns
-    -------
-    It, and what has to be told of it.
-
-    Raises
-    ------
-    InputRefusedError
-        It is not what the model takes, cannot be read, or has no place.
-    """
-    alone = replace(card, images=(replace(image, required=True),), familiar=None)
-    concerns = chain.from_iterable(suitability.concerns_of_series(other, alone).values())
-    refusing = [
-        concern
-        for concern in suitability.refusing(dict.fromkeys(concerns))
-        if concern.code not in _OF_NO_COMPANION
-    ]
-    if refusing:
-        raise suitability.refused(refusing)
-    slices: list[Slice] = []
-    refused: list[Refusal] = []
-    count = sum(len(file.planes) for file in other.files)
-    for item in chain.from_iterable(map(read, other.files)):
-        if isinstance(item, Refusal):
-            refused.append(item)
-        else:
-            slices.append(_small(item, count))
-    if refused and not slices:
-        raise InputRefusedError(refused[0].code, refused[0].reason)
-    told = [note.reason for note in other.notes]
-    told += [hole.reason for hole in other.missing()]
-    if refused:
-        first, lost = refused[0], f"{len(refused)} of its {count} slices are refused"
-        told.append(f"{lost}, first {first.source}: {first.code}, {first.reason}")
-    return Stack.of(slices), tuple(told)
-
-
-def _small(item: Slice, count: int) -> Slice:
-    """Average a slice's pixels where so many such slices would take too much memory.
-
-    Raises
-    ------
-    InputRefusedError
-        ``too-large``: they would even then.
-    """
-    if item.plane is not None and item.pixels.size * count > _MOST_VOXELS:
-        small = Stack.of([item]).coarser(_ENOUGH_MM)
-        (pixels,), (plane,) = small.voxels, small.planes
-        item = replace(
-            item, pixels=pixels, air=None, position=plane.position, spacing=plane.spacing
-        )
-    if item.pixels.size * count > _MOST_VOXELS:
-        reason = f"more than {_MOST_VOXELS} voxels of {_ENOUGH_MM:g} mm"
-        raise InputRefusedError("too-large", reason)
-    return item

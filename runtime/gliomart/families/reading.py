@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 
 from gliomart import sources
-from gliomart.errors import InputRefusedError, UsageError
+from gliomart.errors import InputRefusedError
 from gliomart.findings import content, suitability
 from gliomart.findings.content import Content
+from gliomart.findings.results import CompanionResult
+from gliomart.findings.statements import sequence_of_series
 from gliomart.host.clock import ms_since
 from gliomart.host.forking import at_input, at_work
 from gliomart.image.normalisation import (
@@ -25,7 +27,6 @@ from gliomart.image.normalisation import (
 from gliomart.image.sampling import evenly_spaced
 from gliomart.image.slices import Refusal, Slice, checked, of_array
 from gliomart.pipeline import in_order
-from gliomart.printable import printable
 from gliomart.sources import dicom, given
 from gliomart.sources.header import Header
 
@@ -82,6 +83,8 @@ class Opened:
     beside
         The same, in the order of the images that the model takes after the first, on the slices of
         this series; None in the place of one that is not there.
+    considered
+        What became of each that was to be seen beside it.
     sample
         Slices that its normalisations are from, with their places; none where the model takes no
         further images.
@@ -98,6 +101,7 @@ class Opened:
     notes: tuple[Concern, ...] = ()
     companions: tuple[Opened, ...] = ()
     beside: tuple[Companion | None, ...] = ()
+    considered: tuple[CompanionResult, ...] = ()
     sample: tuple[tuple[Slice, int], ...] = ()
     unseen: tuple[Refusal, ...] = ()
 
@@ -246,7 +250,10 @@ def open_series(series: SeriesFiles, card: ModelCard, *, forced: bool) -> Opened
     unread = [Timed(refusal, 0.0) for refusal in refused]
     opened = _normalised(sample, chain(unread, items), len(suitable), card)
     companions = tuple(open_series(other, card, forced=forced) for other in series.companions)
-    return replace(opened, concerns=concerns, notes=series.notes, companions=companions)
+    considered = tuple(map(_seen_together, series.companions))
+    return replace(
+        opened, concerns=concerns, notes=series.notes, companions=companions, considered=considered
+    )
 
 
 def open_planes(
@@ -277,32 +284,19 @@ def open_planes(
     items = [Timed(take(number, item), 0.0, number) for number, item in enumerate(planes)]
     opened = _normalised(items, items, len(items), card)
     by_source = {t.item.source: concerns for t in items if isinstance(t.item, Slice)}
-    beside = _aligned(companions, opened, card, settings) if companions else opened.beside
-    return replace(opened, concerns=by_source, beside=beside, sample=())
+    if companions:
+        from gliomart.families.companions import in_memory  # as above
+
+        found = in_memory(companions, len(items), opened.leading, card, settings.plane)
+        opened = replace(opened, beside=found.companions, considered=found.results)
+    return replace(opened, concerns=by_source, sample=())
 
 
-def _aligned(
-    companions: Mapping[str, Planes], leading: Opened, card: ModelCard, settings: Settings
-) -> tuple[Companion | None, ...]:
-    """Take what stands beside slices in memory, in the order of the images that the model takes."""
-    from gliomart.families.companions import Companion  # as above
-
-    further = [image.sequence for image in card.images[1:]]
-    count = len(list(leading.items))
-    beside: dict[str | None, Companion] = {}
-    for name, slices in companions.items():
-        if name not in further:
-            known = ", ".join(filter(None, further)) or "none"
-            raise UsageError(f"the model takes no {printable(name)} beside the series, but {known}")
-        if len(slices) != count:
-            raise UsageError(f"{len(slices)} slices of {name} stand beside {count}")
-        shown = [
-            None if item is None else given.plane_of(number, item, settings.plane)
-            for number, item in enumerate(slices)
-        ]
-        kept = [item if isinstance(item, Slice) else None for item in shown]
-        beside[name] = Companion.aligned(kept, leading.leading, card.preprocessing)
-    return tuple(map(beside.get, further))
+def _seen_together(other: SeriesFiles) -> CompanionResult:
+    """Tell of a series that the model sees together with another one, whatever becomes of it."""
+    sequence = sequence_of_series(other)
+    slices = sum(len(file.planes) for file in other.files)
+    return CompanionResult(sequence, other.id, other.source, slices, refused=tuple(other.missing()))
 
 
 def _refused(file: SourceFile, concerns: Sequence[Concern], notes: Sequence[Concern]) -> Refusal:

@@ -69,10 +69,10 @@ class Slicewise:
         started = perf_counter()
         with at_input:
             registered = self._setup.settings.registered
-            beside, notes = companions.beside(series, opened.leading, card, register=registered)
+            found = companions.beside(series, opened.leading, card, register=registered)
         shared = opened.shared_ms + ms_since(started) / max(len(series.files), 1)
-        opened = replace(opened, beside=beside, notes=notes, unseen=unseen)
-        return replace(opened, shared_ms=shared, sample=())
+        opened = replace(opened, beside=found.companions, considered=found.results)
+        return replace(opened, notes=found.notes, unseen=unseen, shared_ms=shared, sample=())
 
     def analyse(self, series: Opened) -> Iterator[SliceResult | Refusal]:
         """Analyse slices as they are read, several at a time, in their order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from warnings import warn
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from gliomart.findings.scoring import Region
     from gliomart.findings.structures import StructureFinding, StructureVerdict
     from gliomart.image.normalisation import Normalisation
+    from gliomart.image.resampling import Rigid
     from gliomart.image.slices import Concern, Refusal, Slice
     from gliomart.model.card import ModelCard
     from gliomart.providers import ProviderChoice
@@ -82,6 +84,47 @@ class Milliseconds:
     score: float
 
 
+@dataclass(frozen=True)
+class CompanionResult:
+    """What became of a further series of the examination that was to be seen beside another one.
+
+    Attributes
+    ----------
+    sequence
+        Of MR, such as ``T1C``; None where nothing tells.
+    id, source
+        As of :class:`gliomart.SeriesFiles`; of slices in memory the sequence.
+    slices
+        How many of its slices were read.
+    left_out
+        Why it was not seen; None where it was.
+    movement
+        From places in the series that leads to the same tissue's in this one, where registration
+        moved it; None where its places, or pixels, bring it there.
+    refused
+        Slices of it that are missing or could not be read: the series that leads counts by itself
+        there.
+    """
+
+    sequence: str | None
+    id: str
+    source: str
+    slices: int = 0
+    left_out: Concern | None = None
+    movement: Rigid | None = None
+    refused: tuple[Refusal, ...] = ()
+
+    @property
+    def seen(self) -> bool:
+        """Whether the model saw it."""
+        return self.left_out is None
+
+    @property
+    def lost_slices(self) -> dict[str, int]:
+        """How many of :attr:`refused` there are of each code; a gap counts once."""
+        return dict(Counter(refusal.code for refusal in self.refused))
+
+
 @dataclass(frozen=True, eq=False)
 class SliceResult(ByContent):
     """One analysed slice.
@@ -118,6 +161,8 @@ class SliceResult(ByContent):
         What produced this result.
     ms
         Time per stage.
+    companions
+        Further series that were to be seen beside its own, and what became of each.
     """
 
     slice: Slice
@@ -135,6 +180,7 @@ class SliceResult(ByContent):
     notes: tuple[Concern, ...]
     settings: Settings
     ms: Milliseconds
+    companions: tuple[CompanionResult, ...] = ()
 
     @property
     def pons(self) -> StructureFinding | None:
@@ -183,7 +229,9 @@ class SeriesResult(ByContent):
 
     ``verdict`` is None where no slice could be analysed; ``structures`` are the verdicts on the
     structures that the model judges by themselves, by their names; ``notes`` what has to be told of
-    how the series was put together and read, and of how much of it was lost.
+    how the series was put together and read, and of how much of it was lost; ``companions`` the
+    further series of the examination that were to be seen beside it, and what became of each: none
+    where the model takes none, or no slice could be analysed.
     """
 
     id: str
@@ -194,6 +242,7 @@ class SeriesResult(ByContent):
     structures: Mapping[str, StructureVerdict]
     settings: Settings
     notes: tuple[Concern, ...] = ()
+    companions: tuple[CompanionResult, ...] = ()
 
     @property
     def pons(self) -> StructureVerdict | None:

@@ -16,7 +16,7 @@ from gliomart.image.slices import Concern, Refusal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gliomart.findings.results import SliceResult
+    from gliomart.findings.results import CompanionResult, SliceResult
     from gliomart.findings.structures import SectionScore, StructureVerdict
     from gliomart.model.card import ModelCard
 
@@ -67,6 +67,8 @@ class SeriesTally:
         It is known of every slice that was analysed how it lies in the patient.
     concerns, notes
         Of all slices, each once.
+    companions
+        What became of the series that were to be seen beside it, as every slice tells.
     """
 
     scores: list[float] = field(default_factory=list)
@@ -77,6 +79,7 @@ class SeriesTally:
     placed: bool = True
     concerns: dict[Concern, None] = field(default_factory=dict)
     notes: dict[Concern, None] = field(default_factory=dict)
+    companions: tuple[CompanionResult, ...] = ()
 
     def add(self, item: SliceResult | Refusal) -> None:
         """Count one slice, or what takes its place."""
@@ -87,6 +90,7 @@ class SeriesTally:
         self.placed &= item.slice.plane is not None
         self.concerns |= dict.fromkeys(item.concerns)
         self.notes |= dict.fromkeys(item.notes)
+        self.companions = item.companions
         for name, finding in item.structures.items():
             if finding.part is not None:
                 self.sections[name].append(finding.part)

@@ -16,22 +16,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 from gliomart.equality import ByContent
 from gliomart.errors import InputRefusedError
-from gliomart.image.geometry import (
-    COARSEST_MM,
-    ROUNDED_MM,
-    ImagePlane,
-    Vector,
-    gaps,
-    overlaps,
-    usual_step,
-)
+from gliomart.image.geometry import ROUNDED_MM, ImagePlane, Vector, overlaps
+from gliomart.image.lattice import Lattice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,6 +73,11 @@ class Rigid(ByContent):
         return cls(*(np.asarray(each, np.float64) for each in (rotation, translation, centre)))
 
     @property
+    def shift(self) -> float:
+        """How far it moves its centre, in mm."""
+        return float(np.linalg.norm(self.translation))
+
+    @property
     def angle(self) -> float:
         """How far it turns, in degrees."""
         turn, _ = cv2.Rodrigues(self.rotation)
@@ -93,45 +91,6 @@ class Rigid(ByContent):
         """Do another movement first, and this one then; the centre is the other one's."""
         (moved,) = self(first(first.centre[np.newaxis]))
         return Rigid(self.rotation @ first.rotation, moved - first.centre, first.centre)
-
-
-class _Lattice(NamedTuple):
-    """How a stack's voxels lie.
-
-    Attributes
-    ----------
-    normal
-        (3,): along the slices' heights.
-    heights
-        (Z,), rising, in mm.
-    to_pixels
-        (2, 3): from mm in the plane to x and y in pixels.
-    origins
-        (Z, 2): the first pixels' places, by ``to_pixels``.
-    reach
-        How many mm a slice reaches beyond itself where it has no neighbour.
-    apart
-        bool (Z - 1,): whether slices are missing between a slice and the next one.
-    """
-
-    normal: Vector
-    heights: Vector
-    to_pixels: Vector
-    origins: Vector
-    reach: float
-    apart: NDArray[np.bool_]
-
-
-class _Along(NamedTuple):
-    """Where heights lie in a stack: the slice below, the share of the one above, whether inside.
-
-    ``free`` is the share that the line through both has there, which goes on beyond them.
-    """
-
-    below: NDArray[np.intp]
-    share: Vector
-    free: Vector
-    inside: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,63 +198,19 @@ class Stack(ByContent):
         return Stack(np.stack(voxels), tuple(planes))
 
     @cached_property
-    def _lattice(self) -> _Lattice:
-        first = self.planes[0]
-        normal = first.axes[0] / np.linalg.norm(first.axes[0])
-        row, column = np.reshape(first.orientation, (2, 3))
-        down, along = first.spacing
-        to_pixels = np.linalg.pinv(np.stack([along * row, down * column], axis=1))
-        positions = np.array([plane.position for plane in self.planes])
-        heights = positions @ normal
-        steps = np.diff(heights)
-        apart = steps > COARSEST_MM
-        apart[[number for number, _ in gaps(heights.tolist())]] = True
-        usual = min(usual_step(heights.tolist()), COARSEST_MM)
-        reach = usual / 2 or ROUNDED_MM  # of one slice, whose thickness nobody knows
-        return _Lattice(normal, heights, to_pixels, positions @ to_pixels.T, reach, apart)
-
-    def _along(self, height: Vector) -> _Along:
-        """Find between which slices heights, of any shape, lie."""
-        heights, reach, apart = self._lattice.heights, self._lattice.reach, self._lattice.apart
-        if len(heights) == 1:
-            none = np.zeros(height.shape)
-            return _Along(none.astype(np.intp), none, none, np.abs(height - heights[0]) <= reach)
-        ends = np.searchsorted(heights, (height.min(), height.max()), side="right") - 1
-        if ends[0] == ends[1]:  # all of them between the same two
-            below = np.full(height.shape, ends[0])
-        else:
-            below = np.searchsorted(heights, height, side="right") - 1
-        below = np.clip(below, 0, len(heights) - 2)
-        from_below, from_above = height - heights[below], height - heights[below + 1]
-        free = from_below / (from_below - from_above)
-        hole = apart[below]
-        share = np.clip(np.where(hole, np.round(free), free), 0, 1)
-        between = (free >= 0) & (free <= 1) & ~hole
-        # The lower end belongs to it, the upper one does not, as in SimpleITK.
-        near = (np.abs(from_below) <= reach) & (from_below < reach)
-        near |= (from_above >= -reach) & (from_above < reach)
-        return _Along(below, share, free, between | near)
-
-    def _shift(self, along: _Along) -> tuple[Vector, Vector]:
-        """Give where the first pixel would lie at these heights: x and y, in pixels."""
-        origins = self._lattice.origins
-        steps = np.diff(origins, axis=0, append=origins[-1:])
-        x, y = (
-            origin.take(along.below) + along.free * step.take(along.below)
-            for origin, step in zip(origins.T, steps.T, strict=True)
-        )
-        return x, y
+    def _lattice(self) -> Lattice:
+        return Lattice.of(self.planes)
 
     def _straight(
         self, origin: Vector, steps: tuple[float, float], shape: tuple[int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Sample where rows and columns run as those of the stack do, at one height."""
-        along = self._along(origin[:1])
+        along = self._lattice.along(origin[:1])
         if not along.inside[0]:
             return np.zeros(shape, np.float32), np.zeros(shape, bool)
         x, y = (
             origin[1 + n] - shift[0] + steps[n] * np.arange(shape[1 - n])
-            for n, shift in enumerate(self._shift(along))
+            for n, shift in enumerate(self._lattice.shift(along))
         )
         x0, x_share, x_inside = _between(x, self.voxels.shape[2])
         y0, y_share, y_inside = _between(y, self.voxels.shape[1])
@@ -318,8 +233,8 @@ class Stack(ByContent):
             start + by_x * right + by_y * down
             for start, (by_x, by_y) in zip(origin, axes, strict=True)
         )
-        along = self._along(height)
-        x_shift, y_shift = self._shift(along)
+        along = self._lattice.along(height)
+        x_shift, y_shift = self._lattice.shift(along)
         x0, x_share, x_inside = _between(x - x_shift, self.voxels.shape[2])
         y0, y_share, y_inside = _between(y - y_shift, self.voxels.shape[1])
         count, rows, columns = self.voxels.shape
@@ -338,6 +253,27 @@ class Stack(ByContent):
             values = _lerp(values, above, along.share.astype(np.float32))
         inside = along.inside & x_inside & y_inside
         return np.where(inside, values, np.float32(0)), inside
+
+
+def sampled_slices(
+    planes: Sequence[ImagePlane],
+    plane: ImagePlane,
+    shape: tuple[int, int],
+    moved: Rigid | None = None,
+) -> range:
+    """Tell from which slices of a stack an image's values are made, as :meth:`Stack.sampled` does.
+
+    Parameters
+    ----------
+    planes
+        Where the stack's slices lie, in the order of their heights.
+    plane, shape, moved
+        As there.
+    """
+    height, width = shape
+    corners = plane.to_patient(np.array([[0, 0], [width - 1, 0], [0, height - 1]]))
+    corners = np.vstack([corners, corners[1:2] + corners[2:] - corners[:1]])
+    return Lattice.of(planes).reached(corners if moved is None else moved(corners))
 
 
 def _check_alike(planes: Sequence[ImagePlane], shapes: set[tuple[int, ...]]) -> None:

@@ -57,11 +57,14 @@ def write_objects(
         return _none(error.code, reason), ()
     if not headers:
         return _none("not-dicom", "the series is not DICOM"), ()
-    stack = dicom.Stack(results, headers, findings.verdict, findings.structures, display_limit)
+    beside, unnamed = dicom.seen_beside(series, findings.companions)
+    stack = dicom.Stack(
+        results, headers, findings.verdict, findings.structures, display_limit, beside
+    )
     entry: DicomEntry = {"written": [], "not_written": []}
     try:
         _write(dicom.objects(stack), folder, PurePosixPath("dicom") / name, entry)
-        notes = stack.notes
+        notes = (*stack.notes, *unnamed)
     except Exception as error:  # noqa: BLE001  # it costs objects, and no finding
         entry["not_written"].append(_missing("all", *cause_of(error)))
         notes = ()

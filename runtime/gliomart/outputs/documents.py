@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal, NotRequired, TypedDict
 
-from gliomart.outputs.drift import (  # noqa: TC001  # types are read at run time
+from gliomart.outputs.companions import CompanionEntry  # noqa: TC001  # types are read at run time
+from gliomart.outputs.drift import (  # noqa: TC001  # as above
     DriftEntry,
     PhotometryEntry,
 )
@@ -164,6 +165,9 @@ class SeriesEntry(TypedDict):
         Codes of what spoke against analysing it.
     notes
         What has to be told of how it was put together and read.
+    companions
+        Further series of the examination that were to be seen beside it, and what became of each;
+        empty where there is none, or the model takes none.
     overview
         Path of its overview in the output folder; null where it could not be written.
     dicom
@@ -180,6 +184,7 @@ class SeriesEntry(TypedDict):
     pons: SeriesStructure | None
     outside_intended_use: list[str]
     notes: list[Note]
+    companions: list[CompanionEntry]
     overview: str | None
     dicom: DicomEntry | None
 

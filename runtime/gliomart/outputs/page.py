@@ -22,7 +22,8 @@ import numpy as np
 from gliomart.findings.judges import STRUCTURES
 from gliomart.findings.suitability import CODES
 from gliomart.outputs import drift_words, outcome, pictures
-from gliomart.outputs.documents import SeriesEntry, SliceEntry
+from gliomart.outputs.companions import OF_COMPANIONS, CompanionEntry
+from gliomart.outputs.documents import Note, SeriesEntry, SliceEntry
 from gliomart.outputs.records import least_likely_first
 
 if TYPE_CHECKING:
@@ -157,12 +158,21 @@ class _Plot(TypedDict):
     ends: tuple[str, str]
 
 
+class _Companion(CompanionEntry):
+    """What the page says of a series that was to be seen beside another one."""
+
+    name: str
+    folder: str
+
+
 class _Series(TypedDict):
     """What the page says of one series, beside its entry."""
 
     entry: SeriesEntry
     name: str
     folder: str
+    companions: list[_Companion]
+    notes: list[Note]
     slices: list[_Slice]
     flagged_first: list[_Slice]
     most_anomalous: int
@@ -190,6 +200,16 @@ def _series(
         "entry": entry,
         "name": name(entry["id"]),
         "folder": name(entry["source"]),
+        "companions": [
+            {**each, "name": name(each["id"]), "folder": name(each["source"])}
+            for each in entry["companions"]
+        ],
+        # What companions became is not said twice.
+        "notes": [
+            note
+            for note in entry["notes"]
+            if not (entry["companions"] and note["code"] in OF_COMPANIONS)
+        ],
         "slices": slices,
         "flagged_first": sorted(slices, key=_flagged_first),
         "most_anomalous": min(slices, key=least_likely_first)["number"],

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, TypedDict, cast
 
 from gliomart.findings.judges import STRUCTURES
+from gliomart.outputs.companions import companion_entry
 from gliomart.outputs.documents import SCHEMA
 from gliomart.outputs.provenance import provenance
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from gliomart.findings.photometry import Photometry
-    from gliomart.findings.results import Settings, SliceResult, Verdict
+    from gliomart.findings.results import CompanionResult, Settings, SliceResult, Verdict
     from gliomart.findings.scoring import Region
     from gliomart.findings.structures import Structure, StructureFinding, StructureVerdict
     from gliomart.image.slices import Concern, Refusal, Slice
@@ -83,6 +84,8 @@ class SeriesFindings:
         On every structure that the model judges by itself, by its name.
     concerns, notes
         Of all its slices, each once.
+    companions
+        What became of the series that were to be seen beside it.
     """
 
     id: str
@@ -93,6 +96,7 @@ class SeriesFindings:
     structures: Mapping[str, StructureVerdict]
     concerns: tuple[Concern, ...]
     notes: tuple[Concern, ...]
+    companions: tuple[CompanionResult, ...] = ()
 
 
 def header(inventory: Inventory, settings: Settings, options: OutputOptions) -> Header:
@@ -195,6 +199,7 @@ def series_entry(findings: SeriesFindings, overview: str | None) -> SeriesEntry:
         **structures,
         "outside_intended_use": list(dict.fromkeys(c.code for c in findings.concerns)),
         "notes": [note_entry(note) for note in findings.notes],
+        "companions": [companion_entry(each) for each in findings.companions],
         "overview": overview,
         "dicom": None,
     }

@@ -144,6 +144,7 @@ class _SeriesWriter:
             structures=tally.structures(self.plan.card, rate),
             concerns=tuple(tally.concerns),
             notes=tally.told,
+            companions=tally.companions,
         )
 
     def _conclude(

@@ -19,6 +19,7 @@ from gliomart.host import extras
 with extras.needed("writing DICOM", "dicom", "highdicom"):
     import highdicom  # noqa: F401  # its absence is said here, in one place
 
+from gliomart.outputs.dicom.beside import seen_beside
 from gliomart.outputs.dicom.capture import secondary_capture
 from gliomart.outputs.dicom.parametric_map import parametric_map
 from gliomart.outputs.dicom.segmentation import of_lesions, of_structure
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-__all__ = ["ObjectFile", "Stack", "encoded", "objects"]
+__all__ = ["ObjectFile", "Stack", "encoded", "objects", "seen_beside"]
 
 
 # Why an object is not there though nothing went wrong: it would hold nothing.

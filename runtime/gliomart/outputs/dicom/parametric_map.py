@@ -7,8 +7,8 @@ import numpy as np
 from highdicom.pm import DerivedPixelContrastValues, ImageFlavorValues, ParametricMap
 from highdicom.pm.content import RealWorldValueMapping
 
-from gliomart.outputs.dicom import series, terms
-from gliomart.outputs.dicom.stack import Stack, name_body_part
+from gliomart.outputs.dicom import terms
+from gliomart.outputs.dicom.stack import Stack, name_body_part, with_all_sources
 
 
 def parametric_map(stack: Stack) -> ParametricMap:
@@ -46,4 +46,4 @@ def parametric_map(stack: Stack) -> ParametricMap:
         **stack.filed("map"),
     )
     name_body_part(image, stack.header)
-    return series.as_they_are(image, stack.evidence)
+    return with_all_sources(image, stack)

@@ -13,7 +13,8 @@ from highdicom.seg import (
     SegmentDescription,
 )
 
-from gliomart.outputs.dicom import series, terms
+from gliomart.outputs.dicom import terms
+from gliomart.outputs.dicom.stack import with_all_sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,4 +114,4 @@ def _segmentation(
         **stack.derived(),
         **described,
     )
-    return series.as_they_are(made, stack.evidence)
+    return with_all_sources(made, stack)

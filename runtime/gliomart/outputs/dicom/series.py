@@ -23,12 +23,14 @@ def as_one(images: Sequence[Dataset]) -> list[Dataset]:
 
 
 def as_they_are(made: _Made, sources: Sequence[Dataset]) -> _Made:
-    """Refer to every source image in its own series again (PS3.3 C.12.2)."""
-    series_of = {source.SOPInstanceUID: source.SeriesInstanceUID for source in sources}
+    """Refer to every source image, each in its own series again (PS3.3 C.12.2, C.12.4)."""
     series: defaultdict[str, list[Dataset]] = defaultdict(list)
-    for each in made.ReferencedSeriesSequence:
-        for reference in each.ReferencedInstanceSequence:
-            series[series_of[reference.ReferencedSOPInstanceUID]].append(reference)
+    for source in sources:
+        reference = Dataset()
+        reference.ReferencedSOPClassUID = source.SOPClassUID
+        reference.ReferencedSOPInstanceUID = source.SOPInstanceUID
+        series[source.SeriesInstanceUID].append(reference)
+    made.SourceImageSequence = [each for several in series.values() for each in several]
     made.ReferencedSeriesSequence = [_reference(uid, several) for uid, several in series.items()]
     return made
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import highdicom
 import numpy as np
@@ -17,22 +17,26 @@ from highdicom.content import ReferencedImageSequence
 from pydicom import Dataset
 
 from gliomart.errors import InputRefusedError
-from gliomart.image.geometry import ImagePlane
 from gliomart.outputs.dicom import series, terms
+from gliomart.outputs.dicom.beside import add_to_frames
+from gliomart.outputs.dicom.grid import Grid, grid_of, shared_groups
 from gliomart.outputs.dicom.identity import Identity
 from gliomart.outputs.dicom.lesions import connect
 from gliomart.printable import said
 from gliomart.sources.attributes import text, value_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from gliomart.findings.results import Settings, SliceResult, Verdict
     from gliomart.findings.structures import Structure, StructureVerdict
     from gliomart.image.slices import Concern
+    from gliomart.outputs.dicom.beside import SeenBeside
     from gliomart.outputs.dicom.lesions import Lesion
+
+_Made = TypeVar("_Made", bound=Dataset)
 
 # What a source image is told anew, of its own slice.
 _GEOMETRY = (
@@ -41,55 +45,7 @@ _GEOMETRY = (
 )  # fmt: skip
 # No slice lies here: a source image that was not analysed is never taken for one that was.
 _OUT_OF_REACH_MM = 1e6
-_SAME_MM = 1e-3
-# Slices are neighbours up to this many times the usual distance.
-_GAP = 1.5
 _LARGEST_NUMBER = 2**31 - 1  # PS3.5 6.2: IS
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Where the slices of a series lie in the patient.
-
-    Attributes
-    ----------
-    orientation
-        Row and column direction cosines (PS3.3 C.7.6.2.1.1).
-    positions
-        float64 (slices, 3): Image Position (Patient), LPS mm.
-    spacing
-        Distance between (rows, columns) in mm.
-    distance, thickness
-        Between neighbouring slices, and of one, in mm.
-    adjacent
-        Whether each slice but the first follows the one before without a gap.
-    """
-
-    orientation: tuple[float, ...]
-    positions: NDArray[np.float64]
-    spacing: tuple[float, float]
-    distance: float
-    thickness: float
-    adjacent: tuple[bool, ...]
-
-    @property
-    def pixel_mm2(self) -> float:
-        """Area of a pixel."""
-        return self.spacing[0] * self.spacing[1]
-
-    def place(self, index: int, row: float, column: float) -> NDArray[np.float64]:
-        """Bring a pixel of a slice to the patient's coordinates (PS3.3 C.7.6.2.1.1)."""
-        plane = ImagePlane(tuple(self.positions[index]), self.orientation, self.spacing)
-        return np.asarray(plane.to_patient(np.array([[column, row]]))[0])
-
-    def measures(self) -> highdicom.PixelMeasuresSequence:
-        """State the size of a pixel."""
-        return highdicom.PixelMeasuresSequence(self.spacing, self.thickness)
-
-    def plane_orientation(self) -> highdicom.PlaneOrientationSequence:
-        """State the orientation of all slices."""
-        patient = highdicom.CoordinateSystemNames.PATIENT
-        return highdicom.PlaneOrientationSequence(patient, self.orientation)
 
 
 @dataclass(frozen=True)
@@ -107,6 +63,8 @@ class Stack:
         On the series, and on every structure that the model judges by itself, by its name.
     display_limit
         Anomaly-map value at which the colour scale ends.
+    beside
+        Series that the model saw beside it.
     """
 
     results: Sequence[SliceResult]
@@ -114,6 +72,7 @@ class Stack:
     verdict: Verdict
     structures: Mapping[str, StructureVerdict]
     display_limit: float
+    beside: Sequence[SeenBeside] = ()
 
     @property
     def settings(self) -> Settings:
@@ -139,7 +98,7 @@ class Stack:
         """Read it once, since every object asks for it; keep a refusal likewise."""
         try:
             identity = Identity(self.used)
-            for anatomy in _shared(self.used[0], "FrameAnatomySequence"):
+            for anatomy in shared_groups(self.used[0], "FrameAnatomySequence"):
                 regions = value_of(anatomy, "AnatomicRegionSequence")
                 if regions and "AnatomicRegionSequence" not in identity.header:
                     read = identity.of_sequence(regions, self.used[0])
@@ -183,7 +142,7 @@ class Stack:
         if len(self.identity.frames_of_reference) > 1:
             reason = "the slices lie in several frames of reference"
             raise InputRefusedError("mixed-geometry", reason)
-        return _grid_of(self.results, self.used)
+        return grid_of(self.results, self.used)
 
     @cached_property
     def images(self) -> list[Dataset]:
@@ -215,8 +174,25 @@ class Stack:
             images.append(image)
         return images
 
-    def references(self, index: int) -> ReferencedImageSequence:
-        """Refer to the image that a slice is, or its frame; to all where it was cut anew."""
+    @cached_property
+    def all_evidence(self) -> list[Dataset]:
+        """The same, and the images that were seen beside them."""
+        return [*self.evidence, *(image for each in self.beside for image in each.evidence)]
+
+    @cached_property
+    def references_beside(self) -> list[list[Dataset]]:
+        """Refer to the images that were seen beside each slice."""
+        shown = [result.slice for result in self.results]
+        return [[item for each in self.beside for item in each.references(s)] for s in shown]
+
+    def references(self, index: int) -> list[Dataset]:
+        """Refer to the image that a slice is, or its frame, and what was seen beside it.
+
+        A slice that was cut anew comes from all images of its series.
+        """
+        return [*self._own_references(index), *self.references_beside[index]]
+
+    def _own_references(self, index: int) -> ReferencedImageSequence:
         shown = self.results[index].slice
         if shown.sop_instance_uid is None:
             return self._all_references
@@ -285,6 +261,13 @@ class Stack:
         }
 
 
+def with_all_sources(made: _Made, stack: Stack) -> _Made:
+    """Let an image object name every source image: of its frames, and in its own series."""
+    frames = made.PerFrameFunctionalGroupsSequence
+    add_to_frames(frames, stack.grid.positions, stack.references_beside)
+    return series.as_they_are(made, stack.all_evidence)
+
+
 def not_allowed(error: Exception) -> str:
     """Say in one line what pydicom or highdicom said of a source's header."""
     return f"the source's header does not allow it: {said(error)}"
@@ -344,50 +327,3 @@ def _put_in_place(
 def _plane_position(position: Iterable[float]) -> highdicom.PlanePositionSequence:
     patient = highdicom.CoordinateSystemNames.PATIENT
     return highdicom.PlanePositionSequence(patient, [float(value) for value in position])
-
-
-def _grid_of(results: Sequence[SliceResult], used: Sequence[Dataset]) -> Grid:
-    slices = [result.slice for result in results]
-    orientation, spacing = slices[0].orientation, slices[0].spacing
-    if orientation is None or spacing is None or not all(s.position for s in slices):
-        raise InputRefusedError("no-geometry", "slices lack position, orientation or pixel spacing")
-    for shown in slices:
-        if (
-            shown.pixels.shape != slices[0].pixels.shape
-            or not np.allclose(shown.orientation or np.nan, orientation, atol=1e-4)
-            or not np.allclose(shown.spacing or np.nan, spacing, rtol=1e-3)
-        ):
-            raise InputRefusedError("mixed-geometry", "slices differ in size or orientation")
-    positions = np.array([shown.position for shown in slices], np.float64)
-    heights = positions @ np.cross(orientation[:3], orientation[3:])
-    steps = np.abs(np.diff(np.sort(heights)))
-    if len(steps) and steps.min() < _SAME_MM:
-        raise InputRefusedError("mixed-geometry", "several slices lie in the same place")
-    # Where slices were cut anew, a source's thickness is not theirs.
-    anew = slices[0].sop_instance_uid is None
-    thickness = None if anew else next(_thicknesses(used[0]), None)
-    distance = float(np.median(steps)) if len(steps) else thickness
-    if distance is None:
-        raise InputRefusedError("no-geometry", "a single slice of unknown thickness")
-    adjacent = np.abs(np.diff(heights)) < _GAP * distance
-    return Grid(
-        orientation, positions, spacing, distance, thickness or distance, tuple(adjacent.tolist())
-    )
-
-
-def _thicknesses(dataset: Dataset) -> Iterator[float]:
-    """Read Slice Thickness, in mm, wherever a header gives it."""
-    for holder in [dataset, *_shared(dataset, "PixelMeasuresSequence")]:
-        try:
-            thickness = float(holder.SliceThickness)
-        except (AttributeError, TypeError, ValueError):
-            continue
-        if thickness > 0:
-            yield thickness
-
-
-def _shared(dataset: Dataset, name: str) -> Iterator[Dataset]:
-    """Find what all frames, or at least the first, say in a functional group (PS3.3 C.7.6.16)."""
-    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
-        for group in dataset.get(groups, [])[:1]:
-            yield from group.get(name, [])

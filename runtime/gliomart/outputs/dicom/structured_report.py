@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from highdicom.seg import Segmentation
 
     from gliomart.findings.structures import StructureVerdict
+    from gliomart.outputs.dicom.grid import Grid
     from gliomart.outputs.dicom.lesions import Lesion
-    from gliomart.outputs.dicom.stack import Grid, Stack
+    from gliomart.outputs.dicom.stack import Stack
 
 _Group = (
     sr.MeasurementsAndQualitativeEvaluations
@@ -49,7 +50,7 @@ def report(
         imaging_measurements=list(_groups(stack, anomalous, outlines)),
     )
     return sr.Comprehensive3DSR(
-        evidence=[*stack.evidence, *made],
+        evidence=[*stack.all_evidence, *made],
         content=content,
         is_complete=True,
         coding_schemes=[terms.scheme()],
@@ -82,7 +83,7 @@ def _of_series(stack: Stack) -> sr.MeasurementsAndQualitativeEvaluations:
         qualitative_evaluations=[_flagged(flagged=stack.verdict.flagged)],
         source_images=[
             sr.SourceImageForMeasurementGroup(image.SOPClassUID, image.SOPInstanceUID)
-            for image in stack.evidence
+            for image in stack.all_evidence
         ],
     )
     comments = [terms.RESEARCH_ONLY]
@@ -237,7 +238,7 @@ def _sources(
                 numbers = used.setdefault(item.ReferencedSOPInstanceUID, [])
                 if "ReferencedFrameNumber" in item:
                     numbers.append(int(item.ReferencedFrameNumber))
-    classes = {image.SOPInstanceUID: image.SOPClassUID for image in stack.evidence}
+    classes = {image.SOPInstanceUID: image.SOPClassUID for image in stack.all_evidence}
     return [
         sr.SourceImageForSegmentation(classes[uid], uid, numbers or None)
         for uid, numbers in used.items()

@@ -33,7 +33,15 @@ from gliomart.findings.calibration import (
 )
 from gliomart.findings.pons import sum_of_signs
 from gliomart.findings.scoring import smallest_p_value
-from gliomart.model.contents import Calibration, JudgeCard, PonsCalibration, Scales, Signs
+from gliomart.model.contents import (
+    SLICE,
+    VOLUME,
+    Calibration,
+    JudgeCard,
+    PonsCalibration,
+    Scales,
+    Signs,
+)
 from gliomart.site.calibration import alone
 from gliomart_training.patients import results_of_examples
 from gliomart_training.stress import at_drawn_scanner
@@ -55,9 +63,8 @@ PONS_PIXEL_FALSE_ALARM_RATE = 0.05
 
 # A slice of a series is scored by its map and those of the slices next to it, and a section of the
 # pons by its score and theirs: a lesion goes on in them, and noise does not.
-NEIGHBOURS = (0.25, 0.5, 0.25)
-# Of a model whose map goes on across slices; chosen on held-out training patients.
-NEIGHBOURS_OF_VOLUMES = (0.1, 0.2, 0.4, 0.2, 0.1)
+# A model of slabs sees more of them; both were chosen on held-out training patients.
+NEIGHBOURS = {SLICE: (0.25, 0.5, 0.25), VOLUME: (0.1, 0.2, 0.4, 0.2, 0.1)}
 # A pons has few sections: one that a lesion ends beside must not lose it.
 PONS_NEIGHBOURS = (0.15, 0.7, 0.15)
 # Lets a detector run before anything is known about scores.

@@ -80,20 +80,18 @@ def uncalibrated(converter: Converter, description: Description) -> ModelCard:
     run, outputs = converter.run, converter.outputs
     record = run.record
     network = record["recipe"]["network"]
-    of_slabs = run.declared.slab is not None
+    family = SLICE if run.declared.slab is None else VOLUME
     return ModelCard(
         name=description.name or f"{description.sequence.lower()}-{network}",
         version=description.version,
-        family=VOLUME if of_slabs else SLICE,
+        family=family,
         network={
             "name": network,
             "residual": asdict(run.residual),  # type: ignore[call-overload]
             **asdict(converter.precision),
         },
         preprocessing=run.preprocessing,
-        scoring=Scoring(
-            neighbours=calibration.NEIGHBOURS_OF_VOLUMES if of_slabs else calibration.NEIGHBOURS
-        ),
+        scoring=Scoring(neighbours=calibration.NEIGHBOURS[family]),
         calibration=calibration.UNCALIBRATED,
         judges=tuple(
             judge

@@ -249,7 +249,7 @@ def test_a_companion_of_another_matrix_lies_where_the_head_does(flair: Path) -> 
 
 
 def test_the_model_is_chosen_by_what_stands_beside_series(flair: Path) -> None:
-    assert suited(scan([flair]).series) == ("flair-dae", 0)
+    assert suited(scan([flair]).series) == ("flair-dae-volume", 1)
     t1(flair)
     assert suited(scan([flair]).series) == ("flair-t1-dae", 1)
 

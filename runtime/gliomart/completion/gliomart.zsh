@@ -186,7 +186,7 @@ _shtab_gliomart_info_defaults_added=0
 
 _shtab_gliomart_train_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  "--network[what is trained (docs\/autoencoder-or-unet.md\; default\: dae, which undoes noise)]:network:(acda cae cevae cevae-gradient cevae-plain constant dae dae-attention dae-sequences distilled dual ensemble features segmenter-ensemble unet vae-segmenter)"
+  "--network[what is trained (docs\/autoencoder-or-unet.md\; default\: dae, which undoes noise)]:network:(acda cae cevae cevae-gradient cevae-plain constant dae dae-across dae-attention dae-neighbours dae-sequences dae-volume distilled dual ensemble ensemble-volume features segmenter-ensemble unet vae-segmenter)"
   "--out[where the network goes]:FILE.keras:_files"
   "--split[split of index.csv (default\: train, where it is named)]:NAME:"
   "--from[finished runs (FILE.run) on the same patients that this one builds on\: the first gives its localisers, all of them what the network is made of]:RUN:_files -/"

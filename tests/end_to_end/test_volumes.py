@@ -47,7 +47,6 @@ def test_auto_takes_the_model_of_neighbouring_slices_for_a_series_and_says_so(
     assert "1 series with its neighbouring slices: flair-dae-volume" in done.stderr
     document = json.loads((tmp_path / "out" / "results.json").read_text())
     assert document["model"]["name"] == "flair-dae-volume"
-    assert document["model"]["family"] == "volume"
     assert len(document["slices"]) == 24
     alone = tmp_path / "alone"
     alone.mkdir()

@@ -150,7 +150,10 @@ def test_bash_completes_commands_options_values_and_files(tmp_path: Path) -> Non
     assert _completed("gliomart e", tmp_path) == {"evaluate", "export"}
     assert _completed("gliomart infer --q", tmp_path) == {"--quiet"}
     assert _completed("gliomart train scans --ne", tmp_path) == {"--network"}
-    networks = {"dae", "dae-attention", "dae-sequences"}
+    networks = {
+        "dae",
+        *(f"dae-{of}" for of in ("across", "attention", "neighbours", "sequences", "volume")),
+    }
     assert _completed("gliomart train scans --network da", tmp_path) == networks
     assert _completed("gliomart evaluate --held", tmp_path) == {"--held-out"}
     assert _completed("gliomart evaluate scans --held-out s", tmp_path) == {"scans"}

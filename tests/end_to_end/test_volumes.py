@@ -44,7 +44,8 @@ def test_auto_takes_the_model_of_neighbouring_slices_for_a_series_and_says_so(
 ) -> None:
     done = gliomart("infer", GOLDEN, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "1 series with its neighbouring slices: flair-dae-volume" in done.stderr
+    assert "model: flair-dae-volume 1" in done.stdout
+    assert not done.stderr
     document = json.loads((tmp_path / "out" / "results.json").read_text())
     assert document["model"]["name"] == "flair-dae-volume"
     assert len(document["slices"]) == 24

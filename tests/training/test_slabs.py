@@ -154,6 +154,11 @@ def test_the_map_across_slices_is_that_of_arrays() -> None:
     assert found.shape == (2, 3, SIDE, SIDE, 1)
     assert np.allclose(found, expected, atol=1e-6)
     assert (found <= maps[:, 2:-2] + 1e-6).all()
+    pons = np.zeros_like(maps)
+    pons[:, :, :20] = 1
+    beside = np.asarray(rules.across_slices(*map(keras.ops.convert_to_tensor, (maps, pons))))
+    assert np.allclose(beside[:, :, :20], maps[:, 2:-2, :20], atol=1e-6)
+    assert np.array_equal(beside[:, :, 20:], found[:, :, 20:])
 
 
 def test_what_one_slice_alone_shows_counts_less_and_a_slice_that_goes_on_as_by_itself() -> None:

@@ -188,8 +188,11 @@ class AcrossSlices(Residual):
         """Slices on either side that a map needs: one to be shown by, and one of these."""
         return 2
 
-    def across_slices(self, maps: KerasTensor) -> KerasTensor:
-        """Compute the maps (N, D - 4, H, W, 1) of the middle of slabs of maps (N, D, H, W, 1)."""
+    def across_slices(self, maps: KerasTensor, pons: KerasTensor | None = None) -> KerasTensor:
+        """Compute the maps (N, D - 4, H, W, 1) of the middle of slabs of maps (N, D, H, W, 1).
+
+        Few slices show the pons: where it is, (N, D, H, W, 1) in [0, 1], each counts by itself.
+        """
         _, depth, *size = maps.shape
         near = ops.reshape(maps, (-1, *size))
         near = ops.reshape(highest(near, self.beside_px), (-1, depth, *size))
@@ -199,7 +202,8 @@ class AcrossSlices(Residual):
         kept = own * alone + ops.minimum(own, shown) * (1 - alone)
         middle = kept[:, 1:-1]
         below, above = (ops.minimum(each, middle) for each in (kept[:, :-2], kept[:, 2:]))
-        return middle * (1 - 2 * across) + (below + above) * across
+        found = middle * (1 - 2 * across) + (below + above) * across
+        return found if pons is None else found + pons[:, 2:-2] * (own[:, 1:-1] - found)
 
 
 @dataclass(frozen=True)

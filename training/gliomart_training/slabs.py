@@ -90,7 +90,7 @@ def with_map(
     maps = residual.anomaly_map(slices_apart(_middle(image, given)), apart)
     maps = ops.reshape(maps, (-1, given, *size, 1))
     if isinstance(residual, AcrossSlices):
-        maps = residual.across_slices(maps)
+        maps = residual.across_slices(maps, outputs.get("pons"))
     known = {name: _middle(values, maps.shape[1]) for name, values in outputs.items()}
     return {**known, ANOMALY_MAP: maps}
 

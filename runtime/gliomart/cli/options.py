@@ -52,7 +52,7 @@ class DetectorOptions:
         return DEFAULT.but(dict(self.limits))
 
     def suited(self, inventory: Inventory | None, *, quiet: bool = False) -> DetectorOptions:
-        """Choose a model by the images, where none was asked for; one that is not usual is told.
+        """Choose a model by the images, where none was asked for; companions are told.
 
         Parameters
         ----------
@@ -69,12 +69,9 @@ class DetectorOptions:
         name, count = suited(inventory.series if inventory else ())
         if name == DEFAULT:
             return replace(self, model=None)
-        if not quiet:
-            one = count == 1
-            seen = "another sequence beside it" if one else "other sequences beside them"
-            if name == OF_SERIES:
-                seen = "its neighbouring slices" if one else "their neighbouring slices"
-            streams.note(f"{count} series with {seen}: {name}")
+        if not quiet and name != OF_SERIES:
+            beside = "another sequence beside it" if count == 1 else "other sequences beside them"
+            streams.note(f"{count} series with {beside}: {name}")
         return replace(self, model=Path(name))
 
     def open(

@@ -72,6 +72,7 @@ def plain(document: Results, out: Path) -> Iterator[str]:
         yield outcome.ignored(document)
     yield from _thresholds(document)
     yield from drift.told(document)
+    yield _model(document)
     yield f"results: {printable(str(out))}"
     yield from _outputs_not_written(document)
     yield from _report(document, out)
@@ -118,8 +119,14 @@ def brief(document: Results, out: Path, width: int, ink: Ink) -> Iterator[str]:
     yield from map(ink.faint, _thresholds(document))
     yield from map(ink.warning, drift.told(document))
     yield from map(ink.warning, _outputs_not_written(document))
+    yield ink.faint(_model(document))
     yield from _report(document, out)
     yield ink.faint(_DISCLAIMER)
+
+
+def _model(document: Results) -> str:
+    model = document["model"]
+    return f"model: {printable(model['name'])} {printable(model['version'])}"
 
 
 def _table(document: Results, width: int, ink: Ink) -> Iterator[str]:

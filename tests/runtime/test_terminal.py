@@ -185,7 +185,7 @@ def test_many_series_are_counted_rather_than_listed(tmp_path: Path) -> None:
         for code, reason in (("one", "same"), ("one", "same"), ("other", "first"), ("other", "b"))
     ]
     document = {
-        "model": {"site": None},
+        "model": {"name": "flair-dae", "version": "7", "site": None},
         "series": [*[series] * 12, flagged], "slices": [], "not_analysed": refused,
         "inputs": {"ignored": 0, "ignored_kinds": {}},
     }  # fmt: skip

@@ -107,12 +107,14 @@ def _everything() -> dict[str, Any]:
     scales = gliomart.Scales(signs=2.0, anomaly=0.05)
     turned = gliomart.Unfamiliar("turned", "a head on its side", (1.0, 2.0), 0.5, 0.0, None)
     brain = gliomart.ExpectedBrain((0.1, 0.2), 0.3, bound=0.1)
+    moved = gliomart.Rigid.of(turn=(0.1, 0, 0), translation=(1, 2, 3))
     pending: list[Any] = [
         detector.card,
         inventory,
         gliomart.StudyResult((result,), (refusal,), detector.settings),
         refusal,
         concern,
+        gliomart.CompanionResult("T1", "1.2", "t1", 24, movement=moved, refused=(refusal,)),
         detector.budget,
         scalp,
         scales,

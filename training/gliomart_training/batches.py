@@ -263,20 +263,19 @@ class Variation:
         self, image: Plane, brain: Plane, warp: NDArray[Any], random: np.random.Generator
     ) -> tuple[Plane, Plane]:
         """Warp an image and its brain; neighbouring slices each a little differently."""
-        size = image.shape[-1]
+        size = image.shape[1]
+
+        def warped(plane: Plane, how: NDArray[Any]) -> Plane:
+            moved = cv2.warpAffine(plane, how, (size, size), flags=cv2.INTER_LINEAR)
+            return np.asarray(moved, np.float32)
+
         if image.ndim == 2:  # noqa: PLR2004
-            warps = [warp]
-        else:
-            moves = random.normal(0, self.movement * size, (len(image), 2))
-            still = np.zeros((2, 2))
-            warps = [warp + np.column_stack([still, move]) for move in moves]
-
-        def warped(planes: Plane) -> Plane:
-            each = zip(planes.reshape(-1, size, size), warps, strict=True)
-            done = [cv2.warpAffine(p, w, (size, size), flags=cv2.INTER_LINEAR) for p, w in each]
-            return np.asarray(np.stack(done).reshape(planes.shape), np.float32)
-
-        return warped(image), warped(brain)
+            return warped(image, warp), warped(brain, warp)
+        moves = random.normal(0, self.movement * size, (len(image), 2))
+        each = [warp + np.column_stack([np.zeros((2, 2)), move]) for move in moves]
+        stacks = (np.stack(list(map(warped, planes, each))) for planes in (image, brain))
+        varied, moved = stacks
+        return varied, moved
 
     def _texture(self, image: Plane, random: np.random.Generator) -> Plane:
         """Vary detail, resolution and noise, each of half the images, as scanners do."""

@@ -281,10 +281,8 @@ def _batches(
     plan: Plan, images: PreparedImages, learning: Learning, *, frozen: bool = False
 ) -> ImageBatches:
     declared, recipe = network(plan.recipe.network), plan.recipe
-    kind: type[ImageBatches] = ImageBatches
-    if declared.supervised:
-        kind = LabelledBatches
-    elif declared.slab is not None:
+    kind = LabelledBatches if declared.supervised else ImageBatches
+    if declared.slab is not None:
         kind = SlabBatches
     losses = declared.losses(recipe)
     side = plan.variation.window_side(plan.preprocessing.size)

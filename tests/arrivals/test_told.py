@@ -179,7 +179,8 @@ def test_what_was_ignored_is_said_in_numbers_and_kinds() -> None:
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 def test_a_terminal_is_told_as_many_kinds_as_fit(width: int) -> None:
     document = {
-        "model": {"name": "m", "version": "1", "site": None}, "series": [], "slices": [], "not_analysed": [],
+        "model": {"name": "m", "version": "1", "site": None},
+        "series": [], "slices": [], "not_analysed": [],
         **_ignoring(**{f"kind{number}": 20 - number for number in range(12)}),
     }  # fmt: skip
     lines = list(summary.brief(document, Path("out"), width, Ink(coloured=False)))
